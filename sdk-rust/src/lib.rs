@@ -1,0 +1,155 @@
+//! Write [Tidegate](https://github.com/tidegate/tidegate) functions in Rust.
+//!
+//! A function takes records of a Kafka topic and answers with messages. It is an ordinary Rust
+//! function with an attribute:
+//!
+//! ```
+//! use tidegate_sdk::{Message, Record, Result};
+//!
+//! #[tidegate_sdk::function]
+//! fn enrich(record: Record) -> Result<Message> {
+//!     Ok(record.with_value(record.value().map(<[u8]>::to_ascii_uppercase)))
+//! }
+//! ```
+//!
+//! Its crate is a `cdylib` and depends on `tidegate-sdk`; `cargo build --release --target
+//! wasm32-wasip2` makes the component that Tidegate runs. One crate holds one function.
+//!
+//! ```toml
+//! [lib]
+//! crate-type = ["cdylib"]
+//!
+//! [dependencies]
+//! tidegate-sdk = "0.1"
+//! ```
+//!
+//! # What a function takes
+//!
+//! A [`Record`] at a time, as above: what suits nearly every function. Records of different keys
+//! are handled side by side by several instances, those of one key one after another.
+//!
+//! **Typed JSON.** With `function(json)` the value is read into a type of yours, and what you return
+//! becomes the value of the message; key, headers and timestamp stay as they are in the record. A
+//! value that is not such JSON is rejected, with the place of the mistake in the reason. The record
+//! itself comes along as a second parameter, if you want it.
+//!
+//! ```
+//! use tidegate_sdk::{Record, Result};
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Order { amount: u64, price: u64 }
+//!
+//! #[derive(serde::Serialize)]
+//! struct Priced { total: u64, attempt: u32 }
+//!
+//! #[tidegate_sdk::function(json)]
+//! fn price(order: Order, record: Record) -> Result<Option<Priced>> {
+//!     let total = order.amount * order.price;
+//!     Ok((total > 0).then_some(Priced { total, attempt: record.attempt() }))
+//! }
+//! ```
+//!
+//! **A batch.** Where many records together are cheaper than each alone (one request for all of
+//! them, say), take the [`Batch`] and fill the [`Outcome`]. Every record that is not failed counts
+//! as handled. An error that the function returns fails every record of the batch.
+//!
+//! ```
+//! use tidegate_sdk::{Batch, Error, Outcome, Result};
+//!
+//! # fn look_up(keys: &[&[u8]]) -> std::io::Result<Vec<Option<String>>> { Ok(vec![None; keys.len()]) }
+//! #[tidegate_sdk::function]
+//! fn look_up_all(batch: Batch, outcome: &mut Outcome) -> Result<()> {
+//!     let keys: Vec<&[u8]> = batch.iter().map(|record| record.key().unwrap_or_default()).collect();
+//!     let names = look_up(&keys)?;
+//!     for (record, name) in batch.iter().zip(names) {
+//!         match name {
+//!             Some(name) => outcome.emit(record, record.with_value(name)),
+//!             None => outcome.fail(record, Error::reject("no such customer")),
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # What a function returns
+//!
+//! `()`, a [`Message`], `Option<Message>`, `Vec<Message>`, or a `Result` of one of these (all of
+//! them are listed at [`IntoOutcome`]); with `function(json)` the same with a type of yours in the
+//! place of `Message`. The attribute reads the return type as it is written, so spell out `Option`
+//! and `Vec` there rather than hiding them in an alias. For an array as the value, return
+//! `Json<Vec<T>>`.
+//!
+//! ```
+//! # use tidegate_sdk::{Message, Record};
+//! #[tidegate_sdk::function]
+//! fn words(record: Record) -> Vec<Message> {
+//!     let words = record.value().unwrap_or_default().split(|&byte| byte == b' ');
+//!     words.map(|word| record.with_value(word)).collect()
+//! }
+//! ```
+//!
+//! [`Record::forward`] and its kin make a message that is the record over again but for what you
+//! set; what you do not set is not even copied.
+//!
+//! # Failures
+//!
+//! `?` fails the record with a retry, [`OrReject::or_reject`] and [`Error::reject`] with a reject:
+//! see [`Error`]. A panic traps: its message goes to the log, the instance is dropped and a new one
+//! takes over, and the record at fault is retried, as for [`Error::retry`]. Since it costs an
+//! instance, fail with an error where you can foresee it.
+//!
+//! # Logs, configuration, state
+//!
+//! `println!` and `eprintln!` write to the log, each line with the trigger, revision and record it
+//! belongs to. Settings and secrets are environment variables: `std::env::var`. There
+//! are no files and no threads.
+//!
+//! An instance handles one call after another, so a `static` with a `OnceLock` or `LazyLock` keeps
+//! what is dear to set up. It is a cache and no more: instances come and go, and the records of a
+//! key need not meet the same one.
+//!
+//! # Tests
+//!
+//! The attribute leaves the function as it is, to be called and tested on your own machine with
+//! `cargo test`: see [`testing`].
+#![warn(missing_docs)]
+
+/// The contract of `wit/function.wit` as Rust types, and the macro that exports a handler.
+///
+/// Written by wit-bindgen ahead of time, by `tests/bindings.rs`, and not by its macro in each
+/// build: an author's first build takes 9 seconds instead of 36.
+#[doc(hidden)]
+#[rustfmt::skip]
+#[allow(missing_docs, unreachable_pub, unsafe_code, unused_qualifications)]
+#[allow(clippy::all, clippy::undocumented_unsafe_blocks, clippy::unwrap_used)]
+pub mod bindings;
+mod columns;
+mod error;
+mod function;
+mod message;
+mod outcome;
+mod record;
+pub mod testing;
+
+pub use error::{Error, OrReject, Result};
+pub use function::{Function, IntoOutcome, Json};
+pub use message::{Field, Message};
+pub use outcome::Outcome;
+pub use record::{Batch, Header, Headers, Record, Records};
+pub use tidegate_sdk_macros::function;
+
+/// What the attribute writes into the author's crate. Not for people; it may change at any time.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::bindings;
+    pub use crate::bindings::export;
+    pub use crate::bindings::exports::tidegate::function::handler::Guest;
+    pub use crate::bindings::tidegate::function::types::{Batch, Outcome};
+    pub use crate::function::{BatchAnswer, handle};
+}
+
+// The attribute names this crate as its users do; so do its own tests.
+#[cfg(test)]
+extern crate self as tidegate_sdk;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,46 @@
+//! Reads the two kinds of files that a manifest consists of. Both are text of limited size.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+/// A manifest of a thousand triggers is a quarter of this.
+const MANIFEST_BYTES: u64 = 1 << 20;
+
+/// The largest secrets in practice are certificates with their chain, a few KiB.
+const SECRET_BYTES: u64 = 64 << 10;
+
+/// Reads a manifest, or says why not.
+pub(super) fn manifest(path: &Path) -> Result<String, String> {
+    text(path, MANIFEST_BYTES).map_err(|why| format!("cannot read the manifest {}: {why}", path.display()))
+}
+
+/// Reads a secret, without the line break that editors and `echo` leave behind it, or says why not.
+pub(super) fn secret(path: &Path) -> Result<String, String> {
+    let mut text = text(path, SECRET_BYTES)?;
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    Ok(text)
+}
+
+fn text(path: &Path, limit: u64) -> Result<String, String> {
+    let bytes = bytes(path, limit + 1).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > limit {
+        return Err(format!("it is larger than {} KiB", limit >> 10));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + good.iter().filter(|&&byte| byte == b'\n').count();
+        format!("line {line} is not UTF-8")
+    })
+}
+
+fn bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

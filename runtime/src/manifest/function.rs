@@ -1,0 +1,135 @@
+//! Functions: components, environment, secrets.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU64;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::diagnostic::{Diagnostic, Report};
+use super::field::{At, Field, Key};
+use super::raw::{RawFunction, RawSecret};
+use super::words::{FilePath, ReuseWord};
+use super::{Component, Environment, Function, Name, Reuse, Secret, file};
+
+/// Variables that Tidegate sets itself start with this.
+const RESERVED: &str = "TIDEGATE_";
+
+/// Checks one function. Paths are relative to `folder`.
+pub(super) fn check(
+    name: At<Name>,
+    raw: RawFunction,
+    folder: &Path,
+    environment: &Environment,
+    report: &mut Report,
+) -> Option<Function> {
+    let example = "component = \"functions/name.wasm\"";
+    let path = raw.component.required("component", &name, example, report);
+    let component = path.and_then(|path| component(&path, folder, report));
+    let reuse = reuse(raw.reuse, raw.max_calls.given(report).map(|at| at.map(|max| max.0)), report);
+    let env = raw.env.or_default(report);
+    let secrets = raw.secrets.or_default(report);
+    for name in env.keys().chain(secrets.keys()) {
+        refuse_variable(name, report);
+    }
+    for (given, again) in env.keys().filter_map(|name| Some((name, secrets.get_key_value(name)?.0))) {
+        let title = format!("`{}` is both in `env` and in `secrets`", given.value);
+        let diagnostic = Diagnostic::new(&again.span, title, "remove one of them");
+        report.add(diagnostic.also(&given.span, "the other one"));
+    }
+    let secrets = secrets.into_iter().filter_map(|(name, raw)| {
+        let secret = secret(raw.given(report)?, folder, environment, report)?;
+        Some((name.value.clone(), secret))
+    });
+    let secrets = secrets.collect();
+    let env: BTreeMap<_, _> =
+        env.into_iter().filter_map(|(name, value)| Some((name.value.clone(), variable(value, report)?))).collect();
+    Some(Function {
+        name: name.value,
+        env,
+        secrets,
+        deadline: raw.deadline.or_default(report).0,
+        memory_bytes: raw.memory.or_default(report).0,
+        reuse,
+        component: component?,
+    })
+}
+
+fn component(path: &At<FilePath>, folder: &Path, report: &mut Report) -> Option<Component> {
+    let text = path.value.0.to_string_lossy();
+    let Some((scheme, _)) = text.split_once("://") else {
+        return Some(Component::File(folder.join(&path.value.0)));
+    };
+    let title = match scheme {
+        "s3" => "this version cannot take components from S3",
+        _ => "a component cannot be taken from there",
+    };
+    let label = "expected the path of a file, relative to the folder of the manifest";
+    report.add(Diagnostic::new(&path.span, title, label));
+    None
+}
+
+fn reuse(word: Field<ReuseWord>, max_calls: Option<At<u64>>, report: &mut Report) -> Reuse {
+    let word = word.given(report);
+    let fresh = word.filter(|word| word.value == ReuseWord::Fresh);
+    match (fresh, max_calls) {
+        (None, max) => Reuse::Pooled { max_calls: max.and_then(|max| NonZeroU64::new(max.value)) },
+        (Some(_), None) => Reuse::Fresh,
+        (Some(fresh), Some(max)) => {
+            let title = "`max-calls` is for pooled instances only";
+            let label = "remove it, or write reuse = \"pooled\"";
+            let diagnostic = Diagnostic::new(&max.span, title, label);
+            report.add(diagnostic.also(&fresh.span, "such an instance serves one call"));
+            Reuse::Fresh
+        }
+    }
+}
+
+fn refuse_variable(name: &Key, report: &mut Report) {
+    if name.value.starts_with(RESERVED) {
+        let title = format!("variables that start with `{RESERVED}` are set by Tidegate");
+        report.add(Diagnostic::new(&name.span, title, "give it another name"));
+    } else if name.value.is_empty() || name.value.contains(['=', '\0']) {
+        let label = "a name is not empty and holds no '=' and no zero byte";
+        report.add(Diagnostic::new(&name.span, "invalid name of a variable", label));
+    }
+}
+
+fn variable(value: Field<String>, report: &mut Report) -> Option<String> {
+    let value = value.given(report)?;
+    if value.value.contains('\0') {
+        report.add(Diagnostic::new(&value.span, "the value of a variable holds a zero byte", ""));
+    }
+    Some(value.value)
+}
+
+/// Reads a secret. No error shows what was read.
+fn secret(raw: At<RawSecret>, folder: &Path, environment: &Environment, report: &mut Report) -> Option<Secret> {
+    let broken = raw.value.env.is_broken() || raw.value.file.is_broken();
+    let sources = (raw.value.env.given(report), raw.value.file.given(report));
+    let text = match sources {
+        (Some(variable), None) => {
+            let text = environment(&variable.value.0);
+            if text.is_none() {
+                let title = format!("the environment variable `{}` is not set", variable.value.0);
+                report.add(Diagnostic::new(&variable.span, title, "set it where Tidegate is started"));
+            }
+            text
+        }
+        (None, Some(path)) => match file::secret(&folder.join(&path.value.0)) {
+            Ok(text) => Some(text),
+            Err(why) => {
+                let title = format!("cannot read the secret: {why}");
+                let shown = folder.join(&path.value.0);
+                report.add(Diagnostic::new(&path.span, title, format!("looked at {}", shown.display())));
+                None
+            }
+        },
+        _ if broken => None,
+        _ => {
+            let label = "expected { env = \"NAME\" } or { file = \"/run/secrets/name\" }";
+            report.add(Diagnostic::new(&raw.span, "a secret comes from one place", label));
+            None
+        }
+    };
+    text.map(|text| Secret(Arc::from(text)))
+}

@@ -1,0 +1,395 @@
+//! The manifest: the file `tidegate.toml`, in which an operator declares clusters, functions and
+//! triggers. Here text becomes a [`Manifest`], which cannot be wrong in itself, or [`Errors`],
+//! which name every mistake with its line and what to write instead.
+//!
+//! The steps, one module each:
+//!
+//! 1. TOML is parsed. After a syntax error nothing further is looked at, because each further
+//!    complaint would be a guess.
+//! 2. `substitute`: `${NAME}` is replaced in strings.
+//! 3. `schema`: keys that nobody knows are refused. The JSON Schema for editors decides which.
+//! 4. `raw`, `words`, `amounts`, `shapes`, `field`: serde makes the types of the edge. A value that does not fit is
+//!    kept as a broken field, so that all of them are found in one pass.
+//! 5. `check`, `function`, `properties`, `trigger`, `topics`: what one value cannot know by itself.
+//!
+//! Bounds: a manifest is at most 1 MiB, a secret's file at most 64 KiB. This module reads those
+//! files and the environment and touches nothing else: whether a component exists, a property is
+//! one that librdkafka knows or a topic can be reached is found out by those who use them.
+
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize as _;
+use toml::de::DeTable;
+
+mod amounts;
+mod check;
+mod diagnostic;
+mod field;
+mod file;
+mod function;
+mod properties;
+mod raw;
+mod schema;
+mod shapes;
+mod substitute;
+mod topics;
+mod trigger;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+pub use diagnostic::Errors;
+pub use schema::json_schema;
+
+use diagnostic::{Diagnostic, Report};
+
+/// What looks up a variable of the environment. [`None`] when it is not set.
+pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+/// Reads a manifest, replaces `${NAME}` in its strings, and checks it.
+///
+/// Paths in the manifest are relative to the folder of `path`. Secrets are read now, so a changed
+/// secret takes effect when the manifest is loaded again.
+///
+/// # Errors
+///
+/// All mistakes at once, or the one reason why the file cannot be read.
+pub fn load(path: &Path, environment: &Environment) -> Result<Manifest, Errors> {
+    let text = file::manifest(path).map_err(|title| Errors::unreadable(path, title))?;
+    parse(path, &text, environment)
+}
+
+/// Does what [`load`] does with a text that is at hand already; `path` says where it is from.
+///
+/// # Errors
+///
+/// All mistakes at once.
+pub fn parse(path: &Path, text: &str, environment: &Environment) -> Result<Manifest, Errors> {
+    let mut report = Report::default();
+    match understand(path, text, environment, &mut report) {
+        Some(manifest) if report.is_empty() => Ok(manifest),
+        _ => Err(report.into_errors(path, text)),
+    }
+}
+
+fn understand(path: &Path, text: &str, environment: &Environment, report: &mut Report) -> Option<Manifest> {
+    let (mut tree, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        report.add(Diagnostic::syntax(error, text.len()));
+    }
+    if !report.is_empty() {
+        return None;
+    }
+    substitute::in_table(tree.get_mut(), environment, report);
+    schema::refuse_unknown_keys(tree.get_mut(), report);
+    match raw::RawManifest::deserialize(toml::de::Deserializer::from(tree)) {
+        Ok(raw) => Some(check::manifest(raw, path, environment, report)),
+        Err(error) => {
+            report.add(Diagnostic::syntax(&error, text.len()));
+            None
+        }
+    }
+}
+
+/// A manifest without mistakes. Two of them can be compared, whole or trigger by trigger.
+///
+/// As it is written, with the defaults where there are some:
+///
+#[doc = concat!("```toml\n", include_str!("testdata/good/sample.toml"), "```")]
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifest {
+    /// The file that it was read from, as it was given to [`load`].
+    pub path: PathBuf,
+    /// The clusters that were declared, used or not.
+    pub clusters: BTreeMap<Name, Arc<Cluster>>,
+    /// The functions that were declared, used or not.
+    pub functions: BTreeMap<Name, Arc<Function>>,
+    /// The triggers. Every function and cluster that one names is in the maps above.
+    pub triggers: BTreeMap<Name, Arc<Trigger>>,
+    /// What this node may use, all triggers together.
+    pub limits: Limits,
+    /// The admin server.
+    pub admin: Admin,
+}
+
+/// The name of a cluster, function or trigger: 1 to 63 of `a-z`, `0-9` and `-`, the first one a
+/// letter. Cloning is cheap.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
+
+/// A text that is no [`Name`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a name is 1 to 63 of a-z, 0-9 and '-', and starts with a letter")]
+pub struct InvalidName;
+
+impl Name {
+    /// Makes a name of a text.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`] if the text is not 1 to 63 of `a-z`, `0-9` and `-`, the first one a letter.
+    pub fn new(text: &str) -> Result<Self, InvalidName> {
+        let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let starts_with_letter = text.starts_with(|c: char| c.is_ascii_lowercase());
+        if starts_with_letter && text.len() <= 63 && text.bytes().all(legal) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidName)
+        }
+    }
+}
+
+impl Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// So that a map by name can be asked with a text.
+impl Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// A Kafka cluster.
+#[derive(Clone, PartialEq)]
+pub struct Cluster {
+    /// Its name in the manifest.
+    pub name: Name,
+    /// Where to find it: `host:port`, several separated by commas.
+    pub brokers: String,
+    /// Further properties for the Kafka client, by librdkafka's names. None of those that
+    /// Tidegate sets itself is among them.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// Shows no value of a property, because passwords are among them.
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster")
+            .field("name", &self.name)
+            .field("brokers", &self.brokers)
+            .field("properties", &self.properties.keys())
+            .finish()
+    }
+}
+
+/// A function: a component and what it is given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Function {
+    /// Its name in the manifest.
+    pub name: Name,
+    /// Where the component is.
+    pub component: Component,
+    /// Environment variables. No name starts with `TIDEGATE_`, none is in `secrets` too.
+    pub env: BTreeMap<String, String>,
+    /// Further environment variables, whose values are never logged.
+    pub secrets: BTreeMap<String, Secret>,
+    /// How long one call may take, above zero.
+    pub deadline: Duration,
+    /// How much memory one instance may use, in bytes.
+    pub memory_bytes: u64,
+    /// Whether instances serve more than one call.
+    pub reuse: Reuse,
+}
+
+/// Where a component is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Component {
+    /// A file. A relative path was joined to the folder of the manifest.
+    File(PathBuf),
+}
+
+/// A text that is never shown: it prints as `[secret]`.
+#[derive(Clone, PartialEq)]
+pub struct Secret(Arc<str>);
+
+impl Secret {
+    /// The text itself, for the one who hands it to the function. Not for logs.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// Whether an instance serves more than one call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reuse {
+    /// An instance serves call after call, up to `max_calls`, or without end.
+    Pooled { max_calls: Option<NonZeroU64> },
+    /// Every call gets a new instance.
+    Fresh,
+}
+
+/// A trigger: topics that call a function for each of their records.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trigger {
+    /// Its name in the manifest.
+    pub name: Name,
+    /// The function that it calls.
+    pub function: Name,
+    /// The cluster that it reads from.
+    pub cluster: Name,
+    /// The topics that it reads: at least one, each once.
+    pub topics: Vec<String>,
+    /// The topic for messages that name no other. Without it such a message fails its record.
+    pub output: Option<String>,
+    /// The cluster of all that it writes: output, dead letters, `allow_topics`.
+    pub output_cluster: Name,
+    /// Further topics that the function may address.
+    pub allow_topics: Vec<String>,
+    /// The topic of dead letters. There is one if `on_exhausted` is [`OnExhausted::DeadLetter`].
+    pub dead_letters: Option<String>,
+    /// What becomes of a record that was tried in vain.
+    pub on_exhausted: OnExhausted,
+    /// Which records wait for each other.
+    pub ordering: Ordering,
+    /// How often a record can take effect.
+    pub delivery: Delivery,
+    /// The consumer group. No other trigger has it on this cluster.
+    pub group: String,
+    /// Where to start in a partition for which the group has committed no offset.
+    pub start: Start,
+    /// How many instances it may have on this node.
+    pub instances: Instances,
+    /// The most that one call carries.
+    pub batch: BatchLimits,
+    /// When to try again, and when to give up.
+    pub retry: RetryPolicy,
+    /// The most that it holds of one partition.
+    pub window: Window,
+    /// How often progress is committed, above zero.
+    pub commit_interval: Duration,
+    /// How long running calls may go on when a partition is taken away.
+    pub rebalance_drain: Duration,
+    /// How long running calls may go on at shutdown.
+    pub drain: Duration,
+}
+
+/// What becomes of a record that was tried in vain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnExhausted {
+    /// It goes to the trigger's `dead_letters`.
+    #[default]
+    DeadLetter,
+    /// The trigger pauses.
+    Pause,
+    /// It is skipped, and counted.
+    Skip,
+}
+
+/// Which records of a partition wait for each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ordering {
+    /// Those with the same key.
+    #[default]
+    Key,
+    /// All.
+    Partition,
+    /// None.
+    None,
+}
+
+/// How often a record can take effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// Once, and again after a crash.
+    #[default]
+    AtLeastOnce,
+}
+
+/// Where to start in a partition for which the group has committed no offset.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// At the oldest record.
+    #[default]
+    Earliest,
+    /// After the newest record.
+    Latest,
+    /// At the first record that is not older than this.
+    Timestamp {
+        /// Milliseconds since 1970-01-01 UTC, not negative.
+        millis: i64,
+    },
+    /// At these offsets by partition, neither of them negative; other partitions at the oldest
+    /// record. The trigger has exactly one topic.
+    Offsets(BTreeMap<i32, i64>),
+}
+
+/// How many instances a trigger may have on this node. `min` is not above `max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instances {
+    /// So many are kept ready.
+    pub min: u32,
+    /// So many run at once at most.
+    pub max: NonZeroU32,
+}
+
+/// The most that one call carries. Neither is above what the [`Window`] holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Records.
+    pub records: NonZeroU32,
+    /// Bytes of keys, values and headers. A larger record is called alone.
+    pub bytes: u64,
+}
+
+/// When to try a record again, and when to give up. `backoff` is not above `max_backoff`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// So many tries in all, the first one included.
+    pub attempts: NonZeroU32,
+    /// The wait before the second try, doubled before each further one. Above zero.
+    pub backoff: Duration,
+    /// The longest wait.
+    pub max_backoff: Duration,
+    /// No further try once so much time has passed since the first one.
+    pub max_age: Duration,
+}
+
+/// The most that a trigger holds of one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Records.
+    pub records: NonZeroU32,
+    /// Bytes of keys, values and headers.
+    pub bytes: u64,
+}
+
+/// What this node may use, all triggers together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of records and outputs that are held in memory.
+    pub buffered_bytes: u64,
+}
+
+/// The admin server: health, metrics, status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens.
+    pub listen: SocketAddr,
+}

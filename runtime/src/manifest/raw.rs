@@ -1,0 +1,249 @@
+//! The manifest as it is written. What is documented here is what the user reads: these comments
+//! become the descriptions of the JSON Schema.
+//!
+//! Limits and defaults are in the types. Unknown keys are found by the schema, before serde sees
+//! them; `deny_unknown_fields` tells the schema that there may be none.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::amounts::{DAY, GIB, HOUR, KIB, MIB, MINUTE, NO_DEFAULT, NO_MAXIMUM, Period, SECOND, Size, TIB, Whole};
+use super::field::{Field, Key};
+use super::shapes::{RawOutput, Scalar};
+use super::words::{Brokers, DeliveryWord, FilePath, Group, Listen, ReuseWord, Spelling, Topic, Variable};
+use super::{Name, OnExhausted, Ordering, Start};
+
+/// A section of named tables.
+pub(super) type Section<T> = Field<BTreeMap<Key, Field<T>>>;
+
+fn names() -> Value {
+    Name::schema().to_value()
+}
+
+/// Tidegate's manifest. In every string `${NAME}` is replaced by the environment variable NAME,
+/// and `${NAME:-default}` by the default if NAME is not set or empty; `$${` stands for `${`.
+/// Relative paths start at the folder of the manifest.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(title = "tidegate.toml")]
+pub(super) struct RawManifest {
+    /// Kafka clusters by name. A trigger uses "main" unless it names another one. A name is 1 to 63
+    /// of a-z, 0-9 and '-', the first one a letter.
+    #[schemars(extend("propertyNames" = names()))]
+    pub cluster: Section<RawCluster>,
+    /// Functions by name.
+    #[schemars(extend("propertyNames" = names()))]
+    pub function: Section<RawFunction>,
+    /// Triggers by name: topics that call a function for each of their records.
+    #[schemars(extend("propertyNames" = names()))]
+    pub trigger: Section<RawTrigger>,
+    /// What this node may use, all triggers together.
+    pub limits: Field<RawLimits>,
+    /// The admin server: health, metrics, status.
+    pub admin: Field<RawAdmin>,
+}
+
+/// A Kafka cluster.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table [cluster.name]")]
+#[schemars(extend("required" = ["brokers"]))]
+pub(super) struct RawCluster {
+    /// Where to find the cluster: host:port, several separated by commas. The port is 9092 unless
+    /// it is given. Required.
+    pub brokers: Field<Brokers>,
+    /// Further properties for the Kafka client, by librdkafka's names, such as "client.rack" or
+    /// "sasl.username". Those that Tidegate sets itself are refused.
+    pub properties: Field<BTreeMap<Key, Field<Scalar>>>,
+}
+
+/// A function: a component and what it is given.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table [function.name]")]
+#[schemars(extend("required" = ["component"]))]
+pub(super) struct RawFunction {
+    /// The file of the component, relative to the folder of the manifest. Required.
+    pub component: Field<FilePath>,
+    /// Environment variables of the function. Names that start with TIDEGATE_ are refused.
+    pub env: Field<BTreeMap<Key, Field<String>>>,
+    /// Further environment variables, whose values come from elsewhere and are never logged.
+    pub secrets: Field<BTreeMap<Key, Field<RawSecret>>>,
+    /// How long one call may take, 1ms to 1h. A call that takes longer has failed.
+    pub deadline: Field<Period<1, HOUR, SECOND>>,
+    /// How much memory one instance may use, 64KiB to 4GiB.
+    pub memory: Field<Size<{ 64 * KIB }, { 4 * GIB }, { 64 * MIB }>>,
+    /// "pooled": an instance serves call after call. "fresh": every call gets a new instance,
+    /// which costs more and keeps nothing from one call to the next.
+    pub reuse: Field<ReuseWord>,
+    /// An instance is replaced after so many calls. Without it, it serves on until it fails. Only
+    /// with reuse = "pooled".
+    pub max_calls: Field<Whole<1, NO_MAXIMUM, NO_DEFAULT>>,
+}
+
+/// Where a secret comes from: one of the two. It is read when the manifest is loaded.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "{ env = \"NAME\" } or { file = \"/run/secrets/name\" }"
+)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub(super) struct RawSecret {
+    /// The environment variable of this node that holds it.
+    pub env: Field<Variable>,
+    /// The file that holds it, at most 64 KiB. One line break at its end is cut.
+    pub file: Field<FilePath>,
+}
+
+/// A trigger: topics that call a function for each of their records.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table [trigger.name]")]
+#[schemars(extend("required" = ["function", "topics"]))]
+pub(super) struct RawTrigger {
+    /// The function to call. Required.
+    pub function: Field<Name>,
+    /// The cluster to read from.
+    #[schemars(extend("default" = "main"))]
+    pub cluster: Field<Name>,
+    /// The topics to read. At least one. Required.
+    #[schemars(extend("minItems" = 1))]
+    pub topics: Field<Vec<Field<Topic>>>,
+    /// The topic for messages that name no other: "topic", or { cluster = "other", topic = "topic" }
+    /// to write to another cluster. Without it such a message fails its record.
+    pub output: Field<RawOutput>,
+    /// Further topics that the function may address, on the output's cluster.
+    pub allow_topics: Field<Vec<Field<Topic>>>,
+    /// The topic for records that were rejected or tried in vain, on the output's cluster. Required
+    /// unless on-exhausted says otherwise.
+    pub dead_letters: Field<Topic>,
+    /// What becomes of a record that was tried in vain. "dead-letter": it goes to dead-letters.
+    /// "pause": the trigger pauses. "skip": the record is skipped and counted.
+    pub on_exhausted: Field<OnExhausted>,
+    /// Which records of a partition wait for each other. "key": those with the same key.
+    /// "partition": all. "none": none, and they may be handled in any order.
+    pub ordering: Field<Ordering>,
+    /// How often a record can take effect. "at-least-once": once, and again after a crash. This
+    /// version has no other.
+    #[schemars(extend("enum" = ["at-least-once"]))]
+    pub delivery: Field<DeliveryWord>,
+    /// The consumer group. Without it: tidegate-<name of the trigger>. One trigger for one group.
+    pub group: Field<Group>,
+    /// Where to start in a partition for which the group has committed no offset. "earliest",
+    /// "latest", a time such as "2026-01-31T00:00:00Z", or offsets by partition such as
+    /// { 0 = 1234, 1 = 99 }, which starts other partitions at the earliest record and needs a
+    /// trigger with exactly one topic.
+    pub start: Field<Start>,
+    /// How many instances the trigger may have on this node.
+    pub instances: Field<RawInstances>,
+    /// The most that one call carries.
+    pub batch: Field<RawBatch>,
+    /// When to try a record again, and when to give up.
+    pub retry: Field<RawRetry>,
+    /// The most that is held of one partition.
+    pub window: Field<RawWindow>,
+    /// How often progress is committed, 1ms to 1m. After a crash so much is repeated at most.
+    pub commit_interval: Field<Period<1, MINUTE, 100>>,
+    /// How long running calls may go on when a partition moves to another node, 0s to 1m. The
+    /// trigger's other partitions on this node stand still meanwhile.
+    pub rebalance_drain: Field<Period<0, MINUTE, 100>>,
+    /// How long running calls may go on at shutdown, 0s to 1h.
+    pub drain: Field<Period<0, HOUR, { 10 * SECOND }>>,
+}
+
+/// An output topic on a cluster that is named.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "{ cluster = \"other\", topic = \"topic\" }"
+)]
+#[schemars(extend("required" = ["topic"]))]
+pub(super) struct RawElsewhere {
+    /// The cluster to write to. Without it: the one that the trigger reads from.
+    pub cluster: Field<Name>,
+    /// The topic. Required.
+    pub topic: Field<Topic>,
+}
+
+/// How many instances a trigger may have on this node.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table such as { min = 1, max = 8 }")]
+pub(super) struct RawInstances {
+    /// So many are kept ready, 0 to 4096 and not above max.
+    pub min: Field<Whole<0, 4096, 1>>,
+    /// So many run at once at most, 1 to 4096.
+    pub max: Field<Whole<1, 4096, 8>>,
+}
+
+/// The most that one call carries.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "a table such as { records = 500, bytes = \"256KiB\" }"
+)]
+pub(super) struct RawBatch {
+    /// Records, 1 to 100000 and not above window.records.
+    pub records: Field<Whole<1, 100_000, 500>>,
+    /// Bytes of keys, values and headers, 1KiB to 64MiB and not above window.bytes. A larger record
+    /// is called alone.
+    pub bytes: Field<Size<KIB, { 64 * MIB }, { 256 * KIB }>>,
+}
+
+/// When to try a record again, and when to give up.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "a table such as { attempts = 5, backoff = \"100ms\" }"
+)]
+pub(super) struct RawRetry {
+    /// So many tries in all, the first one included, 1 to 1000000.
+    pub attempts: Field<Whole<1, 1_000_000, 5>>,
+    /// The wait before the second try, doubled before each further one. 1ms to 1h and not above
+    /// max-backoff.
+    pub backoff: Field<Period<1, HOUR, 100>>,
+    /// The longest wait, 1ms to 1day.
+    pub max_backoff: Field<Period<1, DAY, { 10 * SECOND }>>,
+    /// No further try once so much time has passed since the first one, 1ms to 30days.
+    pub max_age: Field<Period<1, { 30 * DAY }, HOUR>>,
+}
+
+/// The most that is held of one partition.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "a table such as { records = 10000, bytes = \"16MiB\" }"
+)]
+pub(super) struct RawWindow {
+    /// Records, 1 to 1000000.
+    pub records: Field<Whole<1, 1_000_000, 10_000>>,
+    /// Bytes of keys, values and headers, 1KiB to 4GiB.
+    pub bytes: Field<Size<KIB, { 4 * GIB }, { 16 * MIB }>>,
+}
+
+/// What this node may use, all triggers together.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table [limits]")]
+pub(super) struct RawLimits {
+    /// How much of records and outputs is held in memory, 1MiB to 1TiB. When it is reached, topics
+    /// are read more slowly.
+    pub buffered: Field<Size<MIB, TIB, { 512 * MIB }>>,
+}
+
+/// The admin server: health, metrics, status.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table [admin]")]
+pub(super) struct RawAdmin {
+    /// Where it listens: IP address and port. It has no password, so keep it on the loopback
+    /// address or in a network of your own.
+    pub listen: Field<Listen>,
+}

@@ -1,0 +1,236 @@
+//! What only shows when all triggers are looked at together: cycles of topics, in which a record
+//! would go round for ever, and groups that two triggers share, which would take each other's
+//! partitions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::diagnostic::{Diagnostic, Report, Span};
+use super::field::At;
+use super::{Cluster, Name};
+
+/// More cycles than this are not looked for.
+const CYCLES: usize = 100;
+
+/// From where to where a trigger carries records. What is not known, because it is broken, is
+/// absent, and nothing is said about it.
+pub(super) struct Route {
+    pub(super) trigger: At<Name>,
+    pub(super) cluster: Option<Name>,
+    pub(super) group: Option<At<String>>,
+    pub(super) reads: Vec<At<String>>,
+    pub(super) output_cluster: Option<Name>,
+    pub(super) writes: Vec<At<String>>,
+}
+
+/// Which clusters of the manifest are one and the same: those that have a broker's address in
+/// common. A cluster may well be declared twice, with different properties.
+pub(super) struct Kafka {
+    same: BTreeMap<Name, Name>,
+}
+
+impl Kafka {
+    pub(super) fn new<'a>(clusters: impl Iterator<Item = &'a Cluster>) -> Self {
+        let mut groups: Vec<(BTreeSet<String>, Vec<Name>)> = Vec::new();
+        for cluster in clusters {
+            let mut addresses: BTreeSet<_> = cluster.brokers.split(',').map(address).collect();
+            let mut names = Vec::new();
+            groups.retain(|(known, members)| {
+                let apart = known.is_disjoint(&addresses);
+                if !apart {
+                    addresses.extend(known.iter().cloned());
+                    names.extend(members.iter().cloned());
+                }
+                apart
+            });
+            names.push(cluster.name.clone());
+            groups.push((addresses, names));
+        }
+        let pair = |names: Vec<Name>| {
+            let first = names.iter().min().cloned();
+            names.into_iter().filter_map(move |name| Some((name, first.clone()?)))
+        };
+        Self { same: groups.into_iter().flat_map(|(_, names)| pair(names)).collect() }
+    }
+
+    /// The name that stands for a cluster and all that are the same.
+    fn one<'a>(&'a self, cluster: &'a Name) -> &'a Name {
+        self.same.get(cluster).unwrap_or(cluster)
+    }
+}
+
+/// A broker's address as it can be compared.
+fn address(broker: &str) -> String {
+    let broker = broker.trim().to_ascii_lowercase();
+    let host = broker.rsplit_once("://").map_or(&*broker, |(_, host)| host);
+    if host.contains(':') { host.to_owned() } else { format!("{host}:9092") }
+}
+
+/// Reports triggers that read from one cluster with one group.
+pub(super) fn refuse_shared_groups(routes: &[Route], kafka: &Kafka, report: &mut Report) {
+    let mut taken: BTreeMap<(&Name, &str), &Span> = BTreeMap::new();
+    for route in routes {
+        let (Some(cluster), Some(group)) = (&route.cluster, &route.group) else {
+            continue;
+        };
+        let key = (kafka.one(cluster), group.value.as_str());
+        if let Some(first) = taken.get(&key) {
+            let title = "two triggers have the same group on the same cluster";
+            let label = "each would take partitions away from the other";
+            let diagnostic = Diagnostic::new(&group.span, title, label).also(first, "the other one");
+            let name = &route.trigger.value;
+            report.add(diagnostic.help(format!("give it one of its own: group = \"tidegate-{name}\"")));
+        } else {
+            taken.insert(key, &group.span);
+        }
+    }
+}
+
+/// Reports topics from which triggers lead back to the same topic.
+pub(super) fn refuse_cycles(routes: &[Route], kafka: &Kafka, report: &mut Report) {
+    let graph = Graph::new(routes, kafka);
+    for cycle in graph.cycles() {
+        report.add(graph.describe(cycle));
+    }
+}
+
+/// Topics and triggers are the nodes. A trigger is a node, rather than many edges from each of its
+/// inputs to each of its outputs, so that the graph is no larger than the manifest.
+struct Graph<'a> {
+    nodes: Vec<Node<'a>>,
+    /// For each node: the nodes that follow, and the word that says so.
+    next: Vec<Vec<(usize, &'a Span)>>,
+}
+
+#[derive(Clone, Copy)]
+enum Node<'a> {
+    Topic {
+        /// By the name that stands for it.
+        cluster: &'a Name,
+        /// By the name that the first trigger uses.
+        shown: &'a Name,
+        name: &'a str,
+    },
+    Trigger(&'a Name),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Visit {
+    Not,
+    /// It is on the path that is being followed.
+    Now,
+    /// Nothing that follows it leads back.
+    Done,
+}
+
+/// A node of a cycle, and the word that leads to the next one.
+type Step<'a> = (Node<'a>, &'a Span);
+
+impl<'a> Graph<'a> {
+    fn new(routes: &'a [Route], kafka: &'a Kafka) -> Self {
+        let mut graph = Self { nodes: Vec::new(), next: Vec::new() };
+        let mut topics = BTreeMap::new();
+        for route in routes {
+            let trigger = graph.add(Node::Trigger(&route.trigger.value));
+            let mut topic = |graph: &mut Self, shown: &'a Name, name: &'a str| {
+                let cluster = kafka.one(shown);
+                let node = Node::Topic { cluster, shown, name };
+                *topics.entry((cluster, name)).or_insert_with(|| graph.add(node))
+            };
+            if let Some(cluster) = &route.cluster {
+                for read in &route.reads {
+                    let topic = topic(&mut graph, cluster, &read.value);
+                    graph.next[topic].push((trigger, &read.span));
+                }
+            }
+            if let Some(cluster) = &route.output_cluster {
+                for written in &route.writes {
+                    let topic = topic(&mut graph, cluster, &written.value);
+                    graph.next[trigger].push((topic, &written.span));
+                }
+            }
+        }
+        graph
+    }
+
+    fn add(&mut self, node: Node<'a>) -> usize {
+        self.nodes.push(node);
+        self.next.push(Vec::new());
+        self.nodes.len() - 1
+    }
+
+    /// Cycles, at least one of each set of nodes that can all reach each other.
+    ///
+    /// This goes depth first with a path of its own: a chain of triggers may be longer than the
+    /// stack allows.
+    fn cycles(&self) -> Vec<Vec<Step<'a>>> {
+        let mut visits = vec![Visit::Not; self.nodes.len()];
+        let mut cycles = Vec::new();
+        for root in 0..self.nodes.len() {
+            if visits[root] != Visit::Not {
+                continue;
+            }
+            visits[root] = Visit::Now;
+            // Each node of the path with the number of ways from it that were taken.
+            let mut path = vec![(root, 0)];
+            while let Some((node, taken)) = path.last_mut() {
+                let Some(&(next, _)) = self.next[*node].get(*taken) else {
+                    visits[*node] = Visit::Done;
+                    path.pop();
+                    continue;
+                };
+                *taken += 1;
+                match visits[next] {
+                    Visit::Done => {}
+                    Visit::Not => {
+                        visits[next] = Visit::Now;
+                        path.push((next, 0));
+                    }
+                    Visit::Now => {
+                        let cycle = path.iter().skip_while(|(node, _)| *node != next);
+                        let step = |&(node, taken): &(usize, usize)| (self.nodes[node], self.next[node][taken - 1].1);
+                        cycles.push(cycle.map(step).collect());
+                        if cycles.len() == CYCLES {
+                            return cycles;
+                        }
+                    }
+                }
+            }
+        }
+        cycles
+    }
+
+    fn describe(&self, mut cycle: Vec<Step<'a>>) -> Diagnostic {
+        if let Some((Node::Trigger(_), _)) = cycle.first() {
+            cycle.rotate_left(1);
+        }
+        let clusters: BTreeSet<_> = cycle.iter().filter_map(|(node, _)| node.cluster()).collect();
+        let mut topics: Vec<String> = cycle.iter().filter_map(|(node, _)| node.topic(clusters.len() == 1)).collect();
+        topics.extend(topics.first().cloned());
+        let title = format!("topics form a cycle: {}", topics.join(" → "));
+        // The word at fault comes first: what the last trigger writes leads back to the start.
+        cycle.rotate_right(1);
+        let words = cycle.iter().map(|(node, span)| match node {
+            Node::Topic { .. } => (span, "read here".to_owned()),
+            Node::Trigger(name) => (span, format!("written by `{name}`")),
+        });
+        Diagnostic::about(title, words.map(|(span, label)| ((*span).clone(), label)).collect())
+            .help("a record would go round for ever; write to a topic that leads to none of these")
+    }
+}
+
+impl<'a> Node<'a> {
+    fn cluster(self) -> Option<&'a Name> {
+        match self {
+            Node::Topic { cluster, .. } => Some(cluster),
+            Node::Trigger(_) => None,
+        }
+    }
+
+    fn topic(self, one_cluster: bool) -> Option<String> {
+        match self {
+            Node::Topic { name, .. } if one_cluster => Some(name.to_owned()),
+            Node::Topic { shown, name, .. } => Some(format!("{shown}/{name}")),
+            Node::Trigger(_) => None,
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The words of the manifest: types that are written as one string. Each knows how it is spelled,
+//! its limits and its default, so that parser, error messages and schema cannot disagree.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+
+use super::diagnostic::{either, nearest};
+use super::{Name, OnExhausted, Ordering};
+
+/// A type that is written as a string.
+pub(super) trait Spelling: Sized {
+    /// What it is called in an error.
+    const NOUN: &'static str;
+    /// All that it can be, if that is a list of words.
+    const WORDS: &'static [&'static str] = &[];
+
+    /// Completes "expected …".
+    fn expected() -> String;
+    fn spelled(text: &str) -> Option<Self>;
+    fn schema() -> Schema;
+}
+
+pub(super) struct SpellingVisitor<T>(pub(super) PhantomData<T>);
+
+impl<T: Spelling> Visitor<'_> for SpellingVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&T::expected())
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        T::spelled(text).ok_or_else(|| {
+            let hint = match nearest(text, T::WORDS.iter().copied()) {
+                Some(word) => format!("; did you mean \"{word}\"?"),
+                None => String::new(),
+            };
+            E::custom(format!("invalid {}, expected {}{hint}", T::NOUN, T::expected()))
+        })
+    }
+}
+
+/// Makes serde and schemars use a type's [`Spelling`].
+macro_rules! spelled {
+    ($type:ty $(; $($generics:tt)*)?) => {
+        impl<'de, $($($generics)*)?> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(SpellingVisitor(PhantomData))
+            }
+        }
+
+        impl<$($($generics)*)?> JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                <Self as Spelling>::NOUN.into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                <Self as Spelling>::schema()
+            }
+        }
+    };
+}
+
+pub(super) use spelled;
+
+/// Gives an enum one word for each of its values, the default first.
+macro_rules! choice {
+    ($type:ty: $($word:literal => $value:expr),+) => {
+        impl Spelling for $type {
+            const NOUN: &'static str = "word";
+            const WORDS: &'static [&'static str] = &[$($word),+];
+
+            fn expected() -> String {
+                either(Self::WORDS)
+            }
+
+            fn spelled(text: &str) -> Option<Self> {
+                match text {
+                    $($word => Some($value),)+
+                    _ => None,
+                }
+            }
+
+            fn schema() -> Schema {
+                json_schema!({ "type": "string", "enum": Self::WORDS, "default": Self::WORDS[0] })
+            }
+        }
+
+        spelled!($type);
+    };
+}
+
+choice!(OnExhausted: "dead-letter" => Self::DeadLetter, "pause" => Self::Pause, "skip" => Self::Skip);
+choice!(Ordering: "key" => Self::Key, "partition" => Self::Partition, "none" => Self::None);
+
+/// The words behind [`super::Reuse`].
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum ReuseWord {
+    #[default]
+    Pooled,
+    Fresh,
+}
+
+choice!(ReuseWord: "pooled" => Self::Pooled, "fresh" => Self::Fresh);
+
+/// The words behind [`super::Delivery`], with those that only a later version can do.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum DeliveryWord {
+    #[default]
+    AtLeastOnce,
+    Later,
+}
+
+choice!(DeliveryWord:
+    "at-least-once" => Self::AtLeastOnce,
+    "exactly-once" => Self::Later,
+    "at-most-once" => Self::Later
+);
+
+impl Spelling for Name {
+    const NOUN: &'static str = "name";
+
+    fn expected() -> String {
+        "a name: 1 to 63 of a-z, 0-9 and '-', the first one a letter".to_owned()
+    }
+
+    fn spelled(text: &str) -> Option<Self> {
+        Self::new(text).ok()
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[a-z][a-z0-9-]{0,62}$" })
+    }
+}
+
+spelled!(Name);
+
+/// The name of a Kafka topic.
+pub(super) struct Topic(pub(super) String);
+
+impl Spelling for Topic {
+    const NOUN: &'static str = "topic name";
+
+    fn expected() -> String {
+        "a topic name: 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-', and not \".\" or \"..\"".to_owned()
+    }
+
+    fn spelled(text: &str) -> Option<Self> {
+        let legal = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        let named = (1..=249).contains(&text.len()) && text.bytes().all(legal);
+        (named && text != "." && text != "..").then(|| Self(text.to_owned()))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[a-zA-Z0-9._-]{1,249}$" })
+    }
+}
+
+spelled!(Topic);
+
+/// The name of a consumer group.
+pub(super) struct Group(pub(super) String);
+
+impl Spelling for Group {
+    const NOUN: &'static str = "group";
+
+    fn expected() -> String {
+        "the name of a consumer group: 1 to 249 characters, none of them a control character".to_owned()
+    }
+
+    fn spelled(text: &str) -> Option<Self> {
+        let named = (1..=249).contains(&text.chars().count()) && !text.contains(char::is_control);
+        named.then(|| Self(text.to_owned()))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "minLength": 1, "maxLength": 249 })
+    }
+}
+
+spelled!(Group);
+
+/// Addresses of brokers, in the form in which librdkafka takes them.
+pub(super) struct Brokers(pub(super) String);
+
+impl Spelling for Brokers {
+    const NOUN: &'static str = "list of brokers";
+
+    fn expected() -> String {
+        "host:port, several separated by commas, such as \"kafka-1:9092,kafka-2:9092\"".to_owned()
+    }
+
+    fn spelled(text: &str) -> Option<Self> {
+        let legal = |broker: &str| {
+            let broker = broker.trim();
+            let host = broker.rsplit_once("://").map_or(broker, |(_, host)| host);
+            let (host, port) = host.rsplit_once(':').unwrap_or((host, "9092"));
+            let port = port.parse::<u16>().is_ok_and(|port| port > 0);
+            port && !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c.is_control())
+        };
+        text.split(',').all(legal).then(|| Self(text.trim().to_owned()))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "minLength": 1, "examples": ["kafka-1:9092,kafka-2:9092"] })
+    }
+}
+
+spelled!(Brokers);
+
+/// An address to listen on.
+pub(super) struct Listen(pub(super) SocketAddr);
+
+/// The admin server's address where none is given.
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7070);
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self(LISTEN)
+    }
+}
+
+impl Spelling for Listen {
+    const NOUN: &'static str = "address";
+
+    fn expected() -> String {
+        format!("an IP address and a port such as \"{LISTEN}\" or \"[::]:7070\"")
+    }
+
+    fn spelled(text: &str) -> Option<Self> {
+        let local = text.strip_prefix("localhost:");
+        let text = local.map_or(text.to_owned(), |port| format!("{}:{port}", Ipv4Addr::LOCALHOST));
+        text.parse().ok().map(Self)
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "default": LISTEN.to_string() })
+    }
+}
+
+spelled!(Listen);
+
+/// A path in the file system, relative to the folder of the manifest or absolute.
+pub(super) struct FilePath(pub(super) PathBuf);
+
+impl Spelling for FilePath {
+    const NOUN: &'static str = "path";
+
+    fn expected() -> String {
+        "the path of a file, relative to the folder of the manifest".to_owned()
+    }
+
+    fn spelled(text: &str) -> Option<Self> {
+        (!text.is_empty() && !text.contains('\0')).then(|| Self(text.into()))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "minLength": 1 })
+    }
+}
+
+spelled!(FilePath);
+
+/// The name of an environment variable of this node.
+pub(super) struct Variable(pub(super) String);
+
+impl Spelling for Variable {
+    const NOUN: &'static str = "variable";
+
+    fn expected() -> String {
+        "the name of an environment variable such as \"API_KEY\"".to_owned()
+    }
+
+    fn spelled(text: &str) -> Option<Self> {
+        (!text.is_empty() && !text.contains(['=', '\0'])).then(|| Self(text.to_owned()))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "minLength": 1 })
+    }
+}
+
+spelled!(Variable);

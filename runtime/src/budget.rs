@@ -1,0 +1,115 @@
+//! What this node holds of records and outputs, all triggers together.
+//!
+//! Half of the limit is reserved in equal parts, so that no trigger can starve another; the other
+//! half goes to whoever needs it. Reaching the limit makes a trigger stop taking records.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The most that the Kafka client of one trigger fetches ahead.
+const MAX_PREFETCH_BYTES: u64 = 16 << 20;
+/// The most that one trigger leaves unacknowledged. More costs memory and gains nothing.
+const MAX_OUTSTANDING_BYTES: u64 = 16 << 20;
+
+/// The budget of a node.
+#[derive(Debug)]
+pub struct Budget {
+    limit_bytes: AtomicU64,
+    triggers: AtomicU64,
+    /// What triggers hold beyond their reserves.
+    common_bytes: AtomicU64,
+}
+
+impl Budget {
+    pub fn new(limit_bytes: u64) -> Arc<Self> {
+        Arc::new(Self {
+            limit_bytes: AtomicU64::new(limit_bytes),
+            triggers: AtomicU64::new(0),
+            common_bytes: AtomicU64::new(0),
+        })
+    }
+
+    /// Changes the limit. What is held already stays.
+    pub fn set_limit(&self, limit_bytes: u64) {
+        self.limit_bytes.store(limit_bytes, Ordering::Relaxed);
+    }
+
+    /// The share of one more trigger.
+    pub fn share(self: &Arc<Self>) -> Share {
+        self.triggers.fetch_add(1, Ordering::Relaxed);
+        Share { budget: self.clone(), common_bytes: 0, held_bytes: 0 }
+    }
+
+    fn common_limit(&self) -> u64 {
+        self.limit_bytes.load(Ordering::Relaxed) / 2
+    }
+
+    fn reserve(&self) -> u64 {
+        self.common_limit() / self.triggers.load(Ordering::Relaxed).max(1)
+    }
+}
+
+/// What one trigger holds.
+#[derive(Debug)]
+pub struct Share {
+    budget: Arc<Budget>,
+    held_bytes: u64,
+    /// The part of it that counts against the common half.
+    common_bytes: u64,
+}
+
+impl Share {
+    /// What the client may fetch ahead.
+    pub fn prefetch_bytes(&self) -> u64 {
+        (self.budget.reserve() / 2).clamp(64 << 10, MAX_PREFETCH_BYTES)
+    }
+
+    /// What may be unacknowledged.
+    pub fn outstanding_bytes(&self) -> u64 {
+        (self.budget.reserve() / 2).clamp(64 << 10, MAX_OUTSTANDING_BYTES)
+    }
+
+    /// Says what the trigger holds now.
+    pub fn hold(&mut self, held_bytes: u64) {
+        let common = held_bytes.saturating_sub(self.budget.reserve());
+        if common > self.common_bytes {
+            self.budget.common_bytes.fetch_add(common - self.common_bytes, Ordering::Relaxed);
+        } else {
+            self.budget.common_bytes.fetch_sub(self.common_bytes - common, Ordering::Relaxed);
+        }
+        (self.held_bytes, self.common_bytes) = (held_bytes, common);
+    }
+
+    /// Whether the trigger may take in more.
+    pub fn has_room(&self) -> bool {
+        self.held_bytes < self.budget.reserve()
+            || self.budget.common_bytes.load(Ordering::Relaxed) < self.budget.common_limit()
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.hold(0);
+        self.budget.triggers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_trigger_cannot_take_what_is_reserved_for_another() {
+        let budget = Budget::new(1_000);
+        let (mut greedy, mut modest) = (budget.share(), budget.share());
+        greedy.hold(700);
+        assert!(greedy.has_room());
+        greedy.hold(750);
+        assert!(!greedy.has_room(), "its 250 and the common 500 are used up");
+        assert!(modest.has_room(), "its own 250 are not");
+        modest.hold(250);
+        assert!(!modest.has_room());
+        drop(greedy);
+        assert!(modest.has_room());
+    }
+}

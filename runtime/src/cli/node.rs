@@ -1,0 +1,54 @@
+//! What the commands share that run functions.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use crate::engine::{Engine, Settings};
+
+/// Where compiled components are kept: the user's cache folder.
+pub(super) fn cache_folder() -> Option<PathBuf> {
+    let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    named("TIDEGATE_CACHE")
+        .or_else(|| named("XDG_CACHE_HOME").map(|folder| folder.join("tidegate")))
+        .or_else(|| named("HOME").map(|folder| folder.join(".cache").join("tidegate")))
+}
+
+pub(super) fn engine() -> anyhow::Result<Engine> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(Engine::new(&Settings { cache: cache_folder(), threads })?)
+}
+
+/// The name of this node: the host's, unless told.
+pub(super) fn name(given: Option<&str>) -> anyhow::Result<Arc<str>> {
+    let name = match given {
+        Some(name) => name.to_owned(),
+        None => {
+            let name = rustix::system::uname();
+            name.nodename().to_str().context("the host name is not UTF-8: give --node NAME")?.to_owned()
+        }
+    };
+    anyhow::ensure!(!name.is_empty(), "a node needs a name: give --node NAME");
+    Ok(name.into())
+}
+
+/// The runtime of everything but guests.
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .thread_name("tidegate")
+        .enable_all()
+        .build()
+        .context("cannot start threads")
+}
+
+/// Waits for the signal to stop: SIGTERM or SIGINT.
+pub(super) async fn stop_signal() -> anyhow::Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}

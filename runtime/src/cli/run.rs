@@ -1,0 +1,61 @@
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+use super::{Failure, check, node};
+use crate::admin;
+use crate::manifest::Manifest;
+use crate::supervisor::{Options, Supervisor};
+
+/// Run the triggers of a manifest.
+///
+/// Any number of nodes may run the same manifest: Kafka's consumer groups spread the partitions over
+/// them. Changes of the manifest and of components are taken on while running. SIGTERM and SIGINT
+/// finish what runs, commit, and end the process with exit code 0; a second one ends it at once.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  tidegate run --manifest tidegate.toml --node node-1")]
+pub(super) struct Arguments {
+    /// The manifest.
+    #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
+    manifest: PathBuf,
+
+    /// Name of this node, the same after a restart. The host's name if it is not given.
+    #[arg(long, value_name = "NAME", env = "TIDEGATE_NODE")]
+    node: Option<String>,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
+    let manifest = check::load(&arguments.manifest)?;
+    let name = node::name(arguments.node.as_deref())?;
+    let engine = node::engine()?;
+    let runtime = node::runtime()?;
+    runtime.block_on(serve(manifest, Options { engine, node: name, environment: |name| std::env::var(name).ok() }))?;
+    // What blocks in the Kafka client must not keep a drained process.
+    runtime.shutdown_background();
+    Ok(())
+}
+
+async fn serve(manifest: Manifest, options: Options) -> anyhow::Result<()> {
+    let address = manifest.admin.listen;
+    let listener = admin::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address} ([admin] listen): is another tidegate running here?"))?;
+    tracing::info!(node = %options.node, admin = %address, "tidegate {} starts", env!("CARGO_PKG_VERSION"));
+    let (supervisor, stopper, overview) = Supervisor::new(manifest, options).context("cannot watch files")?;
+    let admin = tokio::spawn(admin::serve(listener, overview));
+    let stopping = tokio::spawn(async move {
+        let signal = node::stop_signal().await?;
+        tracing::info!("{signal}: finishes what runs");
+        stopper.stop().await;
+        let signal = node::stop_signal().await?;
+        tracing::warn!("{signal} again: ends at once; records under way will be repeated");
+        std::process::exit(1);
+        #[allow(unreachable_code)]
+        anyhow::Ok(())
+    });
+    supervisor.run().await;
+    stopping.abort();
+    admin.abort();
+    tracing::info!("stopped");
+    Ok(())
+}

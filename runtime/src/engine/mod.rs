@@ -1,0 +1,172 @@
+//! All that touches guests: compiling components, keeping instances, crossing into them.
+//!
+//! Guests run on a tokio runtime of their own, so that whatever they do, the data path, health
+//! and signals go on. While a call is under way a ticker lets every guest yield each millisecond;
+//! at its deadline a call is dropped and its instance with it.
+//!
+//! Components are compiled on one thread of low priority and cached on disk; only code that this
+//! node compiled is ever loaded.
+
+mod bindings;
+mod cache;
+mod columns;
+mod compile;
+mod fault;
+mod host;
+mod log;
+mod pool;
+mod ticker;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use compile::{Compiled, Inspection, Rejected, inspect};
+pub use pool::{Pool, PoolError, Setup};
+
+use crate::outcome::{Checked, Fault};
+use crate::revision::Digest;
+
+/// Where functions are called. One implementation is [`Pool`]; the other is the tests'.
+pub trait Invoker<R>: Send + 'static {
+    /// How many calls could be started now.
+    fn free(&mut self) -> usize;
+
+    /// Starts a call. Its completion goes to the channel that the invoker was made with.
+    fn start(&mut self, call: Call<R>);
+
+    /// Lets go of what is no longer needed after a while without calls.
+    fn shrink(&mut self);
+}
+
+/// Records of one partition for a function, in offset order.
+#[derive(Debug)]
+pub struct Call<R> {
+    /// Comes back with the completion.
+    pub id: u64,
+    pub topic: Arc<str>,
+    pub partition: i32,
+    pub records: Vec<R>,
+    /// For each record the number of its try, from 1.
+    pub attempts: Vec<u32>,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub struct Completion<R> {
+    pub id: u64,
+    /// The records of the call. Empty only with [`CallError::Bug`].
+    pub records: Vec<R>,
+    pub result: Result<Checked, CallError>,
+    pub elapsed: Duration,
+}
+
+/// Why a call has no outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallError {
+    /// The function is at fault, with one of the records.
+    Fault(Fault),
+    /// No instance could be started. No record is at fault.
+    NoInstance(String),
+    /// The engine broke. The trigger starts again from what is committed.
+    Bug,
+}
+
+/// What bounds an engine.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where compiled components are kept; `None`: nowhere.
+    pub cache: Option<PathBuf>,
+    /// Threads that guests run on.
+    pub threads: usize,
+}
+
+/// Compiles components and runs guests. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    wasmtime: wasmtime::Engine,
+    compiler: compile::Compiler,
+    ticker: ticker::Ticker,
+    guests: tokio::runtime::Handle,
+    /// Ends without waiting for guests when the last engine goes, on whatever thread that is.
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Most instances of all functions together. A slot costs address space only.
+const MAX_INSTANCES: u32 = 4_000;
+
+/// Most memory that a function may be granted.
+pub const MAX_MEMORY_BYTES: u64 = 4 << 30;
+
+impl Engine {
+    /// Fails when the machine lacks what guests need.
+    pub fn new(settings: &Settings) -> Result<Self, Rejected> {
+        let wasmtime = match wasmtime::Engine::new(&config(true)) {
+            Ok(engine) => engine,
+            Err(error) => {
+                tracing::warn!(
+                    "no address space for an instance pool, so instances start slower: {error:#}; \
+                     raise the limit of virtual memory (ulimit -v)"
+                );
+                wasmtime::Engine::new(&config(false)).map_err(|error| Rejected::machine(&error))?
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(settings.threads.max(1))
+            .thread_name("tidegate-guest")
+            // A guest that spins gives its thread back every millisecond; others and timers must
+            // not wait for many such turns.
+            .event_interval(4)
+            .global_queue_interval(4)
+            .enable_all()
+            .build()
+            .map_err(|error| Rejected::machine(&error.into()))?;
+        let compiler = compile::Compiler::new(&wasmtime, settings.cache.clone())?;
+        let ticker = ticker::Ticker::new(wasmtime.clone()).map_err(|error| Rejected::machine(&error.into()))?;
+        let guests = runtime.handle().clone();
+        Ok(Self { inner: Arc::new(Inner { wasmtime, compiler, ticker, guests, runtime: Some(runtime) }) })
+    }
+
+    /// Compiles a component, or loads it from the cache, and checks that it is a function. Runs on
+    /// one thread, whoever asks.
+    pub async fn compile(&self, bytes: Arc<[u8]>, digest: Digest) -> Result<Compiled, Rejected> {
+        self.inner.compiler.compile(bytes, digest).await
+    }
+}
+
+fn config(pooling: bool) -> wasmtime::Config {
+    let mut config = wasmtime::Config::new();
+    config.wasm_component_model(true);
+    config.epoch_interruption(true);
+    // A call costs a fifth without it, and functions of this contract never run concurrently.
+    config.concurrency_support(false);
+    config.memory_init_cow(true);
+    if pooling {
+        let mut pool = wasmtime::PoolingAllocationConfig::default();
+        pool.total_component_instances(MAX_INSTANCES)
+            .total_core_instances(MAX_INSTANCES * 4)
+            .total_memories(MAX_INSTANCES)
+            .total_tables(MAX_INSTANCES * 4)
+            .total_stacks(MAX_INSTANCES)
+            .max_component_instance_size(16 << 20)
+            .max_core_instance_size(16 << 20)
+            .table_elements(1 << 20)
+            .max_memory_size(usize::try_from(MAX_MEMORY_BYTES).unwrap_or(usize::MAX))
+            .linear_memory_keep_resident(256 << 10)
+            .table_keep_resident(16 << 10);
+        config.allocation_strategy(wasmtime::InstanceAllocationStrategy::Pooling(pool));
+    }
+    config
+}

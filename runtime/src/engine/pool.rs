@@ -1,0 +1,281 @@
+//! The instances of one revision for one trigger.
+//!
+//! The pool belongs to the trigger's loop, which starts calls; each call runs as a task on the
+//! guests' runtime and brings its instance back. An instance that trapped, ran out of time or
+//! memory, or answered nonsense is never used again.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use wasmtime::Store;
+
+use super::bindings::Runner;
+use super::columns::{Columns, outcome};
+use super::compile::Compiled;
+use super::fault::{MAX_TRANSFER_BYTES, classify};
+use super::host::Host;
+use super::log::LogScope;
+use super::{Call, CallError, Completion, Engine, Invoker};
+use crate::manifest::{Function, Reuse, Trigger};
+use crate::outcome::{Cause, Checked, Fault};
+use crate::record::{Record, Topics};
+
+/// How long an instance may take to start.
+const START_LIMIT: Duration = Duration::from_secs(10);
+/// How long an instance beyond the minimum is kept without a call.
+const KEEP_IDLE: Duration = Duration::from_secs(60);
+/// The batch that a single record of a broker's default size limit makes.
+const LARGEST_RECORD_BYTES: u64 = 1 << 20;
+
+/// Why a pool cannot serve.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct PoolError(String);
+
+/// What a pool is made for.
+#[derive(Clone)]
+pub struct Setup {
+    pub function: Arc<Function>,
+    pub trigger: Arc<Trigger>,
+    pub topics: Arc<Topics>,
+}
+
+/// Instances of one revision for one trigger.
+pub struct Pool<R> {
+    shared: Arc<Shared<R>>,
+    /// The last one used is at the end, and is used next: its memory is warm.
+    idle: Vec<Instance>,
+    running: usize,
+    returned: mpsc::Receiver<Option<Instance>>,
+    give_back: mpsc::Sender<Option<Instance>>,
+}
+
+struct Shared<R> {
+    engine: Engine,
+    compiled: Compiled,
+    setup: Setup,
+    environment: Vec<(String, String)>,
+    scope: Arc<LogScope>,
+    completions: mpsc::Sender<Completion<R>>,
+}
+
+struct Instance {
+    store: Store<Host>,
+    runner: Runner,
+    columns: Columns,
+    calls: u64,
+    last_used: Instant,
+}
+
+impl<R: Record> Pool<R> {
+    /// Starts as many instances as the trigger wants at least, and at least one: that proves that
+    /// the revision starts.
+    pub async fn warm(
+        engine: &Engine,
+        compiled: Compiled,
+        setup: Setup,
+        completions: mpsc::Sender<Completion<R>>,
+    ) -> Result<Self, PoolError> {
+        let revision = compiled.digest;
+        let scope = LogScope::new(&setup.trigger.name, &setup.function.name, &revision.short());
+        let most = setup.trigger.instances.max.get() as usize;
+        let (give_back, returned) = mpsc::channel(most);
+        let shared = Arc::new(Shared {
+            engine: engine.clone(),
+            environment: environment(&setup, &revision.to_string()),
+            compiled,
+            setup,
+            scope: Arc::new(scope),
+            completions,
+        });
+        let mut idle = Vec::new();
+        for _ in 0..(shared.setup.trigger.instances.min as usize).clamp(1, most) {
+            let starting = shared.clone();
+            let started = engine.inner.guests.spawn(async move { starting.instantiate().await });
+            idle.push(started.await.map_err(|error| PoolError(error.to_string()))?.map_err(PoolError)?);
+        }
+        Ok(Self { shared, idle, running: 0, returned, give_back })
+    }
+
+    fn take_back(&mut self) {
+        while let Ok(instance) = self.returned.try_recv() {
+            self.running -= 1;
+            self.idle.extend(instance);
+        }
+    }
+
+    fn most(&self) -> usize {
+        self.shared.setup.trigger.instances.max.get() as usize
+    }
+}
+
+impl<R: Record> Invoker<R> for Pool<R> {
+    fn free(&mut self) -> usize {
+        self.take_back();
+        self.most().saturating_sub(self.running)
+    }
+
+    fn start(&mut self, call: Call<R>) {
+        self.take_back();
+        self.running += 1;
+        let instance = self.idle.pop();
+        let giving = GivingBack { instance: None, to: self.give_back.clone() };
+        let shared = self.shared.clone();
+        self.shared.engine.inner.guests.spawn(async move { shared.run(instance, call, giving).await });
+    }
+
+    fn shrink(&mut self) {
+        self.take_back();
+        let keep = (self.shared.setup.trigger.instances.min as usize).max(1);
+        let surplus = (self.idle.len() + self.running).saturating_sub(keep).min(self.idle.len());
+        let old = self.idle[..surplus].iter().take_while(|instance| instance.last_used.elapsed() > KEEP_IDLE).count();
+        self.idle.drain(..old);
+    }
+}
+
+/// Brings an instance, or the news that there is none any more, back to the pool, whatever happens.
+struct GivingBack {
+    instance: Option<Instance>,
+    to: mpsc::Sender<Option<Instance>>,
+}
+
+impl Drop for GivingBack {
+    fn drop(&mut self) {
+        // There is room for every instance; a pool that is gone needs none.
+        let _ = self.to.try_send(self.instance.take());
+    }
+}
+
+/// Reports that a call vanished, unless it is defused: then the call reported itself.
+struct BugGuard<R> {
+    id: u64,
+    completions: Option<mpsc::Sender<Completion<R>>>,
+}
+
+impl<R> Drop for BugGuard<R> {
+    fn drop(&mut self) {
+        if let Some(completions) = self.completions.take() {
+            let completion =
+                Completion { id: self.id, records: Vec::new(), result: Err(CallError::Bug), elapsed: Duration::ZERO };
+            let _ = completions.try_send(completion);
+        }
+    }
+}
+
+impl<R: Record> Shared<R> {
+    async fn instantiate(&self) -> Result<Instance, String> {
+        let host = Host::new(&self.environment, self.setup.function.memory_bytes, self.scope.clone());
+        let mut store = Store::new(&self.engine.inner.wasmtime, host);
+        store.limiter(|host| &mut host.limits);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
+        store.set_hostcall_fuel(MAX_TRANSFER_BYTES);
+        let guard = self.engine.inner.ticker.call();
+        let started = within(START_LIMIT, self.compiled.pre.instantiate_async(&mut store)).await;
+        drop(guard);
+        let printed = store.data().lines.end();
+        let runner = match started {
+            Some(Ok(runner)) => runner,
+            Some(Err(error)) => {
+                return Err(format!("it does not start: {}", classify(&error, store.data(), &printed).reason));
+            }
+            None => return Err(format!("it does not start within {START_LIMIT:?}")),
+        };
+        Ok(Instance { store, runner, columns: Columns::default(), calls: 0, last_used: Instant::now() })
+    }
+
+    async fn run(self: Arc<Self>, instance: Option<Instance>, mut call: Call<R>, mut giving: GivingBack) {
+        let mut guard = BugGuard { id: call.id, completions: Some(self.completions.clone()) };
+        let instance = match instance {
+            Some(instance) => Ok(instance),
+            None => self.instantiate().await,
+        };
+        let start = Instant::now();
+        let result = match instance {
+            Err(reason) => Err(CallError::NoInstance(reason)),
+            Ok(mut instance) => {
+                let result = self.cross(&mut instance, &mut call).await;
+                if result.is_ok() && self.is_reusable(&instance) {
+                    instance.last_used = Instant::now();
+                    giving.instance = Some(instance);
+                }
+                result.map_err(CallError::Fault)
+            }
+        };
+        // First the instance, then the completion: who reads the completion finds the instance free.
+        drop(giving);
+        guard.completions = None;
+        let completion = Completion { id: call.id, records: call.records, result, elapsed: start.elapsed() };
+        // A trigger that is gone takes its records from its successor.
+        let _ = self.completions.send(completion).await;
+    }
+
+    async fn cross(&self, instance: &mut Instance, call: &mut Call<R>) -> Result<Checked, Fault> {
+        let Instance { store, runner, columns, calls, .. } = instance;
+        *calls += 1;
+        columns.fill(&call.records);
+        let batch = columns.batch(&call.topic, call.partition, &call.attempts);
+        let first_offset = call.records.first().map_or(-1, Record::offset);
+        store.data().lines.begin(&call.topic, call.partition, first_offset, call.records.len());
+        store.set_epoch_deadline(1);
+        let deadline = self.setup.function.deadline;
+        let ended = {
+            let _yielding = self.engine.inner.ticker.call();
+            let handler = runner.tidegate_function_handler();
+            within(deadline, handler.call_handle(&mut *store, batch)).await
+        };
+        let printed = store.data().lines.end();
+        match ended {
+            Some(Ok(lifted)) => outcome(lifted).check(call.records.len(), &self.setup.topics),
+            Some(Err(error)) => Err(classify(&error, store.data(), &printed)),
+            None => Err(Fault::new(Cause::Deadline, format!("the call took longer than {deadline:?}"))),
+        }
+    }
+
+    fn is_reusable(&self, instance: &Instance) -> bool {
+        match self.setup.function.reuse {
+            Reuse::Fresh => false,
+            Reuse::Pooled { max_calls } => max_calls.is_none_or(|most| instance.calls < most.get()),
+        }
+    }
+}
+
+/// Runs a guest for at most `limit`; then it is dropped and `None` is the answer. A guest that never
+/// waits is polled each time it yields, a guest that waits is woken by a timer.
+async fn within<T>(limit: Duration, guest: impl Future<Output = T>) -> Option<T> {
+    let end = Instant::now() + limit;
+    let mut guest = pin!(guest);
+    // Most calls end at their first poll and need no timer.
+    let first = std::future::poll_fn(|context| Poll::Ready(guest.as_mut().poll(context))).await;
+    if let Poll::Ready(result) = first {
+        return Some(result);
+    }
+    let mut timer = pin!(tokio::time::sleep_until(end.into()));
+    std::future::poll_fn(|context| {
+        if let Poll::Ready(result) = guest.as_mut().poll(context) {
+            return Poll::Ready(Some(result));
+        }
+        let late = Instant::now() >= end || timer.as_mut().poll(context).is_ready();
+        if late { Poll::Ready(None) } else { Poll::Pending }
+    })
+    .await
+}
+
+fn environment(setup: &Setup, revision: &str) -> Vec<(String, String)> {
+    let function = &setup.function;
+    let batch = &setup.trigger.batch;
+    let largest_batch = batch.bytes.max(LARGEST_RECORD_BYTES) + u64::from(batch.records.get()) * 64;
+    let mut environment = vec![
+        ("TIDEGATE_TRIGGER".to_owned(), setup.trigger.name.to_string()),
+        ("TIDEGATE_FUNCTION".to_owned(), function.name.to_string()),
+        ("TIDEGATE_REVISION".to_owned(), revision.to_owned()),
+        ("TIDEGATE_BATCH_BYTES".to_owned(), largest_batch.to_string()),
+        ("GOMEMLIMIT".to_owned(), (function.memory_bytes / 5 * 4).to_string()),
+    ];
+    environment.extend(function.env.iter().map(|(name, value)| (name.clone(), value.clone())));
+    environment.extend(function.secrets.iter().map(|(name, secret)| (name.clone(), secret.reveal().to_owned())));
+    environment
+}

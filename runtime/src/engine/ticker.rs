@@ -1,0 +1,84 @@
+//! Makes guests yield: a thread that advances the engine's epoch while calls are under way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
+
+/// How often a guest yields.
+const TICK: Duration = Duration::from_millis(1);
+/// Ticks without a call after which the thread sleeps, so that an idle node costs nothing and a
+/// busy one wakes no thread for every call.
+const LINGER: u32 = 100;
+
+pub(super) struct Ticker {
+    shared: Arc<Shared>,
+    thread: Thread,
+    _handle: JoinHandle<()>,
+}
+
+struct Shared {
+    calls: AtomicUsize,
+    asleep: AtomicBool,
+    stopped: AtomicBool,
+}
+
+impl Ticker {
+    pub(super) fn new(engine: wasmtime::Engine) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            calls: AtomicUsize::new(0),
+            asleep: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+        });
+        let theirs = shared.clone();
+        let handle =
+            std::thread::Builder::new().name("tidegate-ticker".to_owned()).spawn(move || theirs.run(&engine))?;
+        Ok(Self { shared, thread: handle.thread().clone(), _handle: handle })
+    }
+
+    /// While the guard lives, guests yield.
+    pub(super) fn call(&self) -> CallGuard<'_> {
+        // The order of both accesses, here and in `run`, decides that one sees the other.
+        self.shared.calls.fetch_add(1, Ordering::SeqCst);
+        if self.shared.asleep.load(Ordering::SeqCst) {
+            self.thread.unpark();
+        }
+        CallGuard { ticker: self }
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        self.thread.unpark();
+    }
+}
+
+impl Shared {
+    fn run(&self, engine: &wasmtime::Engine) {
+        let mut idle_ticks = 0;
+        while !self.stopped.load(Ordering::SeqCst) {
+            if idle_ticks < LINGER {
+                std::thread::sleep(TICK);
+            } else {
+                self.asleep.store(true, Ordering::SeqCst);
+                if self.calls.load(Ordering::SeqCst) == 0 {
+                    std::thread::park();
+                }
+                self.asleep.store(false, Ordering::SeqCst);
+            }
+            idle_ticks = if self.calls.load(Ordering::SeqCst) == 0 { idle_ticks + 1 } else { 0 };
+            engine.increment_epoch();
+        }
+    }
+}
+
+pub(super) struct CallGuard<'a> {
+    ticker: &'a Ticker,
+}
+
+impl Drop for CallGuard<'_> {
+    fn drop(&mut self) {
+        self.ticker.shared.calls.fetch_sub(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,41 @@
+//! The broker of `tidegate dev` and of demos: librdkafka's mock cluster, inside this process.
+//!
+//! It speaks the Kafka protocol to any client, and is no Kafka: it keeps 5 MiB of each partition,
+//! forgets everything at its end, and enforces no transactions.
+
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+
+use super::client::Error;
+
+/// What an embedded broker is wrong about, for people who start one.
+pub const LIMITS: &str = "keeps 5 MiB of each partition, forgets everything at exit, does not enforce transactions";
+
+/// Properties without which clients of an embedded broker are slow.
+pub const CLIENT_PROPERTIES: &[(&str, &str)] = &[("fetch.wait.max.ms", "10")];
+
+/// A Kafka cluster of one broker on a free loopback port.
+pub struct EmbeddedBroker {
+    cluster: MockCluster<'static, DefaultProducerContext>,
+}
+
+impl EmbeddedBroker {
+    /// Starts it; it is there at once, and ends when it is dropped.
+    pub fn start() -> Result<Self, Error> {
+        Ok(Self { cluster: MockCluster::new(1).map_err(Error::invalid)? })
+    }
+
+    /// Its address, `host:port`.
+    pub fn address(&self) -> String {
+        self.cluster.bootstrap_servers()
+    }
+
+    /// Creates a topic. One that exists stays as it is.
+    pub fn create_topic(&self, name: &str, partitions: i32) -> Result<(), Error> {
+        use rdkafka::error::KafkaError::MockCluster as Refused;
+        match self.cluster.create_topic(name, partitions, 1) {
+            Ok(()) | Err(Refused(rdkafka::error::RDKafkaErrorCode::TopicAlreadyExists)) => Ok(()),
+            Err(error) => Err(Error::invalid(error)),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! A record in the buffers of the Kafka client.
+
+use std::ffi::CStr;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+use rdkafka::bindings as c;
+
+use super::client::OK;
+use super::source::Consumer;
+use crate::record::{Header, OwnedRecord, Record};
+
+/// A record as it was fetched. It pins the fetch it came with (up to `fetch.message.max.bytes`),
+/// so what is kept for long is [detached](Record::detach).
+pub enum Fetched {
+    InPlace(InPlace),
+    Detached(Box<OwnedRecord>),
+}
+
+/// A message of librdkafka.
+pub struct InPlace {
+    message: NonNull<c::rd_kafka_message_t>,
+    /// Keeps the client alive that the message's memory belongs to.
+    _consumer: Arc<Consumer>,
+}
+
+// SAFETY: librdkafka lets any thread read and destroy a message, one at a time, and `&InPlace` is
+// never shared between threads: it is not Sync.
+unsafe impl Send for InPlace {}
+
+impl InPlace {
+    /// Takes over a message that has no error.
+    ///
+    /// # Safety
+    ///
+    /// `message` is a live message of `consumer` that nobody else destroys.
+    pub(super) unsafe fn new(message: NonNull<c::rd_kafka_message_t>, consumer: Arc<Consumer>) -> Self {
+        Self { message, _consumer: consumer }
+    }
+
+    fn message(&self) -> &c::rd_kafka_message_t {
+        // SAFETY: it lives until it is dropped.
+        unsafe { self.message.as_ref() }
+    }
+}
+
+impl Drop for InPlace {
+    fn drop(&mut self) {
+        // SAFETY: the message is ours and destroyed once, while the client lives.
+        unsafe { c::rd_kafka_message_destroy(self.message.as_ptr()) }
+    }
+}
+
+/// # Safety
+///
+/// `pointer` is null or points to `length` bytes that live as long as `'a`.
+unsafe fn bytes<'a>(pointer: *const std::ffi::c_void, length: usize) -> Option<&'a [u8]> {
+    // SAFETY: promised by the caller; a null pointer means null, not empty.
+    (!pointer.is_null()).then(|| unsafe { std::slice::from_raw_parts(pointer.cast(), length) })
+}
+
+impl Record for InPlace {
+    fn offset(&self) -> i64 {
+        self.message().offset
+    }
+
+    fn timestamp_ms(&self) -> Option<i64> {
+        // SAFETY: the message lives; the kind of the timestamp may be left out.
+        let timestamp = unsafe { c::rd_kafka_message_timestamp(self.message(), ptr::null_mut()) };
+        (timestamp >= 0).then_some(timestamp)
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        // SAFETY: the key lies in the message's buffer.
+        unsafe { bytes(self.message().key, self.message().key_len) }
+    }
+
+    fn value(&self) -> Option<&[u8]> {
+        // SAFETY: the value lies in the message's buffer.
+        unsafe { bytes(self.message().payload, self.message().len) }
+    }
+
+    fn header(&self, index: usize) -> Option<Header<'_>> {
+        let mut headers = ptr::null_mut();
+        let (mut name, mut value, mut length) = (ptr::null(), ptr::null(), 0);
+        // SAFETY: the headers belong to the message and live as long as it; a name ends in a null
+        // byte; a value is null or `length` bytes long.
+        unsafe {
+            if c::rd_kafka_message_headers(self.message(), &raw mut headers) != OK
+                || c::rd_kafka_header_get_all(headers, index, &raw mut name, &raw mut value, &raw mut length) != OK
+            {
+                return None;
+            }
+            Some(Header { name: CStr::from_ptr(name).to_bytes(), value: bytes(value, length) })
+        }
+    }
+}
+
+impl Record for Fetched {
+    fn detach(&mut self) {
+        if let Self::InPlace(_) = self {
+            *self = Self::Detached(Box::new(OwnedRecord::copy_of(self)));
+        }
+    }
+
+    fn offset(&self) -> i64 {
+        match self {
+            Self::InPlace(record) => record.offset(),
+            Self::Detached(record) => record.offset(),
+        }
+    }
+
+    fn timestamp_ms(&self) -> Option<i64> {
+        match self {
+            Self::InPlace(record) => record.timestamp_ms(),
+            Self::Detached(record) => record.timestamp_ms(),
+        }
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        match self {
+            Self::InPlace(record) => record.key(),
+            Self::Detached(record) => record.key(),
+        }
+    }
+
+    fn value(&self) -> Option<&[u8]> {
+        match self {
+            Self::InPlace(record) => record.value(),
+            Self::Detached(record) => record.value(),
+        }
+    }
+
+    fn header(&self, index: usize) -> Option<Header<'_>> {
+        match self {
+            Self::InPlace(record) => record.header(index),
+            Self::Detached(record) => record.header(index),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Lists of partitions, as librdkafka takes and gives them.
+
+use std::ffi::CString;
+use std::ptr::NonNull;
+
+use rdkafka::bindings as c;
+
+use super::client::{Error, OK, text};
+
+/// Offset of a partition that has none.
+pub(super) const NO_OFFSET: i64 = -1_001;
+/// The start of a partition.
+pub(super) const BEGINNING: i64 = -2;
+
+/// A place in a partition, with what is committed beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub topic: String,
+    pub partition: i32,
+    /// `None`: nothing is committed, or the position does not matter.
+    pub offset: Option<i64>,
+    pub metadata: String,
+}
+
+impl Position {
+    pub fn of(topic: &str, partition: i32) -> Self {
+        Self { topic: topic.to_owned(), partition, offset: None, metadata: String::new() }
+    }
+}
+
+/// An owned native list.
+pub(super) struct List {
+    pointer: NonNull<c::rd_kafka_topic_partition_list_t>,
+}
+
+// SAFETY: the list is plain memory that nobody else points to; librdkafka keeps no reference to it
+// beyond a call.
+unsafe impl Send for List {}
+
+impl List {
+    pub(super) fn new(positions: &[Position]) -> Result<Self, Error> {
+        // SAFETY: allocates; librdkafka aborts rather than return null.
+        let pointer = unsafe { c::rd_kafka_topic_partition_list_new(positions.len() as i32) };
+        let list = Self { pointer: NonNull::new(pointer).ok_or_else(|| Error::invalid("no memory"))? };
+        for position in positions {
+            let topic = CString::new(position.topic.as_str()).map_err(Error::invalid)?;
+            // SAFETY: the list is ours, and the element stays where it is until the next `add`. Its
+            // metadata is allocated by malloc because librdkafka frees it.
+            unsafe {
+                let element = &mut *c::rd_kafka_topic_partition_list_add(pointer, topic.as_ptr(), position.partition);
+                element.offset = position.offset.unwrap_or(NO_OFFSET);
+                let metadata = position.metadata.as_bytes();
+                if !metadata.is_empty() {
+                    let copy = libc::malloc(metadata.len());
+                    if copy.is_null() {
+                        return Err(Error::invalid("no memory"));
+                    }
+                    std::ptr::copy_nonoverlapping(metadata.as_ptr(), copy.cast(), metadata.len());
+                    element.metadata = copy;
+                    element.metadata_size = metadata.len();
+                }
+            }
+        }
+        Ok(list)
+    }
+
+    /// Copies a list that belongs to somebody else, such as an event.
+    pub(super) fn read(pointer: *const c::rd_kafka_topic_partition_list_t) -> Vec<Position> {
+        elements(pointer).iter().map(position).collect()
+    }
+
+    pub(super) fn pointer(&self) -> *mut c::rd_kafka_topic_partition_list_t {
+        self.pointer.as_ptr()
+    }
+
+    /// The list after librdkafka filled it in; the first partition that failed is an error.
+    pub(super) fn positions(&self) -> Result<Vec<Position>, Error> {
+        first_error(self.pointer())?;
+        Ok(Self::read(self.pointer()))
+    }
+}
+
+impl Drop for List {
+    fn drop(&mut self) {
+        // SAFETY: the list is ours and destroyed once.
+        unsafe { c::rd_kafka_topic_partition_list_destroy(self.pointer.as_ptr()) }
+    }
+}
+
+/// The first partition of a list that failed, as an error that names it.
+pub(super) fn first_error(pointer: *const c::rd_kafka_topic_partition_list_t) -> Result<(), Error> {
+    match elements(pointer).iter().find(|element| element.err != OK) {
+        None => Ok(()),
+        Some(element) => {
+            let mut error = Error::from_code(element.err);
+            error.reason = format!("{} of {}/{}", error.reason, text(element.topic), element.partition);
+            Err(error)
+        }
+    }
+}
+
+fn elements<'a>(pointer: *const c::rd_kafka_topic_partition_list_t) -> &'a [c::rd_kafka_topic_partition_t] {
+    // SAFETY: a null list and one without elements have none; else `cnt` elements lie at `elems`.
+    // The callers do not keep the slice.
+    unsafe {
+        match pointer.as_ref() {
+            Some(list) if list.cnt > 0 => std::slice::from_raw_parts(list.elems, list.cnt as usize),
+            _ => &[],
+        }
+    }
+}
+
+fn position(element: &c::rd_kafka_topic_partition_t) -> Position {
+    let metadata = if element.metadata.is_null() {
+        String::new()
+    } else {
+        // SAFETY: metadata is `metadata_size` bytes long.
+        let bytes = unsafe { std::slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size) };
+        String::from_utf8_lossy(bytes).into_owned()
+    };
+    Position {
+        topic: text(element.topic),
+        partition: element.partition,
+        offset: (element.offset >= 0).then_some(element.offset),
+        metadata,
+    }
+}

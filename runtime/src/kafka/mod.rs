@@ -1,0 +1,29 @@
+//! All that touches a broker.
+//!
+//! The Kafka client is librdkafka, through rdkafka for its build, its configuration and the life of
+//! a client, and through its C queues for the data path: batches of records and reports are taken
+//! from queues by one loop, without callbacks and without threads of ours. `unsafe` code lives in
+//! this module only, behind types that cannot be used wrongly.
+
+pub mod client;
+pub mod embedded;
+mod fetched;
+mod list;
+mod murmur2;
+mod queue;
+pub mod sink;
+pub mod source;
+
+pub use client::{Error, Metadata, Wake};
+pub use fetched::Fetched;
+pub use list::Position;
+pub use sink::{Acknowledgement, KafkaSink, Refusal, Sink};
+pub use source::{Event, Source};
+
+/// A partition among the topics of one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Partition {
+    /// Place of the topic in the list of the trigger's topics.
+    pub topic: usize,
+    pub number: i32,
+}

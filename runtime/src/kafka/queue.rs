@@ -1,0 +1,140 @@
+//! The client's queues, and the events on them.
+
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+use rdkafka::bindings as c;
+
+use super::client::{Code, Error, OK, WakeEnd, text};
+use super::list::{List, Position, first_error};
+
+/// A queue of a client, whose wake-ups go to one descriptor.
+pub(super) struct Queue<Client> {
+    pointer: NonNull<c::rd_kafka_queue_t>,
+    /// Destroyed after the queue: destroying a client whose queues are held hangs.
+    _client: Arc<Client>,
+    /// Closed after the queue, whose threads write to it.
+    _wake: Arc<WakeEnd>,
+}
+
+// SAFETY: librdkafka's queues may be used from any thread.
+unsafe impl<Client: Send + Sync> Send for Queue<Client> {}
+
+impl<Client> Queue<Client> {
+    /// Takes over a queue and has it wake the loop.
+    ///
+    /// # Safety
+    ///
+    /// `pointer` is a queue of `client`, and the reference to it is the caller's to give away.
+    pub(super) unsafe fn new(
+        pointer: *mut c::rd_kafka_queue_t,
+        client: Arc<Client>,
+        wake: Arc<WakeEnd>,
+    ) -> Result<Self, Error> {
+        let pointer = NonNull::new(pointer).ok_or_else(|| Error::invalid("the client has no such queue"))?;
+        // SAFETY: the payload is copied; the descriptor stays open as long as this queue.
+        unsafe { c::rd_kafka_queue_io_event_enable(pointer.as_ptr(), wake.descriptor(), [1u8].as_ptr().cast(), 1) };
+        Ok(Self { pointer, _client: client, _wake: wake })
+    }
+
+    pub(super) fn pointer(&self) -> *mut c::rd_kafka_queue_t {
+        self.pointer.as_ptr()
+    }
+
+    /// The next event, without waiting.
+    pub(super) fn poll(&self) -> Option<QueueEvent> {
+        // SAFETY: the queue is ours.
+        NonNull::new(unsafe { c::rd_kafka_queue_poll(self.pointer.as_ptr(), 0) }).map(QueueEvent)
+    }
+
+    /// Takes up to `buffer.len()` messages without waiting and returns how many. The caller owns
+    /// them. Some of them may be errors.
+    pub(super) fn take(&self, buffer: &mut [*mut c::rd_kafka_message_t]) -> usize {
+        // SAFETY: the buffer has room for as many messages as the call is told.
+        let taken =
+            unsafe { c::rd_kafka_consume_batch_queue(self.pointer.as_ptr(), 0, buffer.as_mut_ptr(), buffer.len()) };
+        usize::try_from(taken).unwrap_or(0)
+    }
+}
+
+impl<Client> Drop for Queue<Client> {
+    fn drop(&mut self) {
+        // SAFETY: the queue is ours and destroyed once; before that its wake-ups end.
+        unsafe {
+            c::rd_kafka_queue_io_event_enable(self.pointer.as_ptr(), -1, ptr::null(), 0);
+            c::rd_kafka_queue_destroy(self.pointer.as_ptr());
+        }
+    }
+}
+
+/// An event of a queue. Ours until it is dropped.
+pub(super) struct QueueEvent(NonNull<c::rd_kafka_event_t>);
+
+impl QueueEvent {
+    pub(super) fn kind(&self) -> i32 {
+        // SAFETY: the event lives.
+        unsafe { c::rd_kafka_event_type(self.0.as_ptr()) }
+    }
+
+    pub(super) fn code(&self) -> Code {
+        // SAFETY: the event lives.
+        unsafe { c::rd_kafka_event_error(self.0.as_ptr()) }
+    }
+
+    /// Its error with the reason that came with it.
+    pub(super) fn error(&self) -> Result<(), Error> {
+        let code = self.code();
+        if code == OK {
+            return Ok(());
+        }
+        let mut error = Error::from_code(code);
+        // SAFETY: the event lives, and its string is copied.
+        unsafe {
+            let reason = text(c::rd_kafka_event_error_string(self.0.as_ptr()));
+            if !reason.is_empty() {
+                error.reason = reason;
+            }
+            error.fatal |= c::rd_kafka_event_error_is_fatal(self.0.as_ptr()) != 0;
+        }
+        Err(error)
+    }
+
+    /// The partitions it is about.
+    pub(super) fn positions(&self) -> Vec<Position> {
+        // SAFETY: the list belongs to the event and is copied.
+        List::read(unsafe { c::rd_kafka_event_topic_partition_list(self.0.as_ptr()) })
+    }
+
+    /// The first partition it is about that failed.
+    pub(super) fn partition_error(&self) -> Result<(), Error> {
+        // SAFETY: the list belongs to the event, which lives.
+        first_error(unsafe { c::rd_kafka_event_topic_partition_list(self.0.as_ptr()) })
+    }
+
+    /// The messages of a delivery report, in slices of up to `buffer.len()`.
+    pub(super) fn reports(
+        &self,
+        buffer: &mut [*const c::rd_kafka_message_t],
+        mut each: impl FnMut(&c::rd_kafka_message_t),
+    ) {
+        loop {
+            // SAFETY: the buffer has room for as many messages as the call is told; they belong to
+            // the event, which lives.
+            let count = unsafe { c::rd_kafka_event_message_array(self.0.as_ptr(), buffer.as_mut_ptr(), buffer.len()) };
+            if count == 0 {
+                return;
+            }
+            for &message in &buffer[..count] {
+                // SAFETY: as above.
+                each(unsafe { &*message });
+            }
+        }
+    }
+}
+
+impl Drop for QueueEvent {
+    fn drop(&mut self) {
+        // SAFETY: the event is ours and destroyed once.
+        unsafe { c::rd_kafka_event_destroy(self.0.as_ptr()) }
+    }
+}

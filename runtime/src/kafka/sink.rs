@@ -1,0 +1,421 @@
+//! Messages out, acknowledgements back.
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, c_void};
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+use rdkafka::bindings as c;
+use rdkafka::producer::{BaseProducer, Producer as _};
+
+use super::client::{Code, Context, Error, Metadata, OK, WakeEnd, settings};
+use super::murmur2::partition_of;
+use super::queue::Queue;
+use crate::manifest::{Cluster, Trigger};
+use crate::record::{HEADER_OVERHEAD_BYTES, Header, Message, OVERHEAD_BYTES};
+
+/// Where messages go. One implementation produces to Kafka; the other is the tests'.
+pub trait Sink: Send + 'static {
+    /// Produces messages. Those of one partition keep their order, also among several calls.
+    /// Everything is copied before the call returns, and every message is acknowledged once.
+    fn send(&mut self, messages: &[Message<'_>], headers: &[Header<'_>]);
+
+    /// Hands out the acknowledgements that came in, without waiting.
+    fn acknowledgements(&mut self, each: &mut dyn FnMut(Acknowledgement));
+
+    /// Messages that are not acknowledged.
+    fn outstanding(&self) -> usize;
+
+    /// Bytes of the messages that are not acknowledged.
+    fn outstanding_bytes(&self) -> usize;
+
+    /// Asks for what is queued to be sent now.
+    fn flush(&mut self);
+}
+
+/// What became of a message.
+#[derive(Debug)]
+pub struct Acknowledgement {
+    pub token: u64,
+    pub result: Result<(), Refusal>,
+}
+
+/// Why a message is not in its topic.
+#[derive(Clone, Debug)]
+pub enum Refusal {
+    /// It will never be accepted: too large, no such partition, malformed.
+    ForGood(Error),
+    /// The client gave up; another one may succeed.
+    ForNow(Error),
+}
+
+struct Producer {
+    client: BaseProducer<Context>,
+}
+
+impl Producer {
+    fn pointer(&self) -> *mut c::rd_kafka_t {
+        self.client.client().native_ptr()
+    }
+}
+
+struct Topic {
+    handle: NonNull<c::rd_kafka_topic_t>,
+    partitions: i32,
+}
+
+/// Produces to the topics of one trigger.
+///
+/// It chooses the partition of a key itself and hands the client runs of messages of one partition:
+/// that costs half of what producing them by key in their own order costs.
+pub struct KafkaSink {
+    topics: Vec<Topic>,
+    names: Vec<String>,
+    reports: Queue<Producer>,
+    producer: Arc<Producer>,
+    buffer: Vec<*const c::rd_kafka_message_t>,
+    /// Places of the messages of a call, by topic and partition.
+    runs: BTreeMap<(usize, i32), Vec<usize>>,
+    run: Vec<c::rd_kafka_message_t>,
+    /// Refused before they were queued, with their bytes.
+    refused: Vec<(Acknowledgement, usize)>,
+    outstanding: usize,
+    outstanding_bytes: usize,
+    rng: fastrand::Rng,
+}
+
+// SAFETY: topic handles may be used from any thread; the buffers hold no pointers between calls.
+unsafe impl Send for KafkaSink {}
+
+impl KafkaSink {
+    /// A producer of `cluster` for these topics.
+    pub fn new(
+        cluster: &Cluster,
+        trigger: &Trigger,
+        node: &str,
+        topics: &[String],
+        wake: &Arc<WakeEnd>,
+    ) -> Result<Self, Error> {
+        let config = settings(
+            cluster,
+            node,
+            &[
+                ("enable.idempotence", "true"),
+                // A message is given up by us, not by a clock.
+                ("message.timeout.ms", "0"),
+                ("linger.ms", "5"),
+                // The bound is ours, in bytes, all that is not acknowledged.
+                ("queue.buffering.max.messages", "0"),
+                ("queue.buffering.max.kbytes", "2097151"),
+            ],
+        );
+        let context = Context { owner: trigger.name.to_string() };
+        let client: BaseProducer<Context> = config.create_with_context(context).map_err(Error::invalid)?;
+        let producer = Arc::new(Producer { client });
+        // SAFETY: returns a new reference to the client's main queue, where reports arrive.
+        let reports =
+            unsafe { Queue::new(c::rd_kafka_queue_get_main(producer.pointer()), producer.clone(), wake.clone())? };
+        let mut handles = Vec::with_capacity(topics.len());
+        for topic in topics {
+            let name = CString::new(topic.as_str()).map_err(Error::invalid)?;
+            // SAFETY: the client lives; without settings of its own a topic takes the client's.
+            let handle = unsafe { c::rd_kafka_topic_new(producer.pointer(), name.as_ptr(), ptr::null_mut()) };
+            let handle = NonNull::new(handle).ok_or_else(|| Error::invalid(format!("no topic {topic}")))?;
+            handles.push(Topic { handle, partitions: 0 });
+        }
+        Ok(Self {
+            topics: handles,
+            names: topics.to_vec(),
+            reports,
+            producer,
+            buffer: vec![ptr::null(); 1_024],
+            runs: BTreeMap::new(),
+            run: Vec::new(),
+            refused: Vec::new(),
+            outstanding: 0,
+            outstanding_bytes: 0,
+            rng: fastrand::Rng::new(),
+        })
+    }
+
+    /// What may be asked from another thread.
+    pub fn reader(&self) -> SinkReader {
+        SinkReader { producer: self.producer.clone(), topics: self.names.clone() }
+    }
+
+    /// Takes in how many partitions the topics have.
+    pub fn update(&mut self, metadata: &Metadata) {
+        for (topic, name) in self.topics.iter_mut().zip(&self.names) {
+            if let Some(&partitions) = metadata.partitions.get(name) {
+                topic.partitions = partitions;
+            }
+        }
+    }
+
+    fn partition(&mut self, message: &Message<'_>) -> i32 {
+        let partitions = self.topics[message.topic].partitions;
+        match (message.partition, message.key) {
+            (Some(partition), _) => partition,
+            (None, Some(key)) => partition_of(key, partitions),
+            (None, None) => self.rng.i32(..partitions.max(1)),
+        }
+    }
+
+    /// Messages of one partition, in order. Consecutive ones that need neither headers nor a
+    /// timestamp go to the client together.
+    fn send_run(
+        &mut self,
+        (topic, partition): (usize, i32),
+        run: &[usize],
+        all: &[Message<'_>],
+        headers: &[Header<'_>],
+    ) {
+        let mut rest = run;
+        while let Some(&first) = rest.first() {
+            let plain = rest.iter().take_while(|&&place| is_plain(&all[place])).count();
+            if plain > 0 {
+                self.send_plain(topic, partition, &rest[..plain], all);
+                rest = &rest[plain..];
+            } else {
+                self.send_one(topic, partition, &all[first], headers);
+                rest = &rest[1..];
+            }
+        }
+    }
+
+    fn send_plain(&mut self, topic: usize, partition: i32, places: &[usize], all: &[Message<'_>]) {
+        self.run.clear();
+        self.run.extend(places.iter().map(|&place| {
+            let message = &all[place];
+            let (key, key_len) = raw(message.key);
+            let (payload, len) = raw(message.value);
+            c::rd_kafka_message_t {
+                err: OK,
+                rkt: ptr::null_mut(),
+                partition,
+                payload,
+                len,
+                key,
+                key_len,
+                offset: 0,
+                _private: ptr::without_provenance_mut(message.token as usize),
+            }
+        }));
+        // SAFETY: keys and values live during the call, which copies them; the count is right.
+        unsafe {
+            c::rd_kafka_produce_batch(
+                self.topics[topic].handle.as_ptr(),
+                partition,
+                c::RD_KAFKA_MSG_F_COPY,
+                self.run.as_mut_ptr(),
+                self.run.len() as i32,
+            );
+        }
+        for (message, &place) in self.run.iter().zip(places) {
+            if message.err != OK {
+                self.refused.push(refused(&all[place], &[], message.err));
+            }
+        }
+    }
+
+    fn send_one(&mut self, topic: usize, partition: i32, message: &Message<'_>, headers: &[Header<'_>]) {
+        use c::rd_kafka_vtype_t as Kind;
+        let headers = &headers[message.headers.clone()];
+        let mut fields = Fields::new();
+        fields.add(Kind::RD_KAFKA_VTYPE_RKT).rkt = self.topics[topic].handle.as_ptr();
+        fields.add(Kind::RD_KAFKA_VTYPE_PARTITION).i32_ = partition;
+        fields.add(Kind::RD_KAFKA_VTYPE_MSGFLAGS).i = c::RD_KAFKA_MSG_F_COPY;
+        fields.add(Kind::RD_KAFKA_VTYPE_KEY).mem = memory(message.key);
+        fields.add(Kind::RD_KAFKA_VTYPE_VALUE).mem = memory(message.value);
+        fields.add(Kind::RD_KAFKA_VTYPE_OPAQUE).ptr = ptr::without_provenance_mut(message.token as usize);
+        if let Some(timestamp) = message.timestamp_ms {
+            fields.add(Kind::RD_KAFKA_VTYPE_TIMESTAMP).i64_ = timestamp;
+        }
+        let native = native_headers(headers);
+        if let Some(native) = native {
+            fields.add(Kind::RD_KAFKA_VTYPE_HEADERS).headers = native.as_ptr();
+        }
+        // SAFETY: all pointers live during the call, which copies keys and values; the headers
+        // become the client's unless it fails.
+        let error = unsafe {
+            let error = c::rd_kafka_produceva(self.producer.pointer(), fields.list.as_ptr(), fields.count);
+            if error.is_null() {
+                return;
+            }
+            if let Some(native) = native {
+                c::rd_kafka_headers_destroy(native.as_ptr());
+            }
+            let code = c::rd_kafka_error_code(error);
+            c::rd_kafka_error_destroy(error);
+            code
+        };
+        self.refused.push(refused(message, headers, error));
+    }
+}
+
+impl Sink for KafkaSink {
+    fn send(&mut self, messages: &[Message<'_>], headers: &[Header<'_>]) {
+        let mut runs = std::mem::take(&mut self.runs);
+        for (place, message) in messages.iter().enumerate() {
+            let partition = self.partition(message);
+            runs.entry((message.topic, partition)).or_default().push(place);
+            self.outstanding += 1;
+            self.outstanding_bytes += message.bytes(&headers[message.headers.clone()]);
+        }
+        for (&partition, run) in &mut runs {
+            self.send_run(partition, run, messages, headers);
+            run.clear();
+        }
+        self.runs = runs;
+    }
+
+    fn acknowledgements(&mut self, each: &mut dyn FnMut(Acknowledgement)) {
+        for (refused, bytes) in self.refused.drain(..) {
+            self.outstanding -= 1;
+            self.outstanding_bytes -= bytes;
+            each(refused);
+        }
+        while let Some(event) = self.reports.poll() {
+            if event.kind() != c::RD_KAFKA_EVENT_DR {
+                continue;
+            }
+            event.reports(&mut self.buffer, |message| {
+                self.outstanding -= 1;
+                self.outstanding_bytes -= bytes_of(message);
+                let token = message._private.addr() as u64;
+                let result = if message.err == OK { Ok(()) } else { Err(refusal(message.err)) };
+                each(Acknowledgement { token, result });
+            });
+        }
+    }
+
+    fn outstanding(&self) -> usize {
+        self.outstanding
+    }
+
+    fn outstanding_bytes(&self) -> usize {
+        self.outstanding_bytes
+    }
+
+    fn flush(&mut self) {
+        // SAFETY: the client lives. A flush without time makes its threads stop lingering.
+        unsafe { c::rd_kafka_flush(self.producer.pointer(), 0) };
+    }
+}
+
+impl Drop for KafkaSink {
+    fn drop(&mut self) {
+        for topic in &self.topics {
+            // SAFETY: the handle is ours and destroyed once, while the client lives.
+            unsafe { c::rd_kafka_topic_destroy(topic.handle.as_ptr()) };
+        }
+    }
+}
+
+/// Questions to the broker that block the calling thread.
+#[derive(Clone)]
+pub struct SinkReader {
+    producer: Arc<Producer>,
+    topics: Vec<String>,
+}
+
+impl SinkReader {
+    /// The partitions of the sink's topics.
+    pub fn metadata(&self, limit: std::time::Duration) -> Result<Metadata, Error> {
+        Metadata::ask(self.producer.pointer(), &self.topics, limit)
+    }
+}
+
+fn refused(message: &Message<'_>, headers: &[Header<'_>], code: Code) -> (Acknowledgement, usize) {
+    (Acknowledgement { token: message.token, result: Err(refusal(code)) }, message.bytes(headers))
+}
+
+/// The same as [`Message::bytes`], of a message that comes back.
+fn bytes_of(message: &c::rd_kafka_message_t) -> usize {
+    let mut headers = ptr::null_mut();
+    let mut bytes = OVERHEAD_BYTES + message.key_len + message.len;
+    // SAFETY: the message lives; names end in a null byte, values are `length` bytes long.
+    unsafe {
+        if c::rd_kafka_message_headers(message, &raw mut headers) != OK {
+            return bytes;
+        }
+        for index in 0.. {
+            let (mut name, mut value, mut length) = (ptr::null(), ptr::null(), 0);
+            if c::rd_kafka_header_get_all(headers, index, &raw mut name, &raw mut value, &raw mut length) != OK {
+                break;
+            }
+            bytes += HEADER_OVERHEAD_BYTES + std::ffi::CStr::from_ptr(name).count_bytes() + length;
+        }
+    }
+    bytes
+}
+
+fn is_plain(message: &Message<'_>) -> bool {
+    message.headers.is_empty() && message.timestamp_ms.is_none()
+}
+
+fn raw(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
+    bytes.map_or((ptr::null_mut(), 0), |bytes| (bytes.as_ptr().cast_mut().cast(), bytes.len()))
+}
+
+fn memory(bytes: Option<&[u8]>) -> c::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
+    let (ptr, size) = raw(bytes);
+    c::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr, size }
+}
+
+/// The tagged arguments of `rd_kafka_produceva`.
+struct Fields {
+    list: [c::rd_kafka_vu_t; 8],
+    count: usize,
+}
+
+impl Fields {
+    fn new() -> Self {
+        // SAFETY: zero is a valid tag (`RD_KAFKA_VTYPE_END`) and a valid value of every member.
+        Self { list: unsafe { std::mem::zeroed() }, count: 0 }
+    }
+
+    fn add(&mut self, kind: c::rd_kafka_vtype_t) -> &mut c::rd_kafka_vu_s__bindgen_ty_1 {
+        let field = &mut self.list[self.count];
+        self.count += 1;
+        field.vtype = kind;
+        &mut field.u
+    }
+}
+
+fn native_headers(headers: &[Header<'_>]) -> Option<NonNull<c::rd_kafka_headers_t>> {
+    if headers.is_empty() {
+        return None;
+    }
+    // SAFETY: names and values are copied with their lengths; a null value stays null.
+    unsafe {
+        let native = NonNull::new(c::rd_kafka_headers_new(headers.len()))?;
+        for header in headers {
+            let (value, length) = raw(header.value);
+            c::rd_kafka_header_add(
+                native.as_ptr(),
+                header.name.as_ptr().cast(),
+                header.name.len() as isize,
+                value,
+                length as isize,
+            );
+        }
+        Some(native)
+    }
+}
+
+fn refusal(code: Code) -> Refusal {
+    use Code as E;
+    let error = Error::from_code(code);
+    match code {
+        E::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
+        | E::RD_KAFKA_RESP_ERR_INVALID_MSG
+        | E::RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE
+        | E::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP
+        | E::RD_KAFKA_RESP_ERR_INVALID_RECORD
+        | E::RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT
+        | E::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
+        | E::RD_KAFKA_RESP_ERR__BAD_MSG => Refusal::ForGood(error),
+        _ => Refusal::ForNow(error),
+    }
+}

@@ -1,0 +1,20 @@
+//! Tidegate: serverless functions on Kafka.
+//!
+//! A manifest binds functions, which are WASI components, to topics. Read ARCHITECTURE.md first:
+//! it shows the path of a record through the modules below and the rules that hold between them.
+
+pub mod admin;
+pub mod budget;
+pub mod cli;
+pub mod engine;
+#[allow(unsafe_code)]
+pub mod kafka;
+pub mod manifest;
+pub mod outcome;
+pub mod overview;
+pub mod record;
+pub mod registry;
+pub mod revision;
+pub mod supervisor;
+mod throttle;
+pub mod trigger;

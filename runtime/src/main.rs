@@ -1,0 +1,5 @@
+//! The `tidegate` command.
+
+fn main() -> std::process::ExitCode {
+    tidegate::cli::main()
+}

@@ -1,0 +1,533 @@
+//! What a call ends in: the columns of an outcome, checked, and the reasons why records fail.
+//!
+//! Nothing that a function answers is trusted. [`Outcome::check`] looks at every number once;
+//! after that, [`Checked::messages`] only walks.
+
+use std::fmt;
+
+use crate::record::Topics;
+
+/// In a column of an outcome: as in the source record.
+const AS_IN_SOURCE: i32 = -2;
+/// In a column: null.
+const NULL: i32 = -1;
+/// Longest reason that is kept, in bytes.
+const MAX_REASON_BYTES: usize = 1_000;
+
+/// Why a record failed. Its name stands in metrics, status and the header `tidegate-cause`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The function asked to try again later.
+    Retry,
+    /// The function said that it will never succeed.
+    Reject,
+    /// The function trapped: a panic, an invalid access, an endless recursion.
+    Trap,
+    /// The function ended its instance.
+    Exit,
+    /// The call took longer than the function's deadline.
+    Deadline,
+    /// The function wanted more memory than it is allowed.
+    Memory,
+    /// The outcome broke a rule of the contract.
+    BadOutcome,
+    /// The broker refused one of the record's messages for good.
+    Output,
+}
+
+impl Cause {
+    /// Its name in metrics and headers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Reject => "reject",
+            Self::Trap => "trap",
+            Self::Exit => "exit",
+            Self::Deadline => "deadline",
+            Self::Memory => "memory",
+            Self::BadOutcome => "bad-outcome",
+            Self::Output => "output",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// Why a record, or a whole call, failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub cause: Cause,
+    /// For people, at most 1,000 bytes.
+    pub reason: String,
+}
+
+impl Fault {
+    pub fn new(cause: Cause, reason: impl Into<String>) -> Self {
+        let mut reason = reason.into();
+        reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+        Self { cause, reason }
+    }
+}
+
+/// One field of several messages, as it crossed the boundary.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Column {
+    pub lens: Vec<i32>,
+    pub data: Vec<u8>,
+}
+
+/// The headers of several messages, as they crossed the boundary.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderColumns {
+    pub counts: Vec<i32>,
+    pub names: Column,
+    pub values: Column,
+}
+
+/// An outcome as it crossed the boundary. See `wit/function.wit` for what each part means.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    pub sources: Vec<u32>,
+    pub topics: Column,
+    pub partitions: Vec<i32>,
+    pub timestamps: Vec<i64>,
+    pub keys: Column,
+    pub values: Column,
+    pub headers: HeaderColumns,
+    /// Index of the record, and what to do with it. The cause is `Retry` or `Reject`.
+    pub failures: Vec<(u32, Fault)>,
+}
+
+/// An outcome that keeps the contract.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    outcome: Outcome,
+    /// For each message its place in [`Topics`]; empty: all go to `output`.
+    topics: Vec<usize>,
+    output: usize,
+}
+
+/// A field of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field<'a> {
+    AsInSource,
+    Null,
+    Bytes(&'a [u8]),
+}
+
+/// When a message is dated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timestamp {
+    AsInSource,
+    Now,
+    Milliseconds(i64),
+}
+
+/// The headers of a message.
+#[derive(Clone, Copy, Debug)]
+pub enum Headers<'a> {
+    AsInSource,
+    Own(HeaderRun<'a>),
+}
+
+/// A message of an outcome.
+#[derive(Clone, Copy, Debug)]
+pub struct OutcomeMessage<'a> {
+    /// Index of the record it comes from.
+    pub source: usize,
+    /// Place in [`Topics`].
+    pub topic: usize,
+    /// `None`: by key.
+    pub partition: Option<i32>,
+    pub timestamp: Timestamp,
+    pub key: Field<'a>,
+    pub value: Field<'a>,
+    pub headers: Headers<'a>,
+}
+
+impl Outcome {
+    /// Checks it against a batch of `records` records and the topics the function may address.
+    pub fn check(self, records: usize, topics: &Topics) -> Result<Checked, Fault> {
+        let places = self.check_all(records, topics).map_err(|reason| Fault::new(Cause::BadOutcome, reason))?;
+        Ok(Checked { topics: places, output: topics.output().unwrap_or(0), outcome: self })
+    }
+
+    fn check_all(&self, records: usize, topics: &Topics) -> Result<Vec<usize>, String> {
+        let messages = self.sources.len();
+        if !self.sources.is_sorted() {
+            return Err("sources do not ascend".to_owned());
+        }
+        if let Some(&last) = self.sources.last()
+            && last as usize >= records
+        {
+            return Err(format!("source {last} is not in the batch of {records} records"));
+        }
+        check_entries("partitions", self.partitions.len(), messages)?;
+        check_entries("timestamps", self.timestamps.len(), messages)?;
+        if let Some(partition) = self.partitions.iter().find(|&&partition| partition < -1) {
+            return Err(format!("partition {partition} is neither a partition nor -1"));
+        }
+        if let Some(timestamp) = self.timestamps.iter().find(|&&timestamp| timestamp < -2) {
+            return Err(format!("timestamp {timestamp} is neither a time nor -1 nor -2"));
+        }
+        self.keys.check("keys", messages, AS_IN_SOURCE)?;
+        self.values.check("values", messages, AS_IN_SOURCE)?;
+        self.headers.check(messages)?;
+        self.check_failures(records)?;
+        self.check_topics(messages, topics)
+    }
+
+    fn check_failures(&self, records: usize) -> Result<(), String> {
+        let mut seen = vec![false; if self.failures.is_empty() { 0 } else { records }];
+        for (source, _) in &self.failures {
+            match seen.get_mut(*source as usize) {
+                None => return Err(format!("failure of record {source}, which is not in the batch of {records}")),
+                Some(true) => return Err(format!("two failures of record {source}")),
+                Some(seen) => *seen = true,
+            }
+        }
+        Ok(())
+    }
+
+    fn check_topics(&self, messages: usize, topics: &Topics) -> Result<Vec<usize>, String> {
+        self.topics.check("topics", messages, NULL)?;
+        let no_output = || "a message names no topic, and the trigger has no output".to_owned();
+        if self.topics.lens.is_empty() {
+            return if messages > 0 && topics.output().is_none() { Err(no_output()) } else { Ok(Vec::new()) };
+        }
+        let mut rest = self.topics.data.as_slice();
+        self.topics
+            .lens
+            .iter()
+            .map(|&length| match next(&mut rest, length) {
+                Field::Bytes(name) => {
+                    std::str::from_utf8(name).ok().and_then(|name| topics.granted(name)).ok_or_else(|| {
+                        format!("topic {:?} is not among the trigger's allow-topics", String::from_utf8_lossy(name))
+                    })
+                }
+                _ => topics.output().ok_or_else(no_output),
+            })
+            .collect()
+    }
+}
+
+impl Column {
+    /// `lowest` is the lowest special length that is allowed.
+    fn check(&self, name: &str, entries: usize, lowest: i32) -> Result<(), String> {
+        check_entries(name, self.lens.len(), entries)?;
+        let mut total = 0;
+        for &length in &self.lens {
+            if length < lowest {
+                return Err(format!("a length of {length} in {name}"));
+            }
+            total += usize::try_from(length).unwrap_or(0);
+        }
+        if total == self.data.len() {
+            Ok(())
+        } else {
+            Err(format!("the lengths of {name} add up to {total}, their data has {} bytes", self.data.len()))
+        }
+    }
+}
+
+impl HeaderColumns {
+    fn check(&self, messages: usize) -> Result<(), String> {
+        check_entries("header counts", self.counts.len(), messages)?;
+        if let Some(count) = self.counts.iter().find(|&&count| count < 0 && count != AS_IN_SOURCE) {
+            return Err(format!("a header count of {count}"));
+        }
+        let headers: usize = self.counts.iter().map(|&count| usize::try_from(count).unwrap_or(0)).sum();
+        if self.names.lens.len() != headers || self.values.lens.len() != headers {
+            return Err(format!(
+                "{headers} headers are counted, but there are {} names and {} values",
+                self.names.lens.len(),
+                self.values.lens.len()
+            ));
+        }
+        self.names.check("header names", headers, 0)?;
+        self.values.check("header values", headers, NULL)
+    }
+}
+
+/// A list has one entry for each message, or is empty.
+fn check_entries(name: &str, entries: usize, messages: usize) -> Result<(), String> {
+    if entries == 0 || entries == messages { Ok(()) } else { Err(format!("{entries} {name} for {messages} messages")) }
+}
+
+impl Checked {
+    /// The records that were not handled.
+    pub fn failures(&self) -> &[(u32, Fault)] {
+        &self.outcome.failures
+    }
+
+    /// For each message the index of the record it comes from, ascending.
+    pub fn sources(&self) -> &[u32] {
+        &self.outcome.sources
+    }
+
+    /// How many messages there are.
+    pub fn len(&self) -> usize {
+        self.outcome.sources.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The messages, in order.
+    pub fn messages(&self) -> Messages<'_> {
+        Messages {
+            checked: self,
+            next: 0,
+            keys: &self.outcome.keys.data,
+            values: &self.outcome.values.data,
+            header: 0,
+            header_names: &self.outcome.headers.names.data,
+            header_values: &self.outcome.headers.values.data,
+        }
+    }
+}
+
+/// Walks the messages of an outcome.
+pub struct Messages<'a> {
+    checked: &'a Checked,
+    next: usize,
+    keys: &'a [u8],
+    values: &'a [u8],
+    header: usize,
+    header_names: &'a [u8],
+    header_values: &'a [u8],
+}
+
+impl<'a> Messages<'a> {
+    fn headers(&mut self, message: usize) -> Headers<'a> {
+        let columns = &self.checked.outcome.headers;
+        let Ok(count) = usize::try_from(columns.counts.get(message).copied().unwrap_or(AS_IN_SOURCE)) else {
+            return Headers::AsInSource;
+        };
+        let range = self.header..self.header + count;
+        let run = HeaderRun {
+            name_lens: &columns.names.lens[range.clone()],
+            value_lens: &columns.values.lens[range.clone()],
+            names: self.header_names,
+            values: self.header_values,
+        };
+        let bytes = |lens: &[i32]| lens.iter().map(|&length| usize::try_from(length).unwrap_or(0)).sum::<usize>();
+        self.header_names = &self.header_names[bytes(run.name_lens)..];
+        self.header_values = &self.header_values[bytes(run.value_lens)..];
+        self.header = range.end;
+        Headers::Own(run)
+    }
+}
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = OutcomeMessage<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let outcome = &self.checked.outcome;
+        let message = self.next;
+        let &source = outcome.sources.get(message)?;
+        self.next += 1;
+        let length = |column: &Column| column.lens.get(message).copied().unwrap_or(AS_IN_SOURCE);
+        Some(OutcomeMessage {
+            source: source as usize,
+            topic: self.checked.topics.get(message).copied().unwrap_or(self.checked.output),
+            partition: outcome.partitions.get(message).copied().filter(|&partition| partition >= 0),
+            timestamp: match outcome.timestamps.get(message) {
+                None | Some(-2) => Timestamp::AsInSource,
+                Some(-1) => Timestamp::Now,
+                Some(&milliseconds) => Timestamp::Milliseconds(milliseconds),
+            },
+            key: next(&mut self.keys, length(&outcome.keys)),
+            value: next(&mut self.values, length(&outcome.values)),
+            headers: self.headers(message),
+        })
+    }
+}
+
+/// The headers of one message: an iterator over names and values.
+#[derive(Clone, Copy, Debug)]
+pub struct HeaderRun<'a> {
+    name_lens: &'a [i32],
+    value_lens: &'a [i32],
+    names: &'a [u8],
+    values: &'a [u8],
+}
+
+impl<'a> Iterator for HeaderRun<'a> {
+    type Item = crate::record::Header<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (&name_len, name_lens) = self.name_lens.split_first()?;
+        let (&value_len, value_lens) = self.value_lens.split_first()?;
+        (self.name_lens, self.value_lens) = (name_lens, value_lens);
+        let Field::Bytes(name) = next(&mut self.names, name_len) else { return None };
+        let value = match next(&mut self.values, value_len) {
+            Field::Bytes(value) => Some(value),
+            _ => None,
+        };
+        Some(crate::record::Header { name, value })
+    }
+}
+
+/// Cuts the next value off the data of a checked column.
+fn next<'a>(data: &mut &'a [u8], length: i32) -> Field<'a> {
+    match length {
+        AS_IN_SOURCE => Field::AsInSource,
+        NULL => Field::Null,
+        length => {
+            let (value, rest) = data.split_at(length as usize);
+            *data = rest;
+            Field::Bytes(value)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topics() -> Topics {
+        Topics::new(Some("out"), &["audit".to_owned()], Some("dead"))
+    }
+
+    fn column(lens: &[i32], data: &[u8]) -> Column {
+        Column { lens: lens.to_vec(), data: data.to_vec() }
+    }
+
+    fn fault(outcome: Outcome) -> String {
+        let fault = outcome.check(3, &topics()).expect_err("breaks a rule");
+        assert_eq!(fault.cause, Cause::BadOutcome);
+        fault.reason
+    }
+
+    #[test]
+    fn only_sources_means_all_as_in_the_source() {
+        let outcome = Outcome { sources: vec![0, 2], ..Outcome::default() };
+        let checked = outcome.check(3, &topics()).expect("keeps the contract");
+        let messages: Vec<_> = checked.messages().collect();
+        assert_eq!(messages.len(), 2);
+        assert_eq!((messages[1].source, messages[1].topic, messages[1].partition), (2, 0, None));
+        assert_eq!(messages[1].key, Field::AsInSource);
+        assert_eq!(messages[1].timestamp, Timestamp::AsInSource);
+        assert!(matches!(messages[1].headers, Headers::AsInSource));
+    }
+
+    #[test]
+    fn every_field_is_read_from_its_place() {
+        let outcome = Outcome {
+            sources: vec![0, 1, 1],
+            topics: column(&[-1, 5, -1], b"audit"),
+            partitions: vec![-1, 7, -1],
+            timestamps: vec![-2, -1, 5],
+            keys: column(&[1, -2, -1], b"k"),
+            values: column(&[0, 2, 3], b"aabbb"),
+            headers: HeaderColumns {
+                counts: vec![1, -2, 2],
+                names: column(&[1, 2, 0], b"xyz"),
+                values: column(&[-1, 0, 4], b"last"),
+            },
+            failures: vec![(2, Fault::new(Cause::Retry, "later"))],
+        };
+        let checked = outcome.check(3, &topics()).expect("keeps the contract");
+        let messages: Vec<_> = checked.messages().collect();
+        assert_eq!(messages.iter().map(|message| message.topic).collect::<Vec<_>>(), [0, 1, 0]);
+        assert_eq!(messages.iter().map(|message| message.partition).collect::<Vec<_>>(), [None, Some(7), None]);
+        assert_eq!(messages[0].key, Field::Bytes(b"k"));
+        assert_eq!((messages[2].key, messages[2].value), (Field::Null, Field::Bytes(b"bbb")));
+        assert_eq!(messages[0].value, Field::Bytes(b""));
+        assert_eq!((messages[1].timestamp, messages[2].timestamp), (Timestamp::Now, Timestamp::Milliseconds(5)));
+        let headers = |message: &OutcomeMessage<'_>| match message.headers {
+            Headers::Own(run) => {
+                Some(run.map(|header| (header.name.to_vec(), header.value.map(<[u8]>::to_vec))).collect::<Vec<_>>())
+            }
+            Headers::AsInSource => None,
+        };
+        assert_eq!(headers(&messages[0]), Some(vec![(b"x".to_vec(), None)]));
+        assert_eq!(headers(&messages[1]), None);
+        assert_eq!(headers(&messages[2]), Some(vec![(b"yz".to_vec(), Some(vec![])), (vec![], Some(b"last".to_vec()))]));
+    }
+
+    #[test]
+    fn what_breaks_the_contract_is_named() {
+        let one = || Outcome { sources: vec![0], ..Outcome::default() };
+        let failure = |source| (source, Fault::new(Cause::Retry, ""));
+        for (outcome, reason) in [
+            (Outcome { sources: vec![1, 0], ..one() }, "sources do not ascend"),
+            (Outcome { sources: vec![3], ..one() }, "source 3 is not in the batch"),
+            (Outcome { partitions: vec![1, 2], ..one() }, "2 partitions for 1 messages"),
+            (Outcome { partitions: vec![-2], ..one() }, "partition -2"),
+            (Outcome { timestamps: vec![-3], ..one() }, "timestamp -3"),
+            (Outcome { keys: column(&[2], b"x"), ..one() }, "the lengths of keys add up to 2"),
+            (Outcome { values: column(&[-3], b""), ..one() }, "a length of -3 in values"),
+            (Outcome { values: column(&[], b"x"), ..one() }, "the lengths of values add up to 0"),
+            (Outcome { topics: column(&[-2], b""), ..one() }, "a length of -2 in topics"),
+            (Outcome { topics: column(&[4], b"dead"), ..one() }, "topic \"dead\" is not among"),
+            (Outcome { topics: column(&[1], b"\xff"), ..one() }, "is not among"),
+            (Outcome { failures: vec![failure(3)], ..one() }, "failure of record 3"),
+            (Outcome { failures: vec![failure(1), failure(1)], ..one() }, "two failures of record 1"),
+            (
+                Outcome { headers: HeaderColumns { counts: vec![1], ..HeaderColumns::default() }, ..one() },
+                "1 headers are counted",
+            ),
+            (
+                Outcome { headers: HeaderColumns { counts: vec![-1], ..HeaderColumns::default() }, ..one() },
+                "a header count of -1",
+            ),
+        ] {
+            let found = fault(outcome);
+            assert!(found.contains(reason), "{found:?} does not say {reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_trigger_without_output_takes_no_unaddressed_message() {
+        let topics = Topics::new(None, &["audit".to_owned()], None);
+        let outcome = Outcome { sources: vec![0], ..Outcome::default() };
+        assert!(outcome.clone().check(1, &topics).is_err());
+        let addressed = Outcome { topics: column(&[5], b"audit"), ..outcome };
+        assert_eq!(addressed.check(1, &topics).expect("addressed").messages().next().map(|m| m.topic), Some(0));
+    }
+
+    #[test]
+    fn random_outcomes_are_checked_without_panicking() {
+        let mut rng = fastrand::Rng::with_seed(11);
+        let mut accepted = 0;
+        for _ in 0..50_000 {
+            let mut lens =
+                |entries: usize| -> Vec<i32> { (0..rng.usize(..entries + 2)).map(|_| rng.i32(-3..4)).collect() };
+            let (keys, values, counts, names) = (lens(2), lens(2), lens(2), lens(2));
+            let mut data = |lens: &[i32]| {
+                vec![
+                    0;
+                    lens.iter().map(|&length| length.max(0) as usize).sum::<usize>() + usize::from(rng.u8(..8) == 0)
+                ]
+            };
+            let outcome = Outcome {
+                keys: Column { data: data(&keys), lens: keys },
+                values: Column { data: data(&values), lens: values },
+                headers: HeaderColumns {
+                    counts,
+                    values: column(&vec![-1; names.len()], b""),
+                    names: Column { data: data(&names), lens: names },
+                },
+                sources: (0..rng.usize(..3)).map(|_| rng.u32(..4)).collect(),
+                ..Outcome::default()
+            };
+            if let Ok(checked) = outcome.check(3, &topics()) {
+                accepted += checked
+                    .messages()
+                    .map(|message| match message.headers {
+                        Headers::Own(run) => run.count() + 1,
+                        Headers::AsInSource => 1,
+                    })
+                    .sum::<usize>();
+            }
+        }
+        assert!(accepted > 100, "the test reaches what is accepted: {accepted}");
+    }
+}

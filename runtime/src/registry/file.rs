@@ -1,0 +1,201 @@
+//! Components, and the manifest, in files.
+//!
+//! Files are looked at, not listened to: a look every quarter of a second costs microseconds, works
+//! on every file system and through every symbolic link (Kubernetes swaps one to update a
+//! ConfigMap), and cannot die. A file counts as changed when it has looked the same twice, so that
+//! one which is still being written is left alone, and when its bytes differ.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::revision::Digest;
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// A watched file has other bytes than before, or cannot be read.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub path: PathBuf,
+    pub content: Result<Content, String>,
+}
+
+/// The bytes of a file, read whole.
+#[derive(Clone)]
+pub struct Content {
+    pub bytes: Arc<[u8]>,
+    pub digest: Digest,
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} bytes, {}", self.bytes.len(), self.digest)
+    }
+}
+
+/// Looks at files on a thread of its own, since a file system may hang. It ends with its handle or
+/// with the receiver of its changes.
+pub struct FileRegistry {
+    paths: SyncSender<BTreeSet<PathBuf>>,
+}
+
+impl FileRegistry {
+    pub fn start(changes: mpsc::Sender<Change>) -> io::Result<Self> {
+        let (paths, wanted) = sync_channel(4);
+        std::thread::Builder::new().name("tidegate-files".to_owned()).spawn(move || look(&wanted, &changes))?;
+        Ok(Self { paths })
+    }
+
+    /// Replaces the files that are watched. The first look at a new one is reported as a change.
+    pub fn watch(&self, paths: BTreeSet<PathBuf>) {
+        // Without its thread the process is about to end.
+        let _ = self.paths.send(paths);
+    }
+}
+
+fn look(wanted: &Receiver<BTreeSet<PathBuf>>, changes: &mpsc::Sender<Change>) {
+    let mut watches: BTreeMap<PathBuf, Watch> = BTreeMap::new();
+    loop {
+        match wanted.recv_timeout(LOOK) {
+            Ok(paths) => {
+                watches.retain(|path, _| paths.contains(path));
+                for path in paths {
+                    watches.entry(path).or_default();
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        for (path, watch) in &mut watches {
+            if let Some(content) = watch.look(path)
+                && changes.blocking_send(Change { path: path.clone(), content }).is_err()
+            {
+                return;
+            }
+        }
+    }
+}
+
+/// What is known of one file.
+#[derive(Default)]
+struct Watch {
+    seen: Option<Look>,
+    /// The look whose content was reported.
+    reported: Option<Look>,
+    digest: Option<Digest>,
+}
+
+/// What tells whether a file is the same as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    Missing,
+    File { device: u64, inode: u64, bytes: u64, modified_ns: i128, changed_ns: i128 },
+}
+
+impl Look {
+    fn at(path: &Path) -> Self {
+        let Ok(metadata) = fs::metadata(path) else { return Self::Missing };
+        let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+        Self::File {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            bytes: metadata.size(),
+            modified_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            changed_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+impl Watch {
+    fn look(&mut self, path: &Path) -> Option<Result<Content, String>> {
+        let look = Look::at(path);
+        let first = self.seen.is_none();
+        let settled = self.seen.replace(look) == Some(look);
+        if !(first || settled) || self.reported == Some(look) {
+            return None;
+        }
+        let read = fs::read(path);
+        // Written to while it was read: the next look decides.
+        if Look::at(path) != look {
+            return None;
+        }
+        self.reported = Some(look);
+        match read {
+            Ok(bytes) => {
+                let digest = Digest::of(&bytes);
+                let new = self.digest.replace(digest) != Some(digest);
+                new.then(|| Ok(Content { bytes: bytes.into(), digest }))
+            }
+            Err(error) => {
+                self.digest = None;
+                Some(Err(format!("cannot read {}: {error}", path.display())))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(watch: &mut Watch, path: &Path) -> Option<Result<Vec<u8>, ()>> {
+        watch.look(path).map(|change| change.map(|content| content.bytes.to_vec()).map_err(drop))
+    }
+
+    #[test]
+    fn a_file_is_reported_once_and_again_when_its_bytes_change() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        let mut watch = Watch::default();
+        assert_eq!(content(&mut watch, &path), Some(Err(())), "missing at first");
+        assert_eq!(content(&mut watch, &path), None);
+        fs::write(&path, "one").expect("written");
+        assert_eq!(content(&mut watch, &path), None, "it may still be written to");
+        assert_eq!(content(&mut watch, &path), Some(Ok(b"one".to_vec())));
+        assert_eq!(content(&mut watch, &path), None);
+        fs::write(&path, "more").expect("written");
+        content(&mut watch, &path);
+        assert_eq!(content(&mut watch, &path), Some(Ok(b"more".to_vec())));
+    }
+
+    #[test]
+    fn the_same_bytes_again_are_no_change() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        fs::write(&path, "one").expect("written");
+        let mut watch = Watch::default();
+        assert_eq!(content(&mut watch, &path), Some(Ok(b"one".to_vec())), "the first look is enough");
+        fs::rename(&path, folder.path().join("b")).expect("renamed");
+        fs::write(&path, "one").expect("written");
+        assert_eq!((content(&mut watch, &path), content(&mut watch, &path)), (None, None));
+    }
+
+    #[test]
+    fn a_swapped_symbolic_link_is_a_change() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for version in ["1", "2"] {
+            fs::create_dir(folder.path().join(version)).expect("a folder");
+            fs::write(folder.path().join(version).join("a"), version).expect("written");
+        }
+        let link = |to: &str| {
+            let new = folder.path().join("new");
+            std::os::unix::fs::symlink(to, &new).expect("a link");
+            fs::rename(new, folder.path().join("data")).expect("renamed");
+        };
+        link("1");
+        let path = folder.path().join("data").join("a");
+        let mut watch = Watch::default();
+        assert_eq!(content(&mut watch, &path), Some(Ok(b"1".to_vec())));
+        link("2");
+        content(&mut watch, &path);
+        assert_eq!(content(&mut watch, &path), Some(Ok(b"2".to_vec())));
+    }
+}

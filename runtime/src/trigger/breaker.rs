@@ -1,0 +1,130 @@
+//! Stops a trigger whose records mostly fail, instead of pouring a topic into the dead letters.
+//!
+//! While it is open, single records probe now and then whether it is over. Attempts are counted
+//! only while it is closed, so an outage uses up nobody's retries. Pure.
+
+use std::time::{Duration, Instant};
+
+/// Records that are looked back on.
+const WINDOW: u32 = 256;
+/// Fewer records say nothing.
+const LEAST: u32 = 64;
+/// Share of failures at which it opens.
+const OPEN_AT: f64 = 0.75;
+/// Successful probes that close it.
+const PROBES: u32 = 3;
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub struct Breaker {
+    /// Decaying counts, so that no list of results is kept.
+    records: f64,
+    failures: f64,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    next_probe: Instant,
+    pause: Duration,
+    successes: u32,
+}
+
+impl Breaker {
+    pub fn new() -> Self {
+        Self { records: 0.0, failures: 0.0, open: None }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// When a probe may run: `None` while it is closed.
+    pub fn next_probe(&self) -> Option<Instant> {
+        self.open.as_ref().map(|open| open.next_probe)
+    }
+
+    /// A call ended with so many records handled and failed.
+    pub fn observe(&mut self, handled: u32, failed: u32, now: Instant) {
+        match &mut self.open {
+            None => {
+                self.records += f64::from(handled + failed);
+                self.failures += f64::from(failed);
+                if self.records >= f64::from(LEAST) && self.failures >= OPEN_AT * self.records {
+                    self.open = Some(Open { next_probe: now + FIRST_PAUSE, pause: FIRST_PAUSE, successes: 0 });
+                }
+                if self.records > f64::from(WINDOW) {
+                    let decay = f64::from(WINDOW) / self.records;
+                    self.records *= decay;
+                    self.failures *= decay;
+                }
+            }
+            Some(open) if failed > 0 => {
+                open.pause = (open.pause * 2).min(LONGEST_PAUSE);
+                open.next_probe = now + open.pause;
+                open.successes = 0;
+            }
+            Some(open) => {
+                open.successes += handled;
+                open.next_probe = now;
+                if open.successes >= PROBES {
+                    *self = Self::new();
+                }
+            }
+        }
+    }
+
+    /// A probe starts; the next one waits for its result or a pause.
+    pub fn probe(&mut self, now: Instant) {
+        if let Some(open) = &mut self.open {
+            open.next_probe = now + open.pause;
+        }
+    }
+
+    /// Forgets everything: another revision serves.
+    pub fn reset(&mut self) {
+        *self = Self::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opens_when_most_records_fail_and_closes_after_good_probes() {
+        let (mut breaker, start) = (Breaker::new(), Instant::now());
+        breaker.observe(16, 47, start);
+        assert!(!breaker.is_open(), "too few records");
+        breaker.observe(0, 1, start);
+        assert!(breaker.is_open());
+        assert_eq!(breaker.next_probe(), Some(start + FIRST_PAUSE));
+        breaker.observe(0, 1, start);
+        assert_eq!(breaker.next_probe(), Some(start + 2 * FIRST_PAUSE), "failed probes come more seldom");
+        for _ in 0..PROBES {
+            assert!(breaker.is_open());
+            breaker.observe(1, 0, start);
+        }
+        assert!(!breaker.is_open());
+    }
+
+    #[test]
+    fn a_minority_of_failures_never_opens_it() {
+        let (mut breaker, start) = (Breaker::new(), Instant::now());
+        for _ in 0..10_000 {
+            breaker.observe(2, 3, start);
+        }
+        assert!(!breaker.is_open());
+    }
+
+    #[test]
+    fn old_successes_are_forgotten() {
+        let (mut breaker, start) = (Breaker::new(), Instant::now());
+        breaker.observe(1_000_000, 0, start);
+        for _ in 0..1_000 {
+            breaker.observe(0, 1, start);
+        }
+        assert!(breaker.is_open());
+    }
+}

@@ -1,0 +1,395 @@
+//! The loop of a trigger: one pair of Kafka clients, from joining the group to leaving it.
+//!
+//! A turn does everything there is to do without waiting, in this order: events, completions,
+//! timers, acknowledgements, revocations, commits, records. Then it parks until a queue, a channel
+//! or a timer has something.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::assignment::{Reading, Revoking};
+use super::flow::{Flow, Stop};
+use super::status::{Problems, State};
+use super::{Command, Context, Inbox};
+use crate::engine::Invoker as _;
+use crate::kafka::sink::SinkReader;
+use crate::kafka::source::Reader;
+use crate::kafka::{Error, Event, Fetched, KafkaSink, Metadata, Position, Sink as _, Source, Wake};
+
+/// Records taken before the loop looks at everything else again.
+const TAKE: usize = 500;
+/// How often topics are looked at while all is well, and while something is wrong.
+const PROBE: Duration = Duration::from_secs(10);
+const PROBE_DEGRADED: Duration = Duration::from_secs(1);
+/// How long a broker may take to answer a probe.
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
+/// How long a problem that nothing ends is shown after it was last seen.
+const SHOWN: Duration = Duration::from_secs(10);
+/// How long a commit may take when something waits for it.
+pub(super) const COMMIT_LIMIT: Duration = Duration::from_secs(5);
+/// How often instances that nobody needs are let go.
+const SHRINK: Duration = Duration::from_secs(10);
+
+/// Why a session ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// As asked.
+    Stopped,
+    /// It is to be built again, and why.
+    Broken(String),
+    /// A paused trigger got another revision: what is committed decides what runs again.
+    Resumed,
+}
+
+/// What helper threads find out.
+pub(super) enum Answer {
+    Progress(Reading),
+    Topics(Result<Topology, Error>),
+}
+
+/// The topics of a trigger as the brokers see them.
+pub(super) struct Topology {
+    inputs: Metadata,
+    outputs: Metadata,
+}
+
+pub(super) struct Session {
+    pub(super) context: Arc<Context>,
+    // The flow before the source: its records lie in the source's memory.
+    pub(super) flow: Flow<Fetched, KafkaSink>,
+    pub(super) source: Source,
+    pub(super) reader: Reader,
+    sink_reader: SinkReader,
+    wake: Wake,
+    answers: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
+    pub(super) problems: Problems,
+    subscribed: Vec<String>,
+    probing: bool,
+    next_probe: Instant,
+    next_commit: Instant,
+    next_shrink: Instant,
+    /// Commits whose end is not known.
+    pub(super) commits: usize,
+    /// Number of the assignment that is being read, so that one that is taken back is not answered.
+    pub(super) readings: u64,
+    pub(super) retry_reading: Option<(Instant, Vec<Position>)>,
+    pub(super) revoking: Option<Revoking>,
+    stopping: Option<Instant>,
+}
+
+impl Session {
+    pub(super) fn start(context: &Arc<Context>) -> Result<Self, Error> {
+        let now = Instant::now();
+        let (wake, end) = Wake::new().map_err(|error| Error::local(&error))?;
+        let budget = context.budget.share();
+        let trigger = &context.trigger;
+        let source = Source::new(&context.cluster, trigger, &context.node, budget.prefetch_bytes(), &end)?;
+        let sink = KafkaSink::new(&context.output_cluster, trigger, &context.node, context.topics.names(), &end)?;
+        Ok(Self {
+            reader: source.reader(),
+            sink_reader: sink.reader(),
+            flow: Flow::new(trigger.clone(), context.topics.clone(), sink, budget, now),
+            source,
+            wake,
+            answers: mpsc::channel(8),
+            problems: Problems::default(),
+            subscribed: Vec::new(),
+            probing: false,
+            next_probe: now,
+            next_commit: now,
+            next_shrink: now + SHRINK,
+            commits: 0,
+            readings: 0,
+            retry_reading: None,
+            revoking: None,
+            stopping: None,
+            context: context.clone(),
+        })
+    }
+
+    /// Runs until it is told to stop or cannot go on.
+    pub(super) async fn run(&mut self, inbox: &mut Inbox) -> End {
+        if let Some((_, revision)) = &inbox.serving {
+            self.flow.revision_changed(revision.to_string());
+        }
+        self.flow.counts = inbox.status.borrow().counts;
+        loop {
+            let now = Instant::now();
+            let more = match self.turn(inbox, now) {
+                Ok(more) => more,
+                Err(end) => return end,
+            };
+            self.publish(inbox, now);
+            if more {
+                tokio::task::yield_now().await;
+            } else {
+                self.park(inbox).await;
+            }
+        }
+    }
+
+    /// One round. `true`: there is more to do at once.
+    fn turn(&mut self, inbox: &mut Inbox, now: Instant) -> Result<bool, End> {
+        while let Some(command) = inbox.backlog.pop_front().or_else(|| inbox.commands.try_recv().ok()) {
+            self.obey(command, inbox, now)?;
+        }
+        while let Some(event) = self.source.next_event() {
+            self.on_event(event, now)?;
+        }
+        while let Ok(answer) = self.answers.1.try_recv() {
+            self.on_answer(answer, now);
+        }
+        while let Ok(completion) = inbox.completions.try_recv() {
+            self.flow.complete(completion, now);
+        }
+        self.flow.wake(now);
+        self.flow.acknowledge();
+        match self.flow.take_stop() {
+            Some(Stop::Delivery(reason)) => return Err(End::Broken(format!("messages are refused: {reason}"))),
+            Some(Stop::Bug(reason)) => return Err(End::Broken(reason)),
+            None => {}
+        }
+        self.go_on_with_rebalance(now);
+        if self.is_drained(now) {
+            return self.leave(now).map_or(Ok(false), Err);
+        }
+        if now >= self.next_commit {
+            self.commit(now);
+        }
+        self.look_around(inbox, now);
+        let taken = self.take(now);
+        if let (Some((pool, _)), None) = (&mut inbox.serving, self.stopping) {
+            self.flow.dispatch(pool, now);
+        }
+        self.regulate();
+        Ok(taken == TAKE)
+    }
+
+    fn obey(&mut self, command: Command, inbox: &mut Inbox, now: Instant) -> Result<(), End> {
+        match command {
+            Command::Adopt { pool, revision } => {
+                let resumed = self.flow.paused.is_some();
+                self.flow.revision_changed(revision.to_string());
+                inbox.serving = Some((*pool, revision));
+                if resumed { Err(End::Resumed) } else { Ok(()) }
+            }
+            Command::Stop => {
+                self.stopping.get_or_insert(now + self.context.trigger.drain);
+                Ok(())
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event, now: Instant) -> Result<(), End> {
+        match event {
+            Event::Assigned(positions) => self.assigned(positions),
+            Event::Revoked { partitions, lost } => self.revoked(partitions, lost, now),
+            Event::Committed(result) => {
+                self.commits = self.commits.saturating_sub(1);
+                match result {
+                    Ok(()) => self.problems.clear("commit"),
+                    Err(error) => {
+                        self.flow.partitions.iter_mut().for_each(|assigned| assigned.window.mark_dirty());
+                        self.problems.set_for("commit", format!("progress is not committed: {error}"), now, SHOWN);
+                    }
+                }
+            }
+            Event::Error(error) if error.fatal => return Err(End::Broken(error.to_string())),
+            Event::Error(error) => {
+                tracing::debug!(trigger = %self.context.trigger.name, "{error}");
+                self.problems.set_for("client", error.to_string(), now, SHOWN);
+                // What the brokers say themselves is clearer, and ends when the problem does.
+                self.next_probe = self.next_probe.min(now);
+            }
+        }
+        Ok(())
+    }
+
+    fn on_answer(&mut self, answer: Answer, now: Instant) {
+        match answer {
+            Answer::Progress(reading) => self.read(reading, now),
+            Answer::Topics(result) => {
+                self.probing = false;
+                match result {
+                    Ok(topology) => self.subscribe(&topology),
+                    Err(error) => {
+                        self.problems.set("brokers", format!("the brokers do not answer: {error}"));
+                    }
+                }
+                self.next_probe = now + if self.problems.is_empty() { PROBE } else { PROBE_DEGRADED };
+            }
+        }
+    }
+
+    /// Subscribes to the topics that exist, once all topics to write to do.
+    fn subscribe(&mut self, topology: &Topology) {
+        self.problems.clear("brokers");
+        self.problems.clear("client");
+        self.flow.delivery.sink_mut().update(&topology.outputs);
+        let missing = topology.inputs.missing.iter().chain(&topology.outputs.missing);
+        let missing: Vec<_> = missing.map(|(topic, reason)| format!("topic {topic}: {reason}")).collect();
+        if missing.is_empty() {
+            self.problems.clear("topics");
+        } else {
+            self.problems.set("topics", missing.join("; "));
+        }
+        let inputs: Vec<_> = topology.inputs.partitions.keys().cloned().collect();
+        // A topic that vanishes under a subscription is waited for: leaving it would lose its place.
+        let grows = inputs.iter().any(|topic| !self.subscribed.contains(topic));
+        if !grows || !topology.outputs.missing.is_empty() && self.subscribed.is_empty() {
+            return;
+        }
+        let topics: Vec<_> = inputs.iter().map(String::as_str).collect();
+        match self.source.subscribe(&topics) {
+            Ok(()) => self.subscribed = inputs,
+            Err(error) => self.problems.set("topics", format!("cannot subscribe: {error}")),
+        }
+    }
+
+    /// Keeps an eye on topics, instances and what is shown.
+    fn look_around(&mut self, inbox: &mut Inbox, now: Instant) {
+        self.problems.expire(now);
+        match self.flow.obstacle() {
+            Some(reason) => self.problems.set("function", reason),
+            None => self.problems.clear("function"),
+        }
+        if now >= self.next_shrink {
+            self.next_shrink = now + SHRINK;
+            inbox.serving.iter_mut().for_each(|(pool, _)| pool.shrink());
+        }
+        if now < self.next_probe || self.probing {
+            return;
+        }
+        self.probing = true;
+        let (reader, sink_reader, answers) = (self.reader.clone(), self.sink_reader.clone(), self.answers.0.clone());
+        let inputs = self.context.trigger.topics.clone();
+        tokio::task::spawn_blocking(move || {
+            let topology = reader
+                .metadata(&inputs, PROBE_LIMIT)
+                .and_then(|inputs| Ok(Topology { inputs, outputs: sink_reader.metadata(PROBE_LIMIT)? }));
+            let _ = answers.blocking_send(Answer::Topics(topology));
+        });
+    }
+
+    /// Commits the progress of all partitions that changed, unless a commit is under way.
+    pub(super) fn commit(&mut self, now: Instant) {
+        self.next_commit = now + self.context.trigger.commit_interval;
+        if self.commits > 0 {
+            return;
+        }
+        let changed: Vec<_> = self
+            .flow
+            .partitions
+            .iter_mut()
+            .filter(|assigned| assigned.window.is_dirty())
+            .map(|assigned| {
+                let progress = assigned.window.progress();
+                Position {
+                    topic: assigned.topic.to_string(),
+                    partition: assigned.partition.number,
+                    offset: Some(progress.low),
+                    metadata: progress.encode(),
+                }
+            })
+            .collect();
+        if changed.is_empty() {
+            return;
+        }
+        match self.source.commit(&changed) {
+            Ok(()) => self.commits += 1,
+            Err(error) => {
+                self.flow.partitions.iter_mut().for_each(|assigned| assigned.window.mark_dirty());
+                self.problems.set_for("commit", format!("progress is not committed: {error}"), now, SHOWN);
+            }
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> usize {
+        if self.stopping.is_some() || self.flow.paused.is_some() || !self.flow.may_admit() {
+            return 0;
+        }
+        let (flow, problems) = (&mut self.flow, &mut self.problems);
+        self.source.take(
+            TAKE,
+            |partition, record| flow.admit(partition, record),
+            |error| problems.set_for("fetch", format!("records cannot be fetched: {error}"), now, SHOWN),
+        )
+    }
+
+    /// Holds back partitions whose window is full, and lets them flow again when there is room.
+    fn regulate(&mut self) {
+        for assigned in self.flow.partitions.iter_mut() {
+            let flows = if assigned.flowing { assigned.window.has_room() } else { assigned.window.has_ample_room() };
+            if flows != assigned.flowing && self.source.flow(assigned.partition, flows).is_ok() {
+                assigned.flowing = flows;
+            }
+        }
+    }
+
+    /// Whether a session that is to stop has nothing left that it would wait for.
+    fn is_drained(&mut self, now: Instant) -> bool {
+        let Some(deadline) = self.stopping else { return false };
+        if self.flow.partitions.in_flight() > 0 && now < deadline {
+            self.flow.delivery.sink_mut().flush();
+            return false;
+        }
+        true
+    }
+
+    /// Commits for the last time. `Some`: that is done, or takes too long.
+    fn leave(&mut self, now: Instant) -> Option<End> {
+        self.commit(now);
+        let deadline = self.stopping.map_or(now, |deadline| deadline + COMMIT_LIMIT);
+        (self.commits == 0 || now >= deadline).then_some(End::Stopped)
+    }
+
+    async fn park(&mut self, inbox: &mut Inbox) {
+        let until = self.next_turn();
+        let mut commands = Vec::new();
+        tokio::select! {
+            () = self.wake.wait() => {}
+            Some(completion) = inbox.completions.recv() => self.flow.complete(completion, Instant::now()),
+            Some(answer) = self.answers.1.recv() => self.on_answer(answer, Instant::now()),
+            count = inbox.commands.recv_many(&mut commands, 8) => {
+                // Without a supervisor there is nothing to work for.
+                if count == 0 {
+                    commands.push(Command::Stop);
+                }
+            }
+            () = tokio::time::sleep_until(until.into()) => {}
+        }
+        inbox.backlog.extend(commands);
+    }
+
+    fn next_turn(&self) -> Instant {
+        let now = Instant::now();
+        let dirty = self.commits == 0 && self.flow.partitions.iter().any(|assigned| assigned.window.is_dirty());
+        let rebalance = self.revoking.is_some() || self.stopping.is_some();
+        let soon = rebalance.then(|| now + Duration::from_millis(1));
+        let reading = self.retry_reading.as_ref().map(|(due, _)| *due);
+        let probe = if self.probing { now + PROBE_LIMIT } else { self.next_probe };
+        let commit = dirty.then_some(self.next_commit);
+        let due = self.flow.next_due();
+        let times = [soon, reading, commit, due, Some(self.next_shrink), Some(now + SHOWN)];
+        times.into_iter().flatten().fold(probe, Instant::min)
+    }
+
+    /// What the trigger is doing, and why not more.
+    pub(super) fn state(&self, inbox: &Inbox) -> (State, Option<String>) {
+        if let Some(reason) = &self.flow.paused {
+            (State::Paused, Some(reason.clone()))
+        } else if let Some(reason) = self.problems.reason() {
+            (State::Degraded, Some(reason))
+        } else if self.subscribed.is_empty() || inbox.serving.is_none() {
+            (State::Starting, None)
+        } else {
+            (State::Running, None)
+        }
+    }
+
+    pub(super) fn ask(&self) -> mpsc::Sender<Answer> {
+        self.answers.0.clone()
+    }
+}

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod budget;
 pub mod cli;
+pub mod dev;
 pub mod engine;
 #[allow(unsafe_code)]
 pub mod kafka;

@@ -27,6 +27,8 @@ pub struct Options {
     pub node: Arc<str>,
     /// Looks up what a manifest substitutes.
     pub environment: fn(&str) -> Option<String>,
+    /// Changes a manifest before it is applied. `tidegate dev` points its clusters elsewhere.
+    pub adapt: Box<dyn Fn(Manifest) -> Manifest + Send>,
 }
 
 /// Everything that can happen.
@@ -103,6 +105,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// Starts to watch what the manifest names. [`Supervisor::run`] does the rest.
     pub fn new(manifest: Manifest, options: Options) -> std::io::Result<(Self, Stopper, watch::Receiver<Overview>)> {
+        let manifest = (options.adapt)(manifest);
         let (events, queue) = mpsc::channel(64);
         let (changes, mut changed) = mpsc::channel(16);
         let files = FileRegistry::start(changes)?;
@@ -231,9 +234,7 @@ impl Supervisor {
         });
         match parsed {
             Ok(manifest) => {
-                if self.manifest_error.take().is_some() || manifest != self.manifest {
-                    tracing::info!("the manifest is applied");
-                }
+                self.manifest_error = None;
                 self.replace_manifest(manifest);
             }
             Err(error) => {
@@ -244,10 +245,15 @@ impl Supervisor {
     }
 
     fn replace_manifest(&mut self, manifest: Manifest) {
+        let manifest = (self.options.adapt)(manifest);
         if manifest.admin != self.manifest.admin {
             tracing::warn!("admin.listen changes at the next start only");
         }
         self.budget.set_limit(manifest.limits.buffered_bytes);
+        if manifest == self.manifest {
+            return;
+        }
+        tracing::info!("another manifest is applied");
         let before = std::mem::replace(&mut self.manifest, manifest);
         self.apply();
         // A function of which only settings changed needs other instances, and no other client.

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::{Failure, colour};
+use super::{Failure, colour, node};
 use crate::kafka::client::check_properties;
 use crate::manifest;
 
@@ -36,8 +36,8 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Reads a manifest, and checks also what only the Kafka client knows.
 pub(super) fn load(path: &std::path::Path) -> Result<manifest::Manifest, Failure> {
-    let manifest = manifest::load(path, &|name| std::env::var(name).ok())
-        .map_err(|errors| Failure::Usage(errors.render(colour())))?;
+    let manifest =
+        manifest::load(path, &node::environment).map_err(|errors| Failure::Usage(errors.render(colour())))?;
     for cluster in manifest.clusters.values() {
         check_properties(cluster).map_err(|error| {
             Failure::Usage(format!("error: [cluster.{}] in {}: {}", cluster.name, path.display(), error.reason))

@@ -33,6 +33,11 @@ pub(super) fn name(given: Option<&str>) -> anyhow::Result<Arc<str>> {
     Ok(name.into())
 }
 
+/// A variable that a manifest substitutes.
+pub(super) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// The runtime of everything but guests.
 pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()

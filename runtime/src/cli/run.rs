@@ -29,7 +29,8 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let name = node::name(arguments.node.as_deref())?;
     let engine = node::engine()?;
     let runtime = node::runtime()?;
-    runtime.block_on(serve(manifest, Options { engine, node: name, environment: |name| std::env::var(name).ok() }))?;
+    let options = Options { engine, node: name, environment: node::environment, adapt: Box::new(|manifest| manifest) };
+    runtime.block_on(serve(manifest, options))?;
     // What blocks in the Kafka client must not keep a drained process.
     runtime.shutdown_background();
     Ok(())

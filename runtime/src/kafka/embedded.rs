@@ -12,12 +12,18 @@ use super::client::Error;
 pub const LIMITS: &str = "keeps 5 MiB of each partition, forgets everything at exit, does not enforce transactions";
 
 /// Properties without which clients of an embedded broker are slow.
-pub const CLIENT_PROPERTIES: &[(&str, &str)] = &[("fetch.wait.max.ms", "10")];
+pub const CLIENT_PROPERTIES: &[(&str, &str)] =
+    &[("fetch.wait.max.ms", "10"), ("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")];
 
 /// A Kafka cluster of one broker on a free loopback port.
 pub struct EmbeddedBroker {
     cluster: MockCluster<'static, DefaultProducerContext>,
 }
+
+// SAFETY: librdkafka takes a lock, or asks the mock cluster's own thread, in each of its functions.
+unsafe impl Send for EmbeddedBroker {}
+// SAFETY: as above.
+unsafe impl Sync for EmbeddedBroker {}
 
 impl EmbeddedBroker {
     /// Starts it; it is there at once, and ends when it is dropped.

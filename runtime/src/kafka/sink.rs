@@ -11,7 +11,7 @@ use rdkafka::producer::{BaseProducer, Producer as _};
 use super::client::{Code, Context, Error, Metadata, OK, WakeEnd, settings};
 use super::murmur2::partition_of;
 use super::queue::Queue;
-use crate::manifest::{Cluster, Trigger};
+use crate::manifest::Cluster;
 use crate::record::{HEADER_OVERHEAD_BYTES, Header, Message, OVERHEAD_BYTES};
 
 /// Where messages go. One implementation produces to Kafka; the other is the tests'.
@@ -88,17 +88,17 @@ pub struct KafkaSink {
 unsafe impl Send for KafkaSink {}
 
 impl KafkaSink {
-    /// A producer of `cluster` for these topics.
+    /// A producer of `cluster` for these topics. `owner` says whose it is, in log lines.
     pub fn new(
         cluster: &Cluster,
-        trigger: &Trigger,
-        node: &str,
+        owner: &str,
+        client_id: &str,
         topics: &[String],
         wake: &Arc<WakeEnd>,
     ) -> Result<Self, Error> {
         let config = settings(
             cluster,
-            node,
+            client_id,
             &[
                 ("enable.idempotence", "true"),
                 // A message is given up by us, not by a clock.
@@ -109,7 +109,7 @@ impl KafkaSink {
                 ("queue.buffering.max.kbytes", "2097151"),
             ],
         );
-        let context = Context { owner: trigger.name.to_string() };
+        let context = Context { owner: owner.to_owned() };
         let client: BaseProducer<Context> = config.create_with_context(context).map_err(Error::invalid)?;
         let producer = Arc::new(Producer { client });
         // SAFETY: returns a new reference to the client's main queue, where reports arrive.

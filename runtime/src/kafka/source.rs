@@ -20,7 +20,7 @@ use super::client::{Code, Context, Error, Metadata, OK, WakeEnd, settings, text}
 use super::fetched::{Fetched, InPlace};
 use super::list::{BEGINNING, List, Position};
 use super::queue::Queue;
-use crate::manifest::{Cluster, Trigger};
+use crate::manifest::Cluster;
 
 /// Most records of one [`Source::take`].
 const BATCH: usize = 500;
@@ -37,6 +37,18 @@ pub enum Event {
     Committed(Result<(), Error>),
     /// Something is wrong. The client goes on by itself unless the error is fatal.
     Error(Error),
+}
+
+/// What a [`Source`] is a member of.
+#[derive(Clone, Copy, Debug)]
+pub struct Membership<'a> {
+    /// Whose the source is, for log lines.
+    pub owner: &'a str,
+    pub group: &'a str,
+    /// What [`Partition::topic`] counts in. All topics that are ever subscribed to.
+    pub topics: &'a [String],
+    /// Bound of what the client fetches ahead, all partitions together.
+    pub prefetch_bytes: u64,
 }
 
 /// The native client.
@@ -66,17 +78,15 @@ pub struct Source {
 unsafe impl Send for Source {}
 
 impl Source {
-    /// Joins the group when it [subscribes](Self::subscribe). `prefetch_bytes` bounds what the client
-    /// fetches ahead, all partitions together.
+    /// Joins the group when it [subscribes](Self::subscribe).
     pub fn new(
         cluster: &Cluster,
-        trigger: &Trigger,
-        node: &str,
-        prefetch_bytes: u64,
+        membership: &Membership<'_>,
+        client_id: &str,
         wake: &Arc<WakeEnd>,
     ) -> Result<Self, Error> {
-        let config = consumer_settings(cluster, trigger, node, prefetch_bytes);
-        let context = Context { owner: trigger.name.to_string() };
+        let config = consumer_settings(cluster, membership, client_id);
+        let context = Context { owner: membership.owner.to_owned() };
         let client: BaseConsumer<Context> = config.create_with_context(context).map_err(Error::invalid)?;
         let consumer = Arc::new(Consumer { client });
         // SAFETY: both calls return new references to queues of this client.
@@ -90,7 +100,7 @@ impl Source {
             events,
             records,
             consumer,
-            topics: trigger.topics.clone(),
+            topics: membership.topics.to_vec(),
             buffer: vec![ptr::null_mut(); BATCH],
             last_topic: (ptr::null_mut(), 0),
         })
@@ -310,10 +320,10 @@ fn milliseconds(limit: Duration) -> i32 {
     i32::try_from(limit.as_millis()).unwrap_or(i32::MAX)
 }
 
-fn consumer_settings(cluster: &Cluster, trigger: &Trigger, node: &str, prefetch_bytes: u64) -> ClientConfig {
-    let prefetch_kbytes = (prefetch_bytes / 1_024).max(1).to_string();
+fn consumer_settings(cluster: &Cluster, membership: &Membership<'_>, client_id: &str) -> ClientConfig {
+    let prefetch_kbytes = (membership.prefetch_bytes / 1_024).max(1).to_string();
     let mut ours = vec![
-        ("group.id", trigger.group.as_str()),
+        ("group.id", membership.group),
         ("enable.auto.commit", "false"),
         ("enable.auto.offset.store", "false"),
         // Only for offsets that the broker no longer has: what is left of the partition.
@@ -328,5 +338,5 @@ fn consumer_settings(cluster: &Cluster, trigger: &Trigger, node: &str, prefetch_
     if cluster.properties.get("group.protocol").is_none_or(|protocol| protocol != "consumer") {
         ours.push(("partition.assignment.strategy", "cooperative-sticky"));
     }
-    settings(cluster, node, &ours)
+    settings(cluster, client_id, &ours)
 }

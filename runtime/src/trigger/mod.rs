@@ -22,6 +22,8 @@ mod sequencer;
 mod session;
 mod sizing;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;

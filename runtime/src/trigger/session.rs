@@ -15,7 +15,7 @@ use super::status::{Problems, State};
 use super::{Command, Context, Inbox};
 use crate::engine::Invoker as _;
 use crate::kafka::sink::SinkReader;
-use crate::kafka::source::Reader;
+use crate::kafka::source::{Membership, Reader};
 use crate::kafka::{Error, Event, Fetched, KafkaSink, Metadata, Position, Sink as _, Source, Wake};
 
 /// Records taken before the loop looks at everything else again.
@@ -85,8 +85,15 @@ impl Session {
         let (wake, end) = Wake::new().map_err(|error| Error::local(&error))?;
         let budget = context.budget.share();
         let trigger = &context.trigger;
-        let source = Source::new(&context.cluster, trigger, &context.node, budget.prefetch_bytes(), &end)?;
-        let sink = KafkaSink::new(&context.output_cluster, trigger, &context.node, context.topics.names(), &end)?;
+        let membership = Membership {
+            owner: &trigger.name,
+            group: &trigger.group,
+            topics: &trigger.topics,
+            prefetch_bytes: budget.prefetch_bytes(),
+        };
+        let source = Source::new(&context.cluster, &membership, &context.node, &end)?;
+        let topics = context.topics.names();
+        let sink = KafkaSink::new(&context.output_cluster, &trigger.name, &context.node, topics, &end)?;
         Ok(Self {
             reader: source.reader(),
             sink_reader: sink.reader(),

@@ -1,0 +1,128 @@
+//! What a component wants of the world, read from the names of its imports: plain data, no IO.
+//!
+//! The engine grants by what it links; this says the same in words that people understand.
+
+use std::collections::BTreeMap;
+
+/// What becomes of an import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// It works.
+    Granted,
+    /// It is there, and has nothing in it.
+    Empty,
+    /// A node does not take such a component on.
+    Refused,
+}
+
+/// Something that a component wants.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Capability {
+    /// A word for it, or the import itself where this version knows no word.
+    pub name: String,
+    pub access: Access,
+    /// What it gets, for people.
+    pub meaning: &'static str,
+}
+
+/// Interfaces by the start of their names, without versions, in the order in which they are shown.
+/// What stands further up counts.
+const KNOWN: &[(&str, &str, Access, &str)] = &[
+    ("tidegate:function/types", "", Access::Granted, ""),
+    ("wasi:io/", "", Access::Granted, ""),
+    ("wasi:cli/environment", "environment", Access::Granted, "the variables that the manifest gives it, no others"),
+    ("wasi:cli/stdout", "output", Access::Granted, "what it prints becomes log lines"),
+    ("wasi:cli/stderr", "output", Access::Granted, "what it prints becomes log lines"),
+    ("wasi:cli/terminal-", "", Access::Granted, ""),
+    ("wasi:cli/exit", "exit", Access::Granted, "fails the call and ends the instance"),
+    ("wasi:clocks/monotonic-clock", "clocks", Access::Granted, "the time, and waiting"),
+    ("wasi:clocks/wall-clock", "clocks", Access::Granted, "the time, and waiting"),
+    ("wasi:random/", "random", Access::Granted, "random numbers"),
+    ("wasi:cli/stdin", "input", Access::Empty, "standard input is empty"),
+    ("wasi:filesystem/", "files", Access::Empty, "there are none"),
+    ("wasi:sockets/", "sockets", Access::Empty, "present, but every connection is denied"),
+    ("wasi:http/", "outbound HTTP", Access::Refused, "not granted in this version"),
+];
+
+/// Versions of WASI that are granted.
+const WASI_VERSION: &str = "0.2.";
+
+/// What a component with these imports wants, each thing once. What is merely passed along
+/// (streams, types) is left out.
+pub fn wanted(imports: &[String]) -> Vec<Capability> {
+    let mut found = BTreeMap::new();
+    for import in imports {
+        let (interface, version) = import.split_once('@').unwrap_or((import, ""));
+        let known = KNOWN.iter().position(|(start, ..)| interface.starts_with(start));
+        let foreign = interface.starts_with("wasi:") && !version.starts_with(WASI_VERSION);
+        match known {
+            Some(place) if !foreign => {
+                let (_, name, access, meaning) = KNOWN[place];
+                // Two interfaces may be one thing to people.
+                let place = KNOWN.iter().position(|(_, other, ..)| *other == name).unwrap_or(place);
+                if !name.is_empty() {
+                    found.insert((place, ""), Capability { name: name.to_owned(), access, meaning });
+                }
+            }
+            _ => {
+                let meaning = "this version has no such interface";
+                let capability = Capability { name: import.clone(), access: Access::Refused, meaning };
+                found.insert((KNOWN.len(), import), capability);
+            }
+        }
+    }
+    found.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(imports: &[&str], expected: &[(&str, Access)]) {
+        let imports: Vec<String> = imports.iter().map(|&import| import.to_owned()).collect();
+        let found = wanted(&imports);
+        let found: Vec<(&str, Access)> = found.iter().map(|found| (found.name.as_str(), found.access)).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_a_rust_component_imports_is_granted() {
+        check(
+            &[
+                "tidegate:function/types@0.1.0",
+                "wasi:io/poll@0.2.6",
+                "wasi:io/streams@0.2.6",
+                "wasi:clocks/monotonic-clock@0.2.6",
+                "wasi:clocks/wall-clock@0.2.0",
+                "wasi:cli/terminal-stdout@0.2.6",
+                "wasi:cli/stderr@0.2.6",
+                "wasi:cli/stdout@0.2.6",
+                "wasi:cli/environment@0.2.6",
+            ],
+            &[("environment", Access::Granted), ("output", Access::Granted), ("clocks", Access::Granted)],
+        );
+    }
+
+    #[test]
+    fn files_and_sockets_are_empty_and_http_is_refused() {
+        check(
+            &["wasi:http/outgoing-handler@0.2.6", "wasi:sockets/tcp@0.2.6", "wasi:filesystem/preopens@0.2.6"],
+            &[("files", Access::Empty), ("sockets", Access::Empty), ("outbound HTTP", Access::Refused)],
+        );
+    }
+
+    #[test]
+    fn what_nobody_knows_is_refused_by_its_name() {
+        check(
+            &["acme:thing/db@1.0.0", "wasi:cli/environment@0.3.0", "wasi:random/random@0.2.6", "plain"],
+            &[
+                ("random", Access::Granted),
+                ("acme:thing/db@1.0.0", Access::Refused),
+                ("plain", Access::Refused),
+                ("wasi:cli/environment@0.3.0", Access::Refused),
+            ],
+        );
+    }
+}

@@ -1,0 +1,128 @@
+//! The author's loop of `tidegate dev`: an embedded broker, builds on save, records as they go.
+//!
+//! The node itself is the one of `tidegate run`; only its clusters are the embedded broker, whatever
+//! the manifest says.
+
+mod sources;
+mod tail;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+pub use sources::{Built, Sources};
+pub use tail::{Line, Tail};
+
+use crate::kafka::Error;
+use crate::kafka::embedded::{CLIENT_PROPERTIES, EmbeddedBroker};
+use crate::manifest::{Cluster, Component, Manifest};
+
+/// Points all clusters of a manifest at the embedded broker, and creates its topics there.
+pub fn embed(mut manifest: Manifest, broker: &EmbeddedBroker, partitions: i32) -> Manifest {
+    manifest.clusters = manifest
+        .clusters
+        .into_iter()
+        .map(|(name, cluster)| {
+            // What the real cluster needs, such as TLS, the embedded broker does not speak.
+            let properties = CLIENT_PROPERTIES.iter().map(|&(key, value)| (key.to_owned(), value.to_owned()));
+            let brokers = broker.address();
+            (name, Arc::new(Cluster { brokers, properties: properties.collect(), name: cluster.name.clone() }))
+        })
+        .collect();
+    for topic in topics(&manifest).into_keys() {
+        if let Err(error) = broker.create_topic(&topic, partitions) {
+            tracing::error!("topic {topic} cannot be created: {error}");
+        }
+    }
+    manifest
+}
+
+/// What a topic is to the triggers of a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    Input,
+    Output,
+    DeadLetters,
+}
+
+/// All topics that a manifest names. One that has several roles is shown as an output.
+pub fn topics(manifest: &Manifest) -> BTreeMap<String, Role> {
+    let mut topics = BTreeMap::new();
+    for trigger in manifest.triggers.values() {
+        for topic in &trigger.topics {
+            topics.entry(topic.clone()).or_insert(Role::Input);
+        }
+        for topic in trigger.output.iter().chain(&trigger.allow_topics) {
+            topics.insert(topic.clone(), Role::Output);
+        }
+        topics.extend(trigger.dead_letters.clone().map(|topic| (topic, Role::DeadLetters)));
+    }
+    topics
+}
+
+/// Where the functions of a manifest come from.
+pub fn components(manifest: &Manifest) -> BTreeSet<&Path> {
+    let components = manifest.functions.values().map(|function| match &function.component {
+        Component::File(path) => path.as_path(),
+    });
+    components.collect()
+}
+
+/// What is produced from a line that was typed: `key:value`, or a value alone.
+pub fn typed(line: &str) -> (Option<&str>, &str) {
+    match line.split_once(':') {
+        Some((key, value)) if !key.contains(['{', '[', '"', ' ']) => (Some(key), value),
+        _ => (None, line),
+    }
+}
+
+/// Produces typed lines to one topic.
+pub struct Typist {
+    sink: crate::kafka::KafkaSink,
+}
+
+impl Typist {
+    /// Needs a tokio runtime with IO.
+    pub fn new(cluster: &Cluster, topic: &str, partitions: i32) -> Result<Self, Error> {
+        // Nothing waits for its acknowledgements.
+        let (_, end) = crate::kafka::Wake::new().map_err(|error| Error::local(&error))?;
+        let topics = [topic.to_owned()];
+        let mut sink = crate::kafka::KafkaSink::new(cluster, "dev", "tidegate-dev", &topics, &end)?;
+        sink.update(&crate::kafka::Metadata {
+            partitions: BTreeMap::from([(topic.to_owned(), partitions)]),
+            ..Default::default()
+        });
+        Ok(Self { sink })
+    }
+
+    /// Produces one line.
+    pub fn produce(&mut self, line: &str) {
+        use crate::kafka::Sink as _;
+        let (key, value) = typed(line);
+        let message = crate::record::Message {
+            topic: 0,
+            partition: None,
+            timestamp_ms: None,
+            key: key.map(str::as_bytes),
+            value: Some(value.as_bytes()),
+            headers: 0..0,
+            token: 0,
+        };
+        self.sink.send(&[message], &[]);
+        self.sink.acknowledgements(&mut |_| {});
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::typed;
+
+    #[test]
+    fn a_typed_line_may_have_a_key() {
+        assert_eq!(typed("42:hello"), (Some("42"), "hello"));
+        assert_eq!(typed("hello"), (None, "hello"));
+        assert_eq!(typed(":hello"), (Some(""), "hello"));
+        assert_eq!(typed(r#"{"a":1}"#), (None, r#"{"a":1}"#));
+        assert_eq!(typed("see: this"), (Some("see"), " this"));
+    }
+}

@@ -1,0 +1,109 @@
+//! The source folders of functions: built at the start and when something in them is saved.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Folders that hold no source.
+const SKIPPED: [&str; 3] = ["target", "node_modules", "functions"];
+/// How deep folders are looked into.
+const DEPTH: usize = 8;
+
+/// The state of a source folder: what changes when a file is saved, added or removed.
+type State = (usize, Option<SystemTime>);
+
+/// How a build ended.
+#[derive(Debug)]
+pub struct Built {
+    pub folder: PathBuf,
+    pub result: Result<(), String>,
+}
+
+/// The source folders behind the components of a manifest.
+#[derive(Debug, Default)]
+pub struct Sources {
+    folders: BTreeMap<PathBuf, Option<State>>,
+}
+
+impl Sources {
+    /// Finds the folder of each component: the nearest one above it that is a project. A component
+    /// without one is not built here.
+    pub fn of<'a>(components: impl IntoIterator<Item = &'a Path>) -> Self {
+        let folders = components.into_iter().filter_map(project).map(|folder| (folder, None)).collect();
+        Self { folders }
+    }
+
+    pub fn folders(&self) -> impl Iterator<Item = &Path> {
+        self.folders.keys().map(PathBuf::as_path)
+    }
+
+    /// The folders in which something changed since the last look; at first all of them.
+    pub fn changed(&mut self) -> Vec<PathBuf> {
+        let mut changed = Vec::new();
+        for (folder, known) in &mut self.folders {
+            let state = state(folder, DEPTH);
+            if known.replace(state) != Some(state) {
+                changed.push(folder.clone());
+            }
+        }
+        changed
+    }
+}
+
+fn project(component: &Path) -> Option<PathBuf> {
+    let folders = component.ancestors().skip(1);
+    folders.into_iter().find(|folder| folder.join("Cargo.toml").is_file()).map(Path::to_owned)
+}
+
+/// Counts the files of a folder, and finds when the newest was written.
+fn state(folder: &Path, depth: usize) -> State {
+    let mut state = (0, None);
+    let Ok(entries) = fs::read_dir(folder) else { return state };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let Ok(metadata) = entry.metadata() else { continue };
+        let (files, newest) = if metadata.is_dir() {
+            if depth == 0 || name.starts_with('.') || SKIPPED.contains(&&*name) {
+                continue;
+            }
+            self::state(&entry.path(), depth - 1)
+        } else if is_source(&name) {
+            (1, metadata.modified().ok())
+        } else {
+            continue;
+        };
+        state = (state.0 + files, state.1.max(newest));
+    }
+    state
+}
+
+fn is_source(name: &str) -> bool {
+    let name = Path::new(name);
+    let extension = name.extension().and_then(|extension| extension.to_str());
+    matches!(extension, Some("rs" | "toml" | "wit")) && name != Path::new("tidegate.toml")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_saved_source_is_a_change_and_a_built_component_is_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir_all(path("src")).expect("a folder");
+        fs::create_dir_all(path("target/wasm32-wasip2/release")).expect("a folder");
+        fs::write(path("Cargo.toml"), "").expect("written");
+        fs::write(path("src/lib.rs"), "one").expect("written");
+        let component = path("target/wasm32-wasip2/release/x.wasm");
+        let mut sources = Sources::of([component.as_path()]);
+        assert_eq!(sources.changed(), [folder.path()], "the first look");
+        fs::write(&component, "built").expect("written");
+        fs::write(path("Cargo.lock"), "locked").expect("written");
+        assert_eq!(sources.changed(), [PathBuf::new(); 0]);
+        fs::write(path("src/more.rs"), "two").expect("written");
+        assert_eq!(sources.changed(), [folder.path()]);
+    }
+}

@@ -1,0 +1,186 @@
+//! Records through a component without a broker: the real engine and the real checks, one call
+//! after another. What the data plane does with a failed call is done here too: its records are
+//! split until the one at fault stands alone, and records behind a failed one of the same key run
+//! again after it. There are no retries: the first failure of a record is its answer.
+//!
+//! What is held at a time is bounded by [`Batcher`].
+
+mod batch;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+pub use batch::{Batch, Batcher, Misplaced};
+
+use crate::engine::{Call, CallError, Engine, Invoker as _, Pool, PoolError, Rejected, Setup};
+use crate::manifest::{self, Function, Ordering, Trigger};
+use crate::ndjson::Message;
+use crate::outcome::{Checked, Fault};
+use crate::record::{OwnedRecord, Topics};
+use crate::revision::Digest;
+
+/// Where messages go that name no topic, when no trigger says it: a name that no topic can have.
+const UNNAMED: &str = "(output)";
+/// By how much the records of a failed call are split, as in the data plane.
+const SPLIT: usize = 8;
+
+/// The parts of a function and a trigger that nobody declared, with the manifest's defaults.
+const STAND_IN: &str = r#"
+    [cluster.main]
+    brokers = "localhost:9092"
+    [function.invoke]
+    component = "invoke.wasm"
+    [trigger.invoke]
+    function = "invoke"
+    topics = ["test"]
+    on-exhausted = "skip"
+"#;
+
+/// Why nothing can be called.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    #[error("no instance of the function can be started: {0}")]
+    NoInstance(String),
+    #[error("a call vanished: a bug of tidegate, please report it")]
+    Bug,
+    #[error("the stand-in for a manifest is refused, a bug of tidegate, please report it: {0}")]
+    StandIn(String),
+}
+
+/// What became of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub offset: i64,
+    pub result: Result<Vec<Message>, Fault>,
+}
+
+/// A function and a trigger with the manifest's defaults, for a component that no manifest names.
+pub fn stand_in() -> Result<(Function, Trigger), Error> {
+    let refused = |why: &dyn std::fmt::Display| Error::StandIn(why.to_string());
+    let manifest = manifest::parse(Path::new("invoke"), STAND_IN, &|_| None).map_err(|errors| refused(&errors))?;
+    let function = manifest.functions.get("invoke").ok_or_else(|| refused(&"no function"))?;
+    let trigger = manifest.triggers.get("invoke").ok_or_else(|| refused(&"no trigger"))?;
+    Ok((Function::clone(function), Trigger::clone(trigger)))
+}
+
+/// The topics that messages may go to: those of the triggers and `allowed`. Without any trigger a
+/// message may name none, and goes to an output without a name.
+pub fn topics(triggers: &[Arc<Trigger>], allowed: &[String]) -> Topics {
+    let outputs: Vec<&str> = triggers.iter().filter_map(|trigger| trigger.output.as_deref()).collect();
+    let output = if triggers.is_empty() { Some(UNNAMED) } else { outputs.first().copied() };
+    let further = outputs.iter().skip(1).map(|&output| output.to_owned());
+    let granted = triggers.iter().flat_map(|trigger| trigger.allow_topics.iter().cloned());
+    let all: Vec<String> = further.chain(granted).chain(allowed.iter().cloned()).collect();
+    Topics::new(output, &all, None)
+}
+
+/// A component that is compiled and has started.
+pub struct Session {
+    pool: Pool<OwnedRecord>,
+    completions: mpsc::Receiver<crate::engine::Completion<OwnedRecord>>,
+    topics: Arc<Topics>,
+    ordering: Ordering,
+    calls: u64,
+}
+
+impl Session {
+    /// Compiles the component and starts an instance.
+    pub async fn start(engine: &Engine, component: Vec<u8>, setup: Setup) -> Result<Self, Error> {
+        let digest = Digest::of(&component);
+        let compiled = engine.compile(component.into(), digest).await?;
+        let (topics, ordering) = (setup.topics.clone(), setup.trigger.ordering);
+        let (sender, completions) = mpsc::channel(1);
+        let pool = Pool::warm(engine, compiled, setup, sender).await?;
+        Ok(Self { pool, completions, topics, ordering, calls: 0 })
+    }
+
+    /// Calls the function with a batch, and again with parts of it where that is needed. The
+    /// answers are in the order of the offsets, one for each record.
+    pub async fn call(&mut self, batch: Batch) -> Result<Vec<Answer>, Error> {
+        let mut answers = Vec::with_capacity(batch.records.len());
+        // What is to be called next is at the end.
+        let mut parts = vec![batch];
+        while let Some(mut part) = parts.pop() {
+            match self.cross(&mut part).await? {
+                Ok(checked) => parts.extend(self.settle(part, &checked, &mut answers)),
+                Err(fault) => match part.records.as_slice() {
+                    [record] => answers.push(Answer { offset: record.offset, result: Err(fault) }),
+                    records => {
+                        let cohort = records.len().div_ceil(SPLIT);
+                        parts.extend(part.split(cohort).into_iter().rev());
+                    }
+                },
+            }
+        }
+        answers.sort_by_key(|answer| answer.offset);
+        Ok(answers)
+    }
+
+    /// One call. The records are in the batch again when it has ended.
+    async fn cross(&mut self, batch: &mut Batch) -> Result<Result<Checked, Fault>, Error> {
+        self.calls += 1;
+        self.pool.start(Call {
+            id: self.calls,
+            topic: batch.topic.clone(),
+            partition: batch.partition,
+            records: std::mem::take(&mut batch.records),
+            attempts: batch.attempts.clone(),
+        });
+        let completion = self.completions.recv().await.ok_or(Error::Bug)?;
+        batch.records = completion.records;
+        match completion.result {
+            Ok(checked) => Ok(Ok(checked)),
+            Err(CallError::Fault(fault)) => Ok(Err(fault)),
+            Err(CallError::NoInstance(reason)) => Err(Error::NoInstance(reason)),
+            Err(CallError::Bug) => Err(Error::Bug),
+        }
+    }
+
+    /// Takes the answers out of an outcome. What comes back is to be called again: records behind a
+    /// failed one that they have to wait for.
+    fn settle(&self, batch: Batch, checked: &Checked, answers: &mut Vec<Answer>) -> Option<Batch> {
+        let name = |place: usize| self.topics.names().get(place).filter(|name| *name != UNNAMED).cloned();
+        let mut messages = Message::of(checked, &batch.records, name);
+        let mut faults: Vec<Option<&Fault>> = vec![None; batch.records.len()];
+        for (source, fault) in checked.failures() {
+            faults[*source as usize] = Some(fault);
+        }
+        let mut blocked = HashSet::new();
+        let again: Vec<bool> = (batch.records.iter().zip(faults).enumerate())
+            .map(|(index, (record, fault))| {
+                let line = self.line(record);
+                if line.is_some_and(|line| blocked.contains(&line)) {
+                    return true;
+                }
+                let result = match fault {
+                    None => Ok(std::mem::take(&mut messages[index])),
+                    Some(fault) => {
+                        blocked.extend(line);
+                        Err(fault.clone())
+                    }
+                };
+                answers.push(Answer { offset: record.offset, result });
+                false
+            })
+            .collect();
+        batch.keep(&again)
+    }
+
+    /// Records of one line wait for each other; one of `None` waits for no other.
+    fn line<'a>(&self, record: &'a OwnedRecord) -> Option<&'a [u8]> {
+        match self.ordering {
+            Ordering::Key => record.key.as_deref(),
+            Ordering::Partition => Some(&[]),
+            Ordering::None => None,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! From source to component: making a project, building it, putting the component where the
+//! manifest finds it. Runs the tools of the language, and nothing of them comes along: what is
+//! missing is named with the command that installs it.
+//!
+//! Blocks while the tools run. Their messages go to standard error, unchanged.
+
+mod project;
+mod rust;
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+pub use project::{Sdk, create};
+
+use crate::engine::{self, Inspection};
+use crate::revision::Digest;
+
+/// Why there is no component, or no project.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{} is no project: there is no Cargo.toml; `tidegate new NAME` makes one", .0.display())]
+    NoProject(PathBuf),
+    #[error("{what}; {remedy}")]
+    Missing { what: String, remedy: &'static str },
+    #[error("cannot run `{command}`: {error}")]
+    Run { command: &'static str, error: io::Error },
+    #[error("{} does not build ({status}); what is wrong stands above", .folder.display())]
+    Build { folder: PathBuf, status: std::process::ExitStatus },
+    #[error(
+        "{} builds no component: its Cargo.toml needs\n\n    [lib]\n    crate-type = [\"cdylib\"]\n",
+        .0.display()
+    )]
+    NoComponent(PathBuf),
+    #[error("{} builds several components ({names}): give the folder of one", .folder.display())]
+    Several { folder: PathBuf, names: String },
+    #[error("{} is not a function: {reason}", .component.display())]
+    NoFunction { component: PathBuf, reason: String },
+    #[error("no project can be called {name:?}: {reason}")]
+    ProjectName { name: String, reason: String },
+    #[error("{} is not empty: choose another folder with --path, or another name", .0.display())]
+    NotEmpty(PathBuf),
+    #[error(
+        "the Rust SDK is not in {} any more, where this tidegate was built: name its folder in a checkout of Tidegate \
+         with --sdk, or write version numbers with --released",
+        .0.display()
+    )]
+    NoSdk(PathBuf),
+    #[error("{}: {error}", .path.display())]
+    File { path: PathBuf, error: io::Error },
+}
+
+impl Error {
+    fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::File { path: path.to_owned(), error }
+    }
+}
+
+/// A component that was built and lies where it is wanted.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// Where it lies.
+    pub component: PathBuf,
+    pub bytes: usize,
+    pub digest: Digest,
+    pub inspection: Inspection,
+    /// Whether it differs from what lay there before. If not, the file was not touched.
+    pub changed: bool,
+}
+
+/// Builds the project in a folder and puts its component at `output`, or else into the folder as
+/// `NAME.wasm`: the package's name with `-` for `_`, as functions are called in manifests.
+///
+/// The file is replaced as a whole, so whoever watches it sees the old component or the new one.
+/// Nothing is replaced by what is not a function.
+pub fn build(folder: &Path, output: Option<&Path>) -> Result<Built, Error> {
+    if !folder.join("Cargo.toml").is_file() {
+        return Err(Error::NoProject(folder.to_owned()));
+    }
+    let artifact = rust::build(folder)?;
+    let bytes = fs::read(&artifact.path).map_err(Error::file(&artifact.path))?;
+    let inspection = inspect(&artifact.path, &bytes)?;
+    let component = output.map_or_else(|| folder.join(format!("{}.wasm", artifact.name)), Path::to_owned);
+    let changed = fs::read(&component).ok().is_none_or(|old| old != bytes);
+    if changed {
+        replace(&component, &bytes).map_err(Error::file(&component))?;
+    }
+    Ok(Built { component, bytes: bytes.len(), digest: Digest::of(&bytes), inspection, changed })
+}
+
+fn inspect(component: &Path, bytes: &[u8]) -> Result<Inspection, Error> {
+    let refused = |reason| Error::NoFunction { component: component.to_owned(), reason };
+    let inspection = engine::inspect(bytes).map_err(|rejected| refused(rejected.reason))?;
+    if inspection.handler().is_none() {
+        let reason = "it exports no handler; put #[tidegate_sdk::function] on the function in its src/lib.rs";
+        return Err(refused(reason.to_owned()));
+    }
+    Ok(inspection)
+}
+
+/// Others read the file too: a node may run as another user.
+const MODE: u32 = 0o644;
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let mut file = tempfile::Builder::new().prefix(".tidegate-").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().set_permissions(fs::Permissions::from_mode(MODE))?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! Rust: cargo, and the target `wasm32-wasip2`, which links components.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::Error;
+
+const TARGET: &str = "wasm32-wasip2";
+const ADD_TARGET: &str = "install it with `rustup target add wasm32-wasip2`";
+const INSTALL_RUST: &str = "install Rust with `curl -sSf https://sh.rustup.rs | sh`";
+
+/// What cargo built.
+pub(super) struct Artifact {
+    pub(super) path: PathBuf,
+    /// As a function is called.
+    pub(super) name: String,
+}
+
+/// Builds the package in a folder, or all of its workspace if there is none, for release.
+pub(super) fn build(folder: &Path) -> Result<Artifact, Error> {
+    ensure_target(folder)?;
+    let mut cargo = Command::new("cargo")
+        .args(["build", "--release", "--target", TARGET, "--message-format=json-render-diagnostics"])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(cannot_run("cargo"))?;
+    let messages = cargo.stdout.take().map(BufReader::new);
+    let lines = messages.into_iter().flat_map(|messages| messages.split(b'\n').map_while(Result::ok));
+    let artifacts: Vec<Message> = lines.filter_map(|line| component(&line)).collect();
+    let status = cargo.wait().map_err(|error| Error::Run { command: "cargo build", error })?;
+    if !status.success() {
+        return Err(Error::Build { folder: folder.to_owned(), status });
+    }
+    choose(folder, &artifacts)
+}
+
+/// Makes sure that the compiler that cargo will use in this folder can make components.
+fn ensure_target(folder: &Path) -> Result<(), Error> {
+    if has_target(folder)? {
+        return Ok(());
+    }
+    tracing::info!("the Rust target {TARGET} is missing, installing it: rustup target add {TARGET}");
+    let added = Command::new("rustup")
+        .args(["target", "add", TARGET])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status();
+    if added.is_ok_and(|status| status.success()) && has_target(folder)? {
+        return Ok(());
+    }
+    Err(Error::Missing { what: format!("the Rust target {TARGET} is missing"), remedy: ADD_TARGET })
+}
+
+fn has_target(folder: &Path) -> Result<bool, Error> {
+    let output = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(cannot_run("rustc"))?;
+    if !output.status.success() {
+        let what = String::from_utf8_lossy(&output.stderr);
+        let what = format!("rustc does not know the target {TARGET}: {}", what.trim());
+        return Err(Error::Missing { what, remedy: "Rust 1.82 is the first that does: `rustup update`" });
+    }
+    Ok(Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
+}
+
+fn cannot_run(command: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+    move |error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            Error::Missing { what: format!("there is no `{command}` on the PATH"), remedy: INSTALL_RUST }
+        }
+        _ => Error::Run { command, error },
+    }
+}
+
+/// A line of cargo's output, of which there are other kinds too.
+#[derive(serde::Deserialize)]
+struct Message {
+    reason: String,
+    manifest_path: PathBuf,
+    target: Target,
+    filenames: Vec<PathBuf>,
+}
+
+#[derive(serde::Deserialize)]
+struct Target {
+    name: String,
+    crate_types: Vec<String>,
+}
+
+/// The message, if it is about a component of a library.
+fn component(line: &[u8]) -> Option<Message> {
+    let message: Message = serde_json::from_slice(line).ok()?;
+    let built = message.reason == "compiler-artifact" && message.target.crate_types.iter().any(|kind| kind == "cdylib");
+    (built && wasm(&message).is_some()).then_some(message)
+}
+
+fn wasm(message: &Message) -> Option<&PathBuf> {
+    message.filenames.iter().find(|path| path.extension().is_some_and(|extension| extension == "wasm"))
+}
+
+/// The component of the package in this very folder; of a folder that is a workspace without a
+/// package the one component of it.
+fn choose(folder: &Path, artifacts: &[Message]) -> Result<Artifact, Error> {
+    let manifest = folder.join("Cargo.toml");
+    let text = std::fs::read_to_string(&manifest).map_err(Error::file(&manifest))?;
+    let is_package = text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("package"));
+    let own = manifest.canonicalize().ok();
+    let is_own = |message: &&Message| !is_package || message.manifest_path.canonicalize().ok() == own;
+    let candidates: Vec<&Message> = artifacts.iter().filter(is_own).collect();
+    match candidates.as_slice() {
+        [] => Err(Error::NoComponent(folder.to_owned())),
+        [message] => {
+            let path = wasm(message).cloned().unwrap_or_default();
+            Ok(Artifact { path, name: message.target.name.replace('_', "-") })
+        }
+        several => {
+            let names: Vec<&str> = several.iter().map(|message| message.target.name.as_str()).collect();
+            Err(Error::Several { folder: folder.to_owned(), names: names.join(", ") })
+        }
+    }
+}

@@ -1,0 +1,94 @@
+use std::os::unix::fs::MetadataExt as _;
+
+use super::*;
+use crate::manifest;
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+fn text(path: PathBuf) -> String {
+    fs::read_to_string(path).expect("a text")
+}
+
+#[track_caller]
+fn check_refused(name: &str, reason: &str) {
+    let folder = folder();
+    let error = create(name, &folder.path().join("p"), &Sdk::Released).expect_err(name).to_string();
+    assert!(error.contains(reason), "{error}");
+    assert!(!folder.path().join("p").exists(), "{name}");
+}
+
+#[test]
+fn a_new_project_has_a_good_manifest_and_points_at_the_sdk() {
+    let folder = folder();
+    create("price-orders", folder.path(), &Sdk::of_this_build()).expect("made");
+    let path = folder.path().join("tidegate.toml");
+    let manifest = manifest::load(&path, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
+    let function = &manifest.functions["price-orders"];
+    assert_eq!(function.component, manifest::Component::File(folder.path().join("price-orders.wasm")));
+
+    let cargo: toml::Table = text(folder.path().join("Cargo.toml")).parse().expect("good TOML");
+    let sdk = cargo["dependencies"]["tidegate-sdk"]["path"].as_str().expect("a path");
+    assert!(Path::new(sdk).is_absolute() && Path::new(sdk).join("src/lib.rs").is_file(), "{sdk}");
+    assert!(cargo.contains_key("workspace"));
+    for (path, _) in [("src/lib.rs", ()), ("README.md", ()), (".gitignore", ())] {
+        assert!(!text(folder.path().join(path)).contains("{{"), "{path}");
+    }
+}
+
+#[test]
+fn a_released_sdk_is_a_version() {
+    let folder = folder();
+    create("a", folder.path(), &Sdk::Released).expect("made");
+    let cargo: toml::Table = text(folder.path().join("Cargo.toml")).parse().expect("good TOML");
+    assert_eq!(cargo["dependencies"]["tidegate-sdk"].as_str(), Some(env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn nothing_is_written_over() {
+    let folder = folder();
+    fs::write(folder.path().join("precious"), "").expect("written");
+    let error = create("a", folder.path(), &Sdk::Released).expect_err("not empty").to_string();
+    assert!(error.contains("is not empty"), "{error}");
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+}
+
+#[test]
+fn an_sdk_that_is_gone_is_named_with_what_to_do() {
+    let (folder, gone) = (folder(), Path::new("/no/such/sdk-rust"));
+    let error = create("a", folder.path(), &Sdk::Checkout(gone.to_owned())).expect_err("gone").to_string();
+    assert!(error.contains("/no/such/sdk-rust") && error.contains("--released"), "{error}");
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+}
+
+#[test]
+fn names_that_cargo_or_the_manifest_refuses_are_refused() {
+    for name in ["", "Orders", "1st", "a_b", "a/b", "..", "\u{fc}ber", "-a", &"a".repeat(64)] {
+        check_refused(name, "1 to 63 of a-z");
+    }
+    for name in ["test", "match", "core", "self", "proc-macro"] {
+        check_refused(name, "keeps this word");
+    }
+    check_refused("tidegate-sdk", "the SDK");
+}
+
+#[test]
+fn a_folder_without_a_project_is_refused() {
+    let folder = folder();
+    let error = build(folder.path(), None).expect_err("no project").to_string();
+    assert!(error.contains("tidegate new NAME"), "{error}");
+}
+
+#[test]
+fn a_component_is_replaced_as_a_whole_and_others_may_read_it() {
+    let folder = folder();
+    let path = folder.path().join("deeper/a.wasm");
+    replace(&path, b"old").expect("written");
+    let reader = fs::File::open(&path).expect("opens");
+    replace(&path, b"newer").expect("written");
+    let metadata = fs::metadata(&path).expect("is there");
+    assert_eq!((metadata.len(), metadata.mode() & 0o777), (5, 0o644));
+    assert_ne!(metadata.ino(), reader.metadata().expect("still open").ino());
+    assert_eq!(fs::read_dir(folder.path().join("deeper")).expect("a folder").count(), 1);
+}

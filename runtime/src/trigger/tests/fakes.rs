@@ -1,0 +1,239 @@
+//! An invoker and a sink that a test holds in its hand.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::super::flow::Flow;
+use super::super::progress::Progress;
+use crate::budget::Budget;
+use crate::engine::{Call, CallError, Completion, Invoker};
+use crate::kafka::{Acknowledgement, Error, Partition, Refusal, Sink};
+use crate::manifest::{self, Trigger};
+use crate::outcome::{Cause, Column, Fault, Outcome};
+use crate::record::{Header, Message, OwnedRecord, Topics};
+
+/// Takes calls and leaves it to the test when and how they end.
+pub struct FakeInvoker {
+    pub most: usize,
+    pub calls: VecDeque<Call<OwnedRecord>>,
+}
+
+impl Invoker<OwnedRecord> for FakeInvoker {
+    fn free(&mut self) -> usize {
+        self.most - self.calls.len()
+    }
+
+    fn start(&mut self, call: Call<OwnedRecord>) {
+        self.calls.push_back(call);
+    }
+
+    fn shrink(&mut self) {}
+}
+
+/// A message that was produced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    pub topic: usize,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+impl Sent {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(self.value.as_deref().unwrap_or(b"null")).into_owned()
+    }
+
+    pub fn header(&self, name: &str) -> String {
+        let found = self.headers.iter().find(|(known, _)| known == name.as_bytes());
+        String::from_utf8_lossy(found.and_then(|(_, value)| value.as_deref()).unwrap_or(b"none")).into_owned()
+    }
+}
+
+/// Acknowledges at once, unless it is corked.
+#[derive(Default)]
+pub struct FakeSink {
+    pub sent: Vec<Sent>,
+    pub corked: bool,
+    /// Values that the broker refuses for good.
+    pub refuses: Vec<Vec<u8>>,
+    pub breaks: bool,
+    under_way: Vec<(u64, usize, bool)>,
+}
+
+impl Sink for FakeSink {
+    fn send(&mut self, messages: &[Message<'_>], headers: &[Header<'_>]) {
+        for message in messages {
+            let refused = message.topic == 0 && self.refuses.iter().any(|value| Some(&value[..]) == message.value);
+            self.under_way.push((message.token, message.bytes(&[]), refused));
+            if !refused {
+                let own = &headers[message.headers.clone()];
+                self.sent.push(Sent {
+                    topic: message.topic,
+                    key: message.key.map(<[u8]>::to_vec),
+                    value: message.value.map(<[u8]>::to_vec),
+                    headers: own.iter().map(|h| (h.name.to_vec(), h.value.map(<[u8]>::to_vec))).collect(),
+                });
+            }
+        }
+    }
+
+    fn acknowledgements(&mut self, each: &mut dyn FnMut(Acknowledgement)) {
+        if self.corked {
+            return;
+        }
+        let error = Error { name: "E".to_owned(), reason: "refused".to_owned(), fatal: false };
+        for (token, _, refused) in self.under_way.drain(..) {
+            let result = match (refused, self.breaks) {
+                (true, _) => Err(Refusal::ForGood(error.clone())),
+                (false, true) => Err(Refusal::ForNow(error.clone())),
+                (false, false) => Ok(()),
+            };
+            each(Acknowledgement { token, result });
+        }
+    }
+
+    fn outstanding(&self) -> usize {
+        self.under_way.len()
+    }
+
+    fn outstanding_bytes(&self) -> usize {
+        self.under_way.iter().map(|(_, bytes, _)| bytes).sum()
+    }
+
+    fn flush(&mut self) {}
+}
+
+/// A flow with one partition, driven by hand.
+pub struct World {
+    pub flow: Flow<OwnedRecord, FakeSink>,
+    pub invoker: FakeInvoker,
+    pub now: Instant,
+    next_offset: i64,
+}
+
+pub const PARTITION: Partition = Partition { topic: 0, number: 0 };
+
+impl World {
+    /// `settings` are lines of the trigger's table.
+    pub fn new(settings: &str) -> Self {
+        let trigger = trigger(settings);
+        let topics = Topics::new(trigger.output.as_deref(), &trigger.allow_topics, trigger.dead_letters.as_deref());
+        let now = Instant::now();
+        let share = Budget::new(1 << 30).share();
+        let most = trigger.instances.max.get() as usize;
+        let mut flow = Flow::new(trigger, Arc::new(topics), FakeSink::default(), share, now);
+        flow.revision_changed("r1".to_owned());
+        flow.assign(PARTITION, &"orders".into(), Progress::at(0));
+        Self { flow, invoker: FakeInvoker { most, calls: VecDeque::new() }, now, next_offset: 0 }
+    }
+
+    pub fn admit(&mut self, key: &str, value: &str) {
+        let record = OwnedRecord {
+            offset: self.next_offset,
+            key: Some(key.as_bytes().to_vec()),
+            value: Some(value.as_bytes().to_vec()),
+            headers: vec![(b"h".to_vec(), None)],
+            ..OwnedRecord::default()
+        };
+        self.next_offset += 1;
+        self.flow.admit(PARTITION, record);
+    }
+
+    /// Starts calls and returns what they carry, in the order they started.
+    pub fn dispatch(&mut self) -> Vec<Vec<String>> {
+        let before = self.invoker.calls.len();
+        self.flow.wake(self.now);
+        self.flow.dispatch(&mut self.invoker, self.now);
+        self.invoker.calls.iter().skip(before).map(values).collect()
+    }
+
+    /// Ends the oldest call. What a record becomes is what its value says; `verdict` sees each.
+    pub fn finish(&mut self, verdict: impl Fn(&str, u32) -> Verdict) {
+        let Some(call) = self.invoker.calls.pop_front() else { panic!("no call is under way") };
+        let result = judge(&call, verdict);
+        let completion = Completion { id: call.id, records: call.records, result, elapsed: Duration::from_micros(10) };
+        self.flow.complete(completion, self.now);
+        self.flow.acknowledge();
+    }
+
+    /// Dispatches and finishes until nothing can run now.
+    pub fn run(&mut self, verdict: impl Fn(&str, u32) -> Verdict) {
+        while !self.dispatch().is_empty() || !self.invoker.calls.is_empty() {
+            self.finish(&verdict);
+        }
+    }
+
+    /// Goes to the time when something is due.
+    pub fn pass_time(&mut self) {
+        self.now = self.flow.next_due().expect("something is due").max(self.now);
+    }
+
+    pub fn sink(&mut self) -> &mut FakeSink {
+        self.flow.delivery.sink_mut()
+    }
+
+    /// Values produced to a topic: 0 is the output, 1 the dead letters.
+    pub fn sent(&mut self, topic: usize) -> Vec<String> {
+        self.sink().sent.iter().filter(|sent| sent.topic == topic).map(Sent::text).collect()
+    }
+
+    pub fn progress(&mut self) -> Progress {
+        self.flow.partitions.get_mut(PARTITION).expect("it is assigned").window.progress()
+    }
+}
+
+/// What a fake function does with a record.
+pub enum Verdict {
+    /// One message: the value with an exclamation mark.
+    Handle,
+    Retry,
+    Reject,
+    /// The whole call ends this way.
+    Fault(Cause),
+    NoInstance,
+}
+
+fn judge(
+    call: &Call<OwnedRecord>,
+    verdict: impl Fn(&str, u32) -> Verdict,
+) -> Result<crate::outcome::Checked, CallError> {
+    let mut outcome = Outcome::default();
+    for (index, (value, &attempt)) in values(call).iter().zip(&call.attempts).enumerate() {
+        // A failing record may have emitted something before it failed.
+        let message = format!("{value}!");
+        outcome.sources.push(index as u32);
+        outcome.values.lens.push(message.len() as i32);
+        outcome.values.data.extend_from_slice(message.as_bytes());
+        match verdict(value, attempt) {
+            Verdict::Handle => {}
+            Verdict::Retry => outcome.failures.push((index as u32, Fault::new(Cause::Retry, "later"))),
+            Verdict::Reject => outcome.failures.push((index as u32, Fault::new(Cause::Reject, "never"))),
+            Verdict::Fault(cause) => return Err(CallError::Fault(Fault::new(cause, "broken"))),
+            Verdict::NoInstance => return Err(CallError::NoInstance("no memory".to_owned())),
+        }
+    }
+    outcome.keys = Column::default();
+    let topics = Topics::new(Some("out"), &[], Some("dead"));
+    outcome.check(call.records.len(), &topics).map_err(CallError::Fault)
+}
+
+fn values(call: &Call<OwnedRecord>) -> Vec<String> {
+    let text = |record: &OwnedRecord| String::from_utf8_lossy(record.value.as_deref().unwrap_or_default()).into_owned();
+    call.records.iter().map(text).collect()
+}
+
+fn trigger(settings: &str) -> Arc<Trigger> {
+    let text = format!(
+        "[cluster.main]\nbrokers = \"b:1\"\n[function.f]\ncomponent = \"f.wasm\"\n[trigger.t]\nfunction = \"f\"\n\
+         topics = [\"orders\"]\noutput = \"out\"\n{}{settings}",
+        if settings.contains("dead-letters") || settings.contains("on-exhausted") {
+            ""
+        } else {
+            "dead-letters = \"dead\"\n"
+        }
+    );
+    let manifest = manifest::parse("tidegate.toml".as_ref(), &text, &|_| None).unwrap_or_else(|e| panic!("{e}"));
+    manifest.triggers["t"].clone()
+}

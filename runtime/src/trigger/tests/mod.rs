@@ -1,0 +1,248 @@
+//! The flow of records through a trigger, with time, function and broker in the test's hand.
+
+mod fakes;
+
+use fakes::{PARTITION, Verdict, World};
+
+use super::flow::Stop;
+use super::progress::Progress;
+use crate::outcome::Cause;
+
+fn ok(_: &str, _: u32) -> Verdict {
+    Verdict::Handle
+}
+
+#[test]
+fn messages_go_out_and_progress_follows() {
+    let mut world = World::new("");
+    (0..10).for_each(|n| world.admit(&format!("k{}", n % 3), &format!("v{n}")));
+    world.run(ok);
+    assert_eq!(world.sent(0).len(), 10);
+    assert_eq!(world.progress(), Progress::at(10));
+    let sent = &world.sink().sent[0];
+    assert_eq!((sent.text().as_str(), sent.key.as_deref(), sent.headers.len()), ("v0!", Some(&b"k0"[..]), 1));
+}
+
+#[test]
+fn progress_waits_for_acknowledgements() {
+    let mut world = World::new("");
+    world.sink().corked = true;
+    world.admit("k", "v");
+    world.run(ok);
+    assert_eq!((world.sent(0).len(), world.progress()), (1, Progress::at(0)));
+    world.sink().corked = false;
+    world.flow.acknowledge();
+    assert_eq!(world.progress(), Progress::at(1));
+}
+
+#[test]
+fn a_retry_blocks_its_key_only_and_counts_attempts() {
+    let mut world = World::new("");
+    for (key, value) in [("a", "bad"), ("a", "after"), ("b", "other")] {
+        world.admit(key, value);
+    }
+    let flaky =
+        |value: &str, attempt: u32| if value == "bad" && attempt < 3 { Verdict::Retry } else { Verdict::Handle };
+    world.run(flaky);
+    assert_eq!(world.sent(0), ["other!"], "what the failed record emitted is thrown away, and what is behind it waits");
+    for _ in 0..2 {
+        world.pass_time();
+        world.run(flaky);
+    }
+    assert_eq!(world.sent(0), ["other!", "bad!", "after!"]);
+    assert_eq!(world.progress(), Progress::at(3));
+}
+
+#[test]
+fn attempts_are_part_of_progress() {
+    let mut world = World::new("");
+    world.admit("a", "bad");
+    world.admit("b", "good");
+    world.run(|value, _| if value == "bad" { Verdict::Retry } else { Verdict::Handle });
+    let progress = world.progress();
+    assert_eq!((progress.low, progress.done.clone(), progress.failed[0].attempts), (0, vec![1..2], 1));
+    let mut heir = World::new("");
+    heir.flow.assign(PARTITION, &"orders".into(), progress);
+    heir.admit("a", "bad");
+    heir.admit("b", "good");
+    assert_eq!(heir.dispatch(), [["bad"]], "what was done is not run again");
+    assert_eq!(heir.invoker.calls[0].attempts, [2]);
+}
+
+#[test]
+fn the_last_attempt_makes_a_dead_letter_that_tells_everything() {
+    let mut world = World::new("retry = { attempts = 2 }");
+    world.admit("k", "bad");
+    world.run(|_, _| Verdict::Retry);
+    assert_eq!(world.sent(1), [""; 0]);
+    world.pass_time();
+    world.run(|_, _| Verdict::Retry);
+    let dead = world.sink().sent[0].clone();
+    assert_eq!((dead.topic, dead.text().as_str(), dead.key.as_deref()), (1, "bad", Some(&b"k"[..])));
+    assert_eq!(dead.headers[0], (b"h".to_vec(), None), "its own headers come first");
+    for (name, value) in [
+        ("topic", "orders"),
+        ("partition", "0"),
+        ("offset", "0"),
+        ("timestamp", "-1"),
+        ("trigger", "t"),
+        ("function", "f"),
+        ("revision", "r1"),
+        ("attempts", "2"),
+        ("cause", "retry"),
+        ("reason", "later"),
+    ] {
+        assert_eq!(dead.header(&format!("tidegate-{name}")), value, "{name}");
+    }
+    assert_eq!(world.progress(), Progress::at(1));
+}
+
+#[test]
+fn a_rejected_record_is_a_dead_letter_at_once() {
+    let mut world = World::new("");
+    world.admit("k", "bad");
+    world.admit("k", "good");
+    world.run(|value, _| if value == "bad" { Verdict::Reject } else { Verdict::Handle });
+    assert_eq!((world.sent(0), world.sent(1)), (vec!["good!".to_owned()], vec!["bad".to_owned()]));
+}
+
+#[test]
+fn a_dead_letter_holds_progress_until_it_is_acknowledged() {
+    let mut world = World::new("");
+    world.sink().corked = true;
+    world.admit("k", "bad");
+    world.run(|_, _| Verdict::Reject);
+    assert_eq!(world.progress().low, 0);
+    world.sink().corked = false;
+    world.flow.acknowledge();
+    assert_eq!(world.progress(), Progress::at(1));
+}
+
+#[test]
+fn a_trap_is_pinned_on_the_record_at_fault() {
+    let mut world = World::new("retry = { attempts = 1 }");
+    (0..200).for_each(|n| world.admit(&format!("k{n}"), &format!("v{n}")));
+    world.run(|value, _| if value == "v77" { Verdict::Fault(Cause::Trap) } else { Verdict::Handle });
+    assert_eq!((world.sent(0).len(), world.sent(1)), (199, vec!["v77".to_owned()]));
+    assert_eq!(world.flow.counts.failed, 1, "no other record counts an attempt");
+}
+
+#[test]
+fn order_by_key_survives_a_trap() {
+    let mut world = World::new("");
+    (0..50).for_each(|n| world.admit("same", &format!("{n:02}")));
+    let once = |value: &str, attempt: u32| match (value, attempt) {
+        ("20", 1) => Verdict::Fault(Cause::Memory),
+        _ => Verdict::Handle,
+    };
+    world.run(once);
+    world.pass_time();
+    world.run(once);
+    let sent = world.sent(0);
+    assert!(sent.len() == 50 && sent.is_sorted(), "{sent:?}");
+}
+
+#[test]
+fn skip_gives_up_without_a_dead_letter() {
+    let mut world = World::new("on-exhausted = \"skip\"");
+    world.admit("k", "bad");
+    world.run(|_, _| Verdict::Reject);
+    assert_eq!((world.progress(), world.flow.counts.skipped), (Progress::at(1), 1));
+}
+
+#[test]
+fn pause_keeps_the_record_and_starts_nothing() {
+    let mut world = World::new("on-exhausted = \"pause\"");
+    world.admit("k", "bad");
+    world.run(|_, _| Verdict::Reject);
+    world.admit("other", "good");
+    assert!(world.dispatch().is_empty());
+    assert!(world.flow.paused.as_ref().is_some_and(|reason| reason.contains("orders/0/0")));
+    assert_eq!(world.progress().low, 0);
+}
+
+#[test]
+fn an_output_that_is_refused_for_good_is_a_dead_letter_of_its_record() {
+    let mut world = World::new("");
+    world.sink().refuses = vec![b"big!".to_vec()];
+    world.admit("k", "big");
+    world.admit("k", "small");
+    world.run(ok);
+    world.flow.acknowledge();
+    assert_eq!((world.sent(0), world.sent(1)), (vec!["small!".to_owned()], vec!["big".to_owned()]));
+    assert_eq!(world.sink().sent[1].header("tidegate-cause"), "output");
+    assert_eq!(world.progress(), Progress::at(2));
+}
+
+#[test]
+fn a_client_that_gives_up_stops_the_flow() {
+    let mut world = World::new("");
+    world.sink().breaks = true;
+    world.admit("k", "v");
+    world.run(ok);
+    assert!(matches!(world.flow.take_stop(), Some(Stop::Delivery(_))));
+    assert_eq!(world.progress().low, 0, "nothing is done that was not acknowledged");
+}
+
+#[test]
+fn without_an_instance_records_wait_and_count_no_attempt() {
+    let mut world = World::new("");
+    world.admit("k", "v");
+    world.dispatch();
+    world.finish(|_, _| Verdict::NoInstance);
+    assert!(world.dispatch().is_empty());
+    assert!(world.flow.obstacle().is_some());
+    world.pass_time();
+    world.dispatch();
+    assert_eq!(world.invoker.calls[0].attempts, [1]);
+    world.finish(ok);
+    assert_eq!((world.flow.obstacle(), world.progress()), (None, Progress::at(1)));
+}
+
+#[test]
+fn an_outage_opens_the_breaker_and_buries_nobody() {
+    let mut world = World::new("retry = { attempts = 3, backoff = \"1ms\", max-backoff = \"1ms\" }");
+    (0..500).for_each(|n| world.admit(&format!("k{n}"), &format!("v{n}")));
+    for _ in 0..50 {
+        world.run(|_, _| Verdict::Retry);
+        world.pass_time();
+    }
+    assert!(world.flow.obstacle().is_some(), "the breaker is open");
+    assert_eq!(world.sent(1), [""; 0], "no dead letters");
+    while world.flow.obstacle().is_some() {
+        world.pass_time();
+        world.run(ok);
+    }
+    while world.progress() != Progress::at(500) {
+        world.run(ok);
+        if world.flow.next_due().is_some() {
+            world.pass_time();
+        }
+    }
+    assert_eq!(world.sent(0).len(), 500);
+}
+
+#[test]
+fn a_full_sink_stops_calls() {
+    let mut world = World::new("batch = { records = 10 }");
+    world.sink().corked = true;
+    (0..20_000).for_each(|n| world.admit(&format!("k{n}"), &"x".repeat(3_000)));
+    world.run(ok);
+    let sent = world.sink().sent.len();
+    assert!((5_000..7_000).contains(&sent), "16 MiB of outputs are under way: {sent} messages");
+    world.sink().corked = false;
+    world.flow.acknowledge();
+    world.run(ok);
+    assert_eq!(world.sink().sent.len(), 20_000);
+}
+
+#[test]
+fn what_ends_after_a_revocation_is_dropped() {
+    let mut world = World::new("");
+    world.admit("k", "v");
+    world.dispatch();
+    world.flow.revoke(PARTITION);
+    world.flow.assign(PARTITION, &"orders".into(), Progress::at(0));
+    world.finish(ok);
+    assert_eq!((world.sent(0).len(), world.progress()), (0, Progress::at(0)));
+}

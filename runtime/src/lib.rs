@@ -5,12 +5,15 @@
 
 pub mod admin;
 pub mod budget;
+pub mod capability;
 pub mod cli;
 pub mod dev;
 pub mod engine;
+pub mod invoke;
 #[allow(unsafe_code)]
 pub mod kafka;
 pub mod manifest;
+pub mod ndjson;
 pub mod outcome;
 pub mod overview;
 pub mod record;
@@ -18,4 +21,5 @@ pub mod registry;
 pub mod revision;
 pub mod supervisor;
 mod throttle;
+pub mod toolchain;
 pub mod trigger;

@@ -37,7 +37,7 @@ pub struct Malformed {
 
 /// A record as it is written down. What may be left out, its reader fills in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a record: an object such as {\"key\": \"k\", \"value\": \"v\"}")]
+#[serde(default, deny_unknown_fields)]
 pub struct RecordLine {
     pub topic: Option<String>,
     pub partition: Option<i32>,
@@ -56,6 +56,11 @@ impl RecordLine {
     pub fn read(line: &[u8]) -> Result<Self, Malformed> {
         let text = std::str::from_utf8(line)
             .map_err(|error| malformed(error.valid_up_to() + 1, "not UTF-8; bytes are written {\"base64\": \"…\"}"))?;
+        // Serde would take an array for the fields in their order.
+        let indent = text.len() - text.trim_start().len();
+        if !text[indent..].starts_with('{') {
+            return Err(malformed(indent + 1, "a record is an object such as {\"key\": \"k\", \"value\": \"v\"}"));
+        }
         let line: Self = serde_json::from_str(text).map_err(|error| {
             let place = format!(" at line {} column {}", error.line(), error.column());
             let reason = error.to_string();
@@ -270,9 +275,7 @@ pub fn outcome(source: Source<'_>, outcome: Result<&[Message], &Fault>) -> Strin
     }
     match outcome {
         Ok(messages) => line(&Handled { source, messages }),
-        Err(fault) => {
-            line(&Failed { source, failure: Failure { cause: fault.cause.name(), reason: &fault.reason } })
-        }
+        Err(fault) => line(&Failed { source, failure: Failure { cause: fault.cause.name(), reason: &fault.reason } }),
     }
 }
 

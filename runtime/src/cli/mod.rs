@@ -1,7 +1,13 @@
 //! The commands, one file each. Each is a thin caller of the library.
 
+mod build;
 mod check;
+mod dev;
+mod inspect;
+mod invoke;
+mod new;
 mod node;
+mod output;
 mod run;
 
 use std::io::IsTerminal;
@@ -38,7 +44,12 @@ enum LogFormat {
 
 #[derive(Subcommand)]
 enum Command {
+    New(new::Arguments),
+    Build(build::Arguments),
+    Inspect(inspect::Arguments),
+    Invoke(Box<invoke::Arguments>),
     Check(check::Arguments),
+    Dev(dev::Arguments),
     Run(run::Arguments),
 }
 
@@ -64,7 +75,12 @@ pub fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let result = match arguments.command {
+        Command::New(arguments) => new::main(&arguments),
+        Command::Build(arguments) => build::main(&arguments),
+        Command::Inspect(arguments) => inspect::main(&arguments),
+        Command::Invoke(arguments) => invoke::main(&arguments),
         Command::Check(arguments) => check::main(&arguments),
+        Command::Dev(arguments) => dev::main(&arguments),
         Command::Run(arguments) => run::main(&arguments),
     };
     match result {

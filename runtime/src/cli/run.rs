@@ -30,13 +30,20 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let engine = node::engine()?;
     let runtime = node::runtime()?;
     let options = Options { engine, node: name, environment: node::environment, adapt: Box::new(|manifest| manifest) };
-    runtime.block_on(serve(manifest, options))?;
+    runtime.block_on(serve(Node { manifest, options }))?;
     // What blocks in the Kafka client must not keep a drained process.
     runtime.shutdown_background();
     Ok(())
 }
 
-async fn serve(manifest: Manifest, options: Options) -> anyhow::Result<()> {
+/// What is run.
+pub(super) struct Node {
+    pub(super) manifest: Manifest,
+    pub(super) options: Options,
+}
+
+/// Runs a node until a signal ends it.
+pub(super) async fn serve(Node { manifest, options }: Node) -> anyhow::Result<()> {
     let address = manifest.admin.listen;
     let listener = admin::bind(address)
         .await

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-pub use sources::{Built, Sources};
+pub use sources::{Sources, Target};
 pub use tail::{Line, Tail};
 
 use crate::kafka::Error;

@@ -13,38 +13,34 @@ const DEPTH: usize = 8;
 /// The state of a source folder: what changes when a file is saved, added or removed.
 type State = (usize, Option<SystemTime>);
 
-/// How a build ended.
-#[derive(Debug)]
-pub struct Built {
+/// What is built: the project in a folder, into a component of the manifest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Target {
     pub folder: PathBuf,
-    pub result: Result<(), String>,
+    pub component: PathBuf,
 }
 
 /// The source folders behind the components of a manifest.
 #[derive(Debug, Default)]
 pub struct Sources {
-    folders: BTreeMap<PathBuf, Option<State>>,
+    targets: BTreeMap<Target, Option<State>>,
 }
 
 impl Sources {
     /// Finds the folder of each component: the nearest one above it that is a project. A component
     /// without one is not built here.
     pub fn of<'a>(components: impl IntoIterator<Item = &'a Path>) -> Self {
-        let folders = components.into_iter().filter_map(project).map(|folder| (folder, None)).collect();
-        Self { folders }
+        let target = |component: &Path| Some(Target { folder: project(component)?, component: component.to_owned() });
+        Self { targets: components.into_iter().filter_map(target).map(|target| (target, None)).collect() }
     }
 
-    pub fn folders(&self) -> impl Iterator<Item = &Path> {
-        self.folders.keys().map(PathBuf::as_path)
-    }
-
-    /// The folders in which something changed since the last look; at first all of them.
-    pub fn changed(&mut self) -> Vec<PathBuf> {
+    /// What is to be built because something changed since the last look; at first everything.
+    pub fn changed(&mut self) -> Vec<Target> {
         let mut changed = Vec::new();
-        for (folder, known) in &mut self.folders {
-            let state = state(folder, DEPTH);
+        for (target, known) in &mut self.targets {
+            let state = state(&target.folder, DEPTH);
             if known.replace(state) != Some(state) {
-                changed.push(folder.clone());
+                changed.push(target.clone());
             }
         }
         changed
@@ -99,11 +95,12 @@ mod tests {
         fs::write(path("src/lib.rs"), "one").expect("written");
         let component = path("target/wasm32-wasip2/release/x.wasm");
         let mut sources = Sources::of([component.as_path()]);
-        assert_eq!(sources.changed(), [folder.path()], "the first look");
+        let target = Target { folder: folder.path().to_owned(), component: component.clone() };
+        assert_eq!(sources.changed(), [target.clone()], "the first look");
         fs::write(&component, "built").expect("written");
         fs::write(path("Cargo.lock"), "locked").expect("written");
-        assert_eq!(sources.changed(), [PathBuf::new(); 0]);
+        assert_eq!(sources.changed(), []);
         fs::write(path("src/more.rs"), "two").expect("written");
-        assert_eq!(sources.changed(), [folder.path()]);
+        assert_eq!(sources.changed(), [target]);
     }
 }

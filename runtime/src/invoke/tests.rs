@@ -33,8 +33,7 @@ fn partitions_are_called_apart_and_full_batches_at_once() {
     assert_eq!((full.topic.as_ref(), offsets(&full), &full.attempts[..]), ("users", vec![4, 9], &[1, 2][..]));
     assert_eq!(batcher.next_offset(&users, 0), Some(10));
     assert_eq!(batcher.next_offset(&users, 1), None);
-    let rest: Vec<(Arc<str>, i32)> =
-        batcher.finish().into_iter().map(|batch| (batch.topic, batch.partition)).collect();
+    let rest: Vec<(Arc<str>, i32)> = batcher.finish().into_iter().map(|batch| (batch.topic, batch.partition)).collect();
     assert_eq!(rest, [(orders.clone(), 0), (orders, 1)]);
     assert_eq!(batcher.finish(), []);
 }

@@ -3,8 +3,10 @@
 //! It speaks the Kafka protocol to any client, and is no Kafka: it keeps 5 MiB of each partition,
 //! forgets everything at its end, and enforces no transactions.
 
+use rdkafka::bindings as c;
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::DefaultProducerContext;
+use rdkafka::producer::{BaseProducer, Producer as _};
+use rdkafka::{ClientConfig, ClientContext};
 
 use super::client::Error;
 
@@ -17,29 +19,37 @@ pub const CLIENT_PROPERTIES: &[(&str, &str)] =
 
 /// A Kafka cluster of one broker on a free loopback port.
 pub struct EmbeddedBroker {
-    cluster: MockCluster<'static, DefaultProducerContext>,
+    /// The client that the mock cluster lives in; it does nothing else.
+    host: BaseProducer,
 }
-
-// SAFETY: librdkafka takes a lock, or asks the mock cluster's own thread, in each of its functions.
-unsafe impl Send for EmbeddedBroker {}
-// SAFETY: as above.
-unsafe impl Sync for EmbeddedBroker {}
 
 impl EmbeddedBroker {
     /// Starts it; it is there at once, and ends when it is dropped.
     pub fn start() -> Result<Self, Error> {
-        Ok(Self { cluster: MockCluster::new(1).map_err(Error::invalid)? })
+        let host: BaseProducer =
+            ClientConfig::new().set("test.mock.num.brokers", "1").create().map_err(Error::invalid)?;
+        // By default a group's first member waits three seconds for others.
+        // SAFETY: the client lives, and with it its mock cluster.
+        unsafe {
+            let cluster = c::rd_kafka_handle_mock_cluster(host.client().native_ptr());
+            c::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0);
+        }
+        Ok(Self { host })
+    }
+
+    fn cluster(&self) -> Result<MockCluster<'_, impl ClientContext>, Error> {
+        self.host.client().mock_cluster().ok_or_else(|| Error::invalid("the embedded broker is gone"))
     }
 
     /// Its address, `host:port`.
     pub fn address(&self) -> String {
-        self.cluster.bootstrap_servers()
+        self.cluster().map_or_else(|_| String::new(), |cluster| cluster.bootstrap_servers())
     }
 
     /// Creates a topic. One that exists stays as it is.
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<(), Error> {
         use rdkafka::error::KafkaError::MockCluster as Refused;
-        match self.cluster.create_topic(name, partitions, 1) {
+        match self.cluster()?.create_topic(name, partitions, 1) {
             Ok(()) | Err(Refused(rdkafka::error::RDKafkaErrorCode::TopicAlreadyExists)) => Ok(()),
             Err(error) => Err(Error::invalid(error)),
         }

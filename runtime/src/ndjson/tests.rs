@@ -87,17 +87,18 @@ fn json_is_taken_as_it_stands() {
 
 #[test]
 fn a_malformed_line_is_named_with_its_column() {
-    check_malformed(b"hello", 1, "expected value");
-    check_malformed(b"[]", 2, "a record");
+    check_malformed(b"hello", 1, "a record is an object");
+    check_malformed(b" []", 2, "a record is an object");
+    check_malformed(b"{} {}", 4, "trailing characters");
     check_malformed(br#"{"key": "a", "vaule": "b"}"#, 20, "unknown field `vaule`, expected one of `topic`");
     check_malformed(br#"{"key": "a""#, 11, "EOF");
     check_malformed(b"{\"key\": \"\xff\"}", 10, "not UTF-8");
     check_malformed(br#"{"value": 5}"#, 11, "expected a string, null, {\"json\": …}");
-    check_malformed(br#"{"value": {"id": 5}}"#, 20, "{\"json\": {…}}");
-    check_malformed(br#"{"value": {"json": 5, "base64": ""}}"#, 36, "nothing beside it");
-    check_malformed(br#"{"value": {"base64": "*"}}"#, 26, "not base64");
+    check_malformed(br#"{"value": {"id": 5}}"#, 15, "{\"json\": {…}}");
+    check_malformed(br#"{"value": {"json": 5, "base64": ""}}"#, 30, "nothing beside it");
+    check_malformed(br#"{"value": {"base64": "*"}}"#, 25, "not base64");
     check_malformed(br#"{"headers": [["name"]]}"#, 21, "a header");
-    check_malformed(br#"{"headers": [[null, "x"]]}"#, 25, "never null");
+    check_malformed(br#"{"headers": [[null, "x"]]}"#, 24, "never null");
     check_malformed(br#"{"headers": {"a": "b"}}"#, 12, "sequence");
     check_malformed(br#"{"partition": -1}"#, 1, "a partition is not negative");
     check_malformed(br#"{"offset": -1}"#, 1, "an offset");
@@ -138,6 +139,7 @@ fn messages_have_what_the_function_left_as_in_the_record() {
     );
     assert_eq!(outcome(at, Ok(&messages[0])), expected);
     let failed = outcome(at, Err(&Fault::new(Cause::Reject, "no \"order\"")));
-    let expected = r#"{"source":{"topic":"in","partition":0,"offset":7},"failure":{"cause":"reject","reason":"no \"order\""}}"#;
+    let expected =
+        r#"{"source":{"topic":"in","partition":0,"offset":7},"failure":{"cause":"reject","reason":"no \"order\""}}"#;
     assert_eq!(failed, expected);
 }

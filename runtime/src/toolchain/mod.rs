@@ -75,6 +75,8 @@ pub struct Built {
 /// The file is replaced as a whole, so whoever watches it sees the old component or the new one.
 /// Nothing is replaced by what is not a function.
 pub fn build(folder: &Path, output: Option<&Path>) -> Result<Built, Error> {
+    // The folder of a file that is named without one.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     if !folder.join("Cargo.toml").is_file() {
         return Err(Error::NoProject(folder.to_owned()));
     }

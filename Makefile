@@ -1,0 +1,50 @@
+# The two commands of the README, and what they stand on. Each installs what it needs where that is
+# one ordinary command, or prints that command and stops.
+
+CARGO ?= cargo
+# One selection of packages for every step: another one would build the dependencies again.
+ALL := --workspace
+FUNCTIONS := -p echo -p uppercase -p orders -p hostile -p raw-outcomes
+
+.PHONY: help demo test bench lint build functions tools java
+
+help:
+	@echo "make demo    the main job on an embedded broker, with a change of the function on the way"
+	@echo "make test    all tests, against a real Apache Kafka that it fetches"
+	@echo "make bench   CPU per record beside an ordinary native loop"
+	@echo "make lint    formatting and lints"
+
+demo: build
+	@$(CARGO) run --quiet -p demo
+
+test: build functions java
+	$(CARGO) test $(ALL)
+
+bench: functions java
+	$(CARGO) build --release -p tidegate -p tidegate-tests --bins
+	@$(CARGO) run --quiet --release -p tidegate-tests --bin bench
+
+lint: tools
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
+
+build: tools
+	@test -e target/debug/tidegate || echo "The first build compiles wasmtime and librdkafka: about 8 minutes on two cores. Cargo shows how far it is."
+	$(CARGO) build $(ALL) --bins --tests
+
+functions: tools
+	$(CARGO) build --release --target wasm32-wasip2 $(FUNCTIONS)
+
+tools:
+	@command -v $(CARGO) >/dev/null || { echo "Rust is missing. Install it from https://rustup.rs and run make again."; exit 1; }
+	@command -v cc >/dev/null || { echo "A C compiler is missing: apt-get install build-essential (Debian), xcode-select --install (macOS)."; exit 1; }
+	@rustc --print target-libdir --target wasm32-wasip2 2>/dev/null | xargs test -d 2>/dev/null || { \
+		command -v rustup >/dev/null || { echo "The Rust target wasm32-wasip2 is missing: install it, or install Rust from https://rustup.rs."; exit 1; }; \
+		echo "Installing the Rust target wasm32-wasip2."; rustup target add wasm32-wasip2; }
+
+java:
+	@test -n "$$TIDEGATE_TEST_KAFKA" || { command -v java >/dev/null && command -v mvn >/dev/null; } || { \
+		echo "The tests run a real Kafka, which needs a JDK (17 or later) and Maven:"; \
+		echo "  apt-get install openjdk-17-jdk-headless maven    (Debian)"; \
+		echo "  brew install openjdk maven                       (macOS)"; \
+		echo "Or name a broker that is there already: TIDEGATE_TEST_KAFKA=host:port make test"; exit 1; }

@@ -1,0 +1,33 @@
+use std::path::PathBuf;
+
+use super::{Failure, inspect, output};
+use crate::toolchain;
+
+/// Build the component of a project.
+///
+/// Runs cargo for the target wasm32-wasip2, which is installed with rustup if it is missing, and
+/// puts the component into the project's folder as NAME.wasm. It is replaced as a whole and only by
+/// a function, so that a node that watches it never sees half of one.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  tidegate build\n  tidegate build functions/enrich --output deploy/enrich.wasm")]
+pub(super) struct Arguments {
+    /// Folder of the project.
+    #[arg(value_name = "DIR", default_value = ".")]
+    folder: PathBuf,
+
+    /// Where the component goes. NAME.wasm in the project's folder, if it is not given.
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
+    let built = toolchain::build(&arguments.folder, arguments.output.as_deref()).map_err(|error| match error {
+        toolchain::Error::NoProject(_) => Failure::Usage(format!("error: {error}")),
+        error => Failure::Failed(error.into()),
+    })?;
+    let state = if built.changed { "built" } else { "is as it was" };
+    let facts = inspect::Facts::new(built.bytes, built.digest, &built.inspection);
+    output::print(&format!("{} {state}\n{}", built.component.display(), facts.summary()))?;
+    facts.warn();
+    Ok(())
+}

@@ -1,0 +1,131 @@
+use std::io::BufRead as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::sync::mpsc;
+
+use super::run::{self, Node};
+use super::{Failure, check, node};
+use crate::dev::{Role, Sources, Tail, Target, Typist, components, embed, topics};
+use crate::kafka::embedded::{EmbeddedBroker, LIMITS};
+use crate::manifest::Manifest;
+use crate::supervisor::Options;
+use crate::toolchain;
+
+/// How often sources are looked at.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// Try functions: an embedded broker, builds on save, records shown as they go.
+///
+/// Runs the manifest as `run` does, but on a broker inside this process, so nothing else is needed.
+/// Kafka clients such as kcat connect to the address that is printed. The project that a component
+/// lies in is built now and whenever one of its files is saved; a build that fails leaves what runs.
+/// A line typed here is produced to the first topic: a value, or key:value.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  tidegate new shout && cd shout && tidegate dev")]
+pub(super) struct Arguments {
+    /// The manifest.
+    #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
+    manifest: PathBuf,
+
+    /// Partitions of each topic on the embedded broker.
+    #[arg(long, value_name = "COUNT", default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..=64))]
+    partitions: i32,
+
+    /// Do not build: only run what is there.
+    #[arg(long)]
+    no_build: bool,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
+    let manifest = check::load(&arguments.manifest)?;
+    let engine = node::engine()?;
+    let runtime = node::runtime()?;
+    runtime.block_on(develop(manifest, arguments, engine))?;
+    runtime.shutdown_background();
+    Ok(())
+}
+
+async fn develop(manifest: Manifest, arguments: &Arguments, engine: crate::engine::Engine) -> anyhow::Result<()> {
+    let broker = Arc::new(EmbeddedBroker::start().context("cannot start the embedded broker")?);
+    eprintln!("embedded broker at {}: {LIMITS}", broker.address());
+    let mut sources = Sources::of(components(&manifest));
+    if !arguments.no_build {
+        let targets = sources.changed();
+        tokio::task::spawn_blocking(move || build(&targets)).await.context("the build ended")?;
+    }
+    let partitions = arguments.partitions;
+    let manifest = embed(manifest, &broker, partitions);
+    let tail = tokio::spawn(show(manifest.clone()));
+    let typing = type_lines(&manifest, partitions)?;
+    let building = (!arguments.no_build).then(|| tokio::task::spawn_blocking(move || build_on_save(sources)));
+    let options = Options {
+        engine,
+        node: "dev".into(),
+        environment: node::environment,
+        adapt: Box::new(move |manifest| embed(manifest, &broker, partitions)),
+    };
+    let result = run::serve(Node { manifest, options }).await;
+    tail.abort();
+    typing.abort();
+    building.iter().for_each(tokio::task::JoinHandle::abort);
+    result
+}
+
+/// Shows every record of every topic, until it is aborted.
+async fn show(manifest: Manifest) {
+    let Some(cluster) = manifest.clusters.values().next() else { return };
+    match Tail::new(cluster, &topics(&manifest)) {
+        Ok(mut tail) => tail.run(|line| println!("{line}")).await,
+        Err(error) => tracing::warn!("records cannot be shown: {error}"),
+    }
+}
+
+/// Produces the lines of standard input to the first input topic.
+fn type_lines(manifest: &Manifest, partitions: i32) -> anyhow::Result<tokio::task::JoinHandle<()>> {
+    let (lines, mut typed) = mpsc::channel(16);
+    std::thread::Builder::new().name("tidegate-typing".to_owned()).spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            if lines.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    })?;
+    let input = topics(manifest).into_iter().find(|(_, role)| *role == Role::Input);
+    let (Some((topic, _)), Some(cluster)) = (input, manifest.clusters.values().next().cloned()) else {
+        return Ok(tokio::spawn(async {}));
+    };
+    let mut typist = Typist::new(&cluster, &topic, partitions)?;
+    eprintln!("a line typed here is produced to {topic}: a value, or key:value");
+    Ok(tokio::spawn(async move {
+        while let Some(line) = typed.recv().await {
+            if !line.is_empty() {
+                typist.produce(&line);
+            }
+        }
+        // Standard input is closed; what was typed is still under way.
+        std::future::pending::<()>().await;
+    }))
+}
+
+fn build_on_save(mut sources: Sources) {
+    loop {
+        std::thread::sleep(LOOK);
+        build(&sources.changed());
+    }
+}
+
+fn build(targets: &[Target]) {
+    for Target { folder, component } in targets {
+        match toolchain::build(folder, Some(component)) {
+            Ok(built) => eprintln!("built {} ({} KiB)", name(component), built.bytes >> 10),
+            Err(error) => eprintln!("error: {error}\n{} stays as it is", name(component)),
+        }
+    }
+}
+
+fn name(component: &Path) -> std::borrow::Cow<'_, str> {
+    component.file_name().unwrap_or(component.as_os_str()).to_string_lossy()
+}

@@ -1,0 +1,112 @@
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use super::{Failure, output};
+use crate::capability::{self, Access, Capability};
+use crate::engine::{self, Inspection};
+use crate::revision::Digest;
+
+/// Show what a component is and what it wants.
+///
+/// The exit code is 1 if it is not a function. What it wants is granted or not by the node, whatever
+/// the component says.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  tidegate inspect enrich.wasm\n  tidegate inspect enrich.wasm --json | jq .sha256")]
+pub(super) struct Arguments {
+    /// The component.
+    #[arg(value_name = "FILE")]
+    component: PathBuf,
+
+    /// Write one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
+    let path = &arguments.component;
+    let bytes = read(path)?;
+    let inspection = engine::inspect(&bytes).with_context(|| path.display().to_string())?;
+    let facts = Facts::new(bytes.len(), Digest::of(&bytes), &inspection);
+    if arguments.json {
+        let json = serde_json::to_string_pretty(&facts).context("cannot write JSON")?;
+        output::print(&json)?;
+    } else {
+        output::print(&format!("{}\n{}\n{}", path.display(), facts.summary(), facts.interfaces()))?;
+    }
+    if facts.contract.is_none() {
+        let message = "it is a component but not a function: it does not export tidegate:function/handler";
+        return Err(Failure::Failed(anyhow::anyhow!("{}: {message}", path.display())));
+    }
+    facts.warn();
+    Ok(())
+}
+
+pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// What is known of a component.
+#[derive(serde::Serialize)]
+pub(super) struct Facts<'a> {
+    bytes: usize,
+    sha256: String,
+    /// Version of the contract that it was built against. `None`: it is no function.
+    contract: Option<&'a str>,
+    capabilities: Vec<Capability>,
+    exports: &'a [String],
+    imports: &'a [String],
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn new(bytes: usize, digest: Digest, inspection: &'a Inspection) -> Self {
+        let version = |name: &'a str| name.split_once('@').map_or("", |(_, version)| version);
+        Self {
+            bytes,
+            sha256: digest.to_string(),
+            contract: inspection.handler().map(version),
+            capabilities: capability::wanted(&inspection.imports),
+            exports: &inspection.exports,
+            imports: &inspection.imports,
+        }
+    }
+
+    /// What most people want to know, without a line break at the end.
+    pub(super) fn summary(&self) -> String {
+        let size = bytesize::ByteSize::b(self.bytes as u64).display().iec();
+        let mut text = format!("  size      {size} ({} bytes)\n  SHA-256   {}", self.bytes, self.sha256);
+        if let Some(version) = self.contract {
+            let _ = write!(text, "\n  contract  tidegate:function {version}");
+        }
+        let lines = self.capabilities.iter().map(|wanted| {
+            let not = if wanted.access == Access::Refused { "NOT GRANTED, " } else { "" };
+            format!("{}: {not}{}", wanted.name, wanted.meaning)
+        });
+        text + &list("wants", lines)
+    }
+
+    fn interfaces(&self) -> String {
+        let text = list("exports", self.exports.iter().cloned()) + &list("imports", self.imports.iter().cloned());
+        text.trim_start_matches('\n').to_owned()
+    }
+
+    /// Says on standard error that a node would refuse it.
+    pub(super) fn warn(&self) {
+        let refused = self.capabilities.iter().filter(|wanted| wanted.access == Access::Refused);
+        let names: Vec<&str> = refused.map(|wanted| wanted.name.as_str()).collect();
+        if !names.is_empty() {
+            eprintln!("warning: a node will refuse it, because it imports {}", names.join(", "));
+        }
+    }
+}
+
+/// A label and under it what belongs to it, each on a line that starts with its line break.
+fn list(label: &str, lines: impl Iterator<Item = String>) -> String {
+    let mut text = String::new();
+    for (index, line) in lines.enumerate() {
+        let label = if index == 0 { label } else { "" };
+        let _ = write!(text, "\n  {label:<8}  {line}");
+    }
+    text
+}

@@ -1,0 +1,192 @@
+//! `tidegate invoke`: arguments, and what is done with them.
+
+mod readable;
+mod source;
+mod target;
+mod value;
+
+use std::io::{self, IsTerminal as _};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+
+use super::output::Output;
+use super::{Failure, inspect, node};
+use crate::invoke::{Batch, Session};
+use crate::ndjson;
+use source::Source;
+use target::Target;
+
+const HELP: &str = r#"Records, one JSON object a line, every field optional:
+  {"topic": "orders", "partition": 0, "offset": 7, "timestamp": 1700000000000, "key": "k",
+   "value": "v", "headers": [["name", "value"]], "attempt": 1}
+  A key, value, or header value is a string, null, {"json": {"id": 5}} for a JSON text, or
+  {"base64": "/wA="} for bytes that are no text. Without an offset a record gets the next one.
+
+Outcomes, one line for each record, those of a batch in the order of their offsets:
+  {"source": {"topic", "partition", "offset"}, "messages": [{"topic", "partition", "timestamp",
+   "key", "value", "headers"}]}
+  {"source": {"topic", "partition", "offset"}, "failure": {"cause", "reason"}}
+  No topic: the trigger's output. No partition: by key. Timestamp null: the time of producing.
+  Causes: retry, reject, trap, exit, deadline, memory, bad-outcome.
+
+What the function prints goes to standard error. Exit code 1: a record failed, or the component
+cannot be called. 2: the records or the manifest are wrong.
+
+Examples:
+  tidegate invoke enrich.wasm --value hello --key k --header trace=abc
+  tidegate invoke --function enrich --input records.ndjson > outcomes.ndjson
+  echo '{"value": {"json": {"id": 5}}}' | tidegate invoke enrich.wasm --env MODE=test"#;
+
+/// Call a function with records, without a broker.
+///
+/// Reads records as lines of JSON, or takes one from --value, --key and --header. They go through
+/// the component as they would in a node: batches of one partition, deadline, memory, all checks. A
+/// failed call of several records is split until the record at fault stands alone. Nothing is
+/// retried: give --attempt to play a later one.
+#[derive(clap::Args)]
+#[command(after_help = HELP)]
+pub(super) struct Arguments {
+    /// The component. That of the function in the manifest, if it is not given.
+    #[arg(value_name = "FILE")]
+    component: Option<PathBuf>,
+
+    /// The function of the manifest that gives environment, secrets, deadline, memory and topics.
+    #[arg(long, value_name = "NAME")]
+    function: Option<String>,
+
+    /// The manifest. Only read with --function or without a component.
+    #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
+    manifest: PathBuf,
+
+    /// A variable of the function's environment. May be given several times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = value::variable)]
+    env: Vec<(String, String)>,
+
+    /// How long one call may take, such as "1s".
+    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
+    deadline: Option<Duration>,
+
+    /// How much memory the function may use, such as "64MiB".
+    #[arg(long, value_name = "SIZE", value_parser = value::memory)]
+    memory: Option<u64>,
+
+    /// A further topic that the function may address. May be given several times.
+    #[arg(long, value_name = "TOPIC")]
+    allow_topic: Vec<String>,
+
+    /// The most records of one call. 500, if the trigger does not say otherwise.
+    #[arg(long, value_name = "RECORDS")]
+    batch: Option<NonZeroU32>,
+
+    /// Where the records are. Standard input, if it is not given.
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["value", "key", "header"])]
+    input: Option<PathBuf>,
+
+    #[command(flatten)]
+    record: RecordArguments,
+
+    /// How outcomes are written. For people on a terminal, as NDJSON elsewhere.
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+}
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "One record, or what lines leave out")]
+struct RecordArguments {
+    /// The value. Null, if a key or header is given and it is not.
+    #[arg(long, value_name = "TEXT")]
+    value: Option<String>,
+
+    /// The key.
+    #[arg(long, value_name = "TEXT")]
+    key: Option<String>,
+
+    /// A header. May be given several times.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = value::pair)]
+    header: Vec<(String, String)>,
+
+    /// The topic. The first one of the function's trigger, or "test".
+    #[arg(long)]
+    topic: Option<String>,
+
+    /// The partition.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, value_parser = clap::value_parser!(i32).range(0..))]
+    partition: i32,
+
+    /// The offset of the first record of a partition.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..))]
+    offset: i64,
+
+    /// The timestamp, in milliseconds since 1970-01-01 UTC. Unknown, if it is not given.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(i64).range(0..))]
+    timestamp: Option<i64>,
+
+    /// The number of the try, from 1.
+    #[arg(long, value_name = "NUMBER", default_value_t = NonZeroU32::MIN)]
+    attempt: NonZeroU32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Ndjson,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
+    let target = Target::new(arguments)?;
+    let source = Source::new(arguments, &target.trigger);
+    let component = inspect::read(&target.component)?;
+    let shown = target.component.display().to_string();
+    let engine = node::engine()?;
+    let runtime = node::runtime()?;
+    let session = runtime.block_on(Session::start(&engine, component, target.setup())).context(shown)?;
+    let format = arguments.format.unwrap_or(if io::stdout().is_terminal() { Format::Text } else { Format::Ndjson });
+    let mut calls = Calls { runtime, session, output: Output::new(), format, records: 0, failed: 0 };
+    let read = source.run(&mut calls);
+    calls.output.flush()?;
+    // A guest that waits must not keep us.
+    calls.runtime.shutdown_background();
+    read?;
+    match calls.failed {
+        0 => Ok(()),
+        failed => Err(Failure::Failed(anyhow::anyhow!("{failed} of {} records failed", calls.records))),
+    }
+}
+
+/// The function, and where its answers go.
+struct Calls {
+    runtime: tokio::runtime::Runtime,
+    session: Session,
+    output: Output,
+    format: Format,
+    records: usize,
+    failed: usize,
+}
+
+impl Calls {
+    fn call(&mut self, batch: Batch) -> anyhow::Result<()> {
+        let (topic, partition) = (batch.topic.clone(), batch.partition);
+        for answer in self.runtime.block_on(self.session.call(batch))? {
+            self.records += 1;
+            self.failed += usize::from(answer.result.is_err());
+            let source = ndjson::Source { topic: &topic, partition, offset: answer.offset };
+            let result = answer.result.as_deref();
+            self.output.line(&match self.format {
+                Format::Ndjson => ndjson::outcome(source, result),
+                Format::Text => readable::outcome(source, result),
+            })?;
+        }
+        self.output.flush()
+    }
+
+    /// Whether nobody wants further answers.
+    fn is_over(&self) -> bool {
+        self.output.is_closed()
+    }
+}

@@ -1,0 +1,120 @@
+//! Where records come from: flags, a file, standard input.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal as _, Read as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::{Arguments, Calls, Failure, RecordArguments};
+use crate::invoke::Batcher;
+use crate::manifest::Trigger;
+use crate::ndjson::{Bytes, MAX_LINE_BYTES, Pair, RecordLine};
+use crate::record::OwnedRecord;
+
+pub(super) struct Source<'a> {
+    /// What is not in a line.
+    defaults: &'a RecordArguments,
+    topic: Arc<str>,
+    input: Option<&'a Path>,
+    batcher: Batcher,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(arguments: &'a Arguments, trigger: &Trigger) -> Self {
+        let first = trigger.topics.first().map(String::as_str);
+        let topic = arguments.record.topic.as_deref().or(first).unwrap_or_default();
+        Self {
+            defaults: &arguments.record,
+            topic: topic.into(),
+            input: arguments.input.as_deref(),
+            batcher: Batcher::new(trigger.batch),
+        }
+    }
+
+    /// Calls the function with all records. What stands before a line that is wrong is called too.
+    pub(super) fn run(mut self, calls: &mut Calls) -> Result<(), Failure> {
+        let read = match (self.defaults.line(), self.input) {
+            (Some(line), _) => self.add(line, calls, "the record"),
+            (None, Some(path)) => {
+                let name = path.display().to_string();
+                let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
+                self.read(BufReader::new(file), &name, calls)
+            }
+            (None, None) => {
+                if io::stdin().is_terminal() {
+                    eprintln!("records as lines of JSON, such as {{\"key\": \"k\", \"value\": \"v\"}}; Ctrl-D ends");
+                }
+                self.read(io::stdin().lock(), "standard input", calls)
+            }
+        };
+        if matches!(read, Ok(()) | Err(Failure::Usage(_))) {
+            for batch in self.batcher.finish() {
+                if !calls.is_over() {
+                    calls.call(batch)?;
+                }
+            }
+        }
+        read
+    }
+
+    fn read(&mut self, mut reader: impl BufRead, name: &str, calls: &mut Calls) -> Result<(), Failure> {
+        let mut line = Vec::new();
+        for number in 1_u64.. {
+            line.clear();
+            let mut limited = reader.by_ref().take(MAX_LINE_BYTES as u64 + 1);
+            limited.read_until(b'\n', &mut line).with_context(|| format!("cannot read {name}"))?;
+            if line.is_empty() || calls.is_over() {
+                break;
+            }
+            let place = format!("{name}, line {number}");
+            if line.len() > MAX_LINE_BYTES {
+                return Err(Failure::Usage(format!("error: {place}: longer than {} MiB", MAX_LINE_BYTES >> 20)));
+            }
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            let record = RecordLine::read(&line).map_err(|error| Failure::Usage(format!("error: {place}, {error}")))?;
+            self.add(record, calls, &place)?;
+        }
+        Ok(())
+    }
+
+    /// Fills in what was left out, and calls the function if a batch is complete.
+    fn add(&mut self, line: RecordLine, calls: &mut Calls, place: &str) -> Result<(), Failure> {
+        let topic = line.topic.map_or_else(|| self.topic.clone(), Arc::from);
+        let partition = line.partition.unwrap_or(self.defaults.partition);
+        let next = || self.batcher.next_offset(&topic, partition).unwrap_or(self.defaults.offset);
+        let record = OwnedRecord {
+            offset: line.offset.unwrap_or_else(next),
+            timestamp_ms: line.timestamp.or(self.defaults.timestamp),
+            key: line.key.0,
+            value: line.value.0,
+            headers: line.headers.into_iter().map(|pair| (pair.name, pair.value)).collect(),
+        };
+        let attempt = line.attempt.unwrap_or(self.defaults.attempt.get());
+        match self.batcher.push(&topic, partition, record, attempt) {
+            Ok(None) => Ok(()),
+            Ok(Some(batch)) => Ok(calls.call(batch)?),
+            Err(error) => Err(Failure::Usage(format!("error: {place}: {error}"))),
+        }
+    }
+}
+
+impl RecordArguments {
+    /// The record of the flags, if there is one.
+    fn line(&self) -> Option<RecordLine> {
+        if self.value.is_none() && self.key.is_none() && self.header.is_empty() {
+            return None;
+        }
+        let bytes = |text: &String| text.clone().into_bytes();
+        let pair = |(name, value): &(String, String)| Pair { name: bytes(name), value: Some(bytes(value)) };
+        Some(RecordLine {
+            key: Bytes(self.key.as_ref().map(bytes)),
+            value: Bytes(self.value.as_ref().map(bytes)),
+            headers: self.header.iter().map(pair).collect(),
+            ..RecordLine::default()
+        })
+    }
+}

@@ -1,0 +1,92 @@
+//! What is called: a component, and what the manifest or the flags give it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Arguments, Failure};
+use crate::cli::check;
+use crate::engine::Setup;
+use crate::invoke;
+use crate::manifest::{Component, Function, Instances, Manifest, Name, Trigger};
+use crate::record::Topics;
+
+pub(super) struct Target {
+    pub(super) component: PathBuf,
+    pub(super) trigger: Trigger,
+    function: Function,
+    topics: Topics,
+}
+
+impl Target {
+    pub(super) fn new(arguments: &Arguments) -> Result<Self, Failure> {
+        let (mut function, stand_in) = invoke::stand_in().map_err(anyhow::Error::from)?;
+        let mut triggers = Vec::new();
+        if let Some(manifest) = manifest(arguments)? {
+            function = find(&manifest, arguments.function.as_deref())?;
+            triggers.extend(manifest.triggers.values().filter(|trigger| trigger.function == function.name).cloned());
+        } else if let Some(name) = arguments.component.as_deref().and_then(name) {
+            function.name = name;
+        }
+        for (name, value) in &arguments.env {
+            function.secrets.remove(name);
+            function.env.insert(name.clone(), value.clone());
+        }
+        function.deadline = arguments.deadline.unwrap_or(function.deadline);
+        function.memory_bytes = arguments.memory.unwrap_or(function.memory_bytes);
+
+        let mut trigger = triggers.first().map_or(stand_in, |trigger| Trigger::clone(trigger));
+        // One call after another needs no more.
+        trigger.instances = Instances { min: 1, max: std::num::NonZeroU32::MIN };
+        trigger.batch.records = arguments.batch.unwrap_or(trigger.batch.records);
+        let topics = invoke::topics(&triggers, &arguments.allow_topic);
+        let component = match (&arguments.component, &function.component) {
+            (Some(path), _) | (None, Component::File(path)) => path.clone(),
+        };
+        Ok(Self { component, trigger, function, topics })
+    }
+
+    pub(super) fn setup(&self) -> Setup {
+        Setup {
+            function: Arc::new(self.function.clone()),
+            trigger: Arc::new(self.trigger.clone()),
+            topics: Arc::new(self.topics.clone()),
+        }
+    }
+}
+
+/// The manifest, if it is asked for.
+fn manifest(arguments: &Arguments) -> Result<Option<Manifest>, Failure> {
+    if arguments.function.is_none() && arguments.component.is_some() {
+        return Ok(None);
+    }
+    let path = &arguments.manifest;
+    if arguments.function.is_none() && !path.exists() {
+        let message = "which component? `tidegate invoke FILE.wasm`, or run it where the manifest is";
+        return Err(Failure::Usage(format!("error: {message}: there is no {}", path.display())));
+    }
+    check::load(path).map(Some)
+}
+
+/// The function of this name, or the only one.
+fn find(manifest: &Manifest, name: Option<&str>) -> Result<Function, Failure> {
+    let mut functions = manifest.functions.values();
+    let found = match name {
+        Some(name) => manifest.functions.get(name),
+        None => functions.next().filter(|_| functions.next().is_none()),
+    };
+    found.map(|function| Function::clone(function)).ok_or_else(|| {
+        let names: Vec<&str> = manifest.functions.keys().map(|name| &**name).collect();
+        let path = manifest.path.display();
+        Failure::Usage(match (name, names.as_slice()) {
+            (_, []) => format!("error: {path} declares no function"),
+            (Some(name), names) => format!("error: {path} has no function {name:?}; it has {}", names.join(", ")),
+            (None, names) => format!("error: which function? {path} has {}: give --function", names.join(", ")),
+        })
+    })
+}
+
+/// A function is called as its file, if that is a name.
+fn name(component: &Path) -> Option<Name> {
+    let stem = component.file_stem()?.to_str()?;
+    Name::new(&stem.replace('_', "-")).ok()
+}

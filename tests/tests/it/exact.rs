@@ -1,0 +1,117 @@
+//! Every record's messages arrive exactly where the model says, byte for byte.
+
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use tidegate_tests::chance;
+use tidegate_tests::kafka::{Kafka, Record};
+use tidegate_tests::model::Model;
+use tidegate_tests::node::Node;
+
+use crate::pipe::{PATIENCE, Pipe, READY};
+
+const RECORDS: u32 = 200_000;
+const KEYS: u32 = 5_000;
+
+/// Mostly records that are handled, and a few of everything else that a function can end in.
+fn command(rng: &mut Rng, number: u32) -> String {
+    match rng.u32(..1000) {
+        0..40 => "drop".to_owned(),
+        40..80 => format!("many:{};{number}", rng.u32(..6)),
+        80..85 => format!("retry:{};{number}", rng.u32(2..=3)),
+        85..88 => format!("reject;{number}"),
+        88 => format!("trap:{};{number}", rng.u32(1..=2)),
+        89 if rng.bool() => format!("retry:99;{number}"),
+        90..150 => format!("copy;{number}"),
+        _ => format!("ok;{number}"),
+    }
+}
+
+fn record(rng: &mut Rng, number: u32) -> Record {
+    let record = Record::of(command(rng, number)).timestamp(1_700_000_000_000 + i64::from(number));
+    let record = match rng.u32(..100) {
+        0 => record, // no key
+        1 => record.key(""),
+        2 => record.key([0xff, 0x00, rng.u8(..)]),
+        _ => record.key(format!("k{}", rng.u32(..KEYS))),
+    };
+    match rng.u32(..10) {
+        0 => record.header("trace", number.to_string()).null_header("none"),
+        _ => record,
+    }
+}
+
+#[test]
+fn two_hundred_thousand_records_end_exactly_where_the_model_says() {
+    let kafka = Kafka::shared();
+    let mut rng = chance::seeded();
+    let pipe = Pipe::new(kafka, "exact", 8);
+    let retry = "retry = { attempts = 5, backoff = \"5ms\", max-backoff = \"20ms\" }";
+    let mut node = Node::start("exact", &pipe.manifest(kafka, "hostile", retry));
+    node.wait_ready(READY);
+
+    let start = Instant::now();
+    let sent = pipe.source.produce((0..RECORDS).map(|number| record(&mut rng, number)));
+    pipe.wait_handled(kafka, &mut node, Duration::from_secs(150));
+    println!("{RECORDS} records were handled in {:?}", start.elapsed());
+    node.term_cleanly();
+
+    let due = Model::default().expect(&sent);
+    pipe.hold(&due).assert_exact();
+    let foreign = kafka.java_consume(&pipe.output, due.outputs());
+    assert_eq!((foreign.records, foreign.value_bytes), (due.outputs(), due.output_bytes()));
+}
+
+#[test]
+fn null_empty_and_binary_are_kept_byte_for_byte() {
+    let kafka = Kafka::shared();
+    let mut rng = chance::seeded();
+    let pipe = Pipe::new(kafka, "bytes", 3);
+    let mut node = Node::start("bytes", &pipe.manifest(kafka, "hostile", ""));
+
+    let sent = pipe.source.produce(peculiar().into_iter().chain((0..2_000).map(|_| arbitrary(&mut rng))));
+    node.wait_ready(READY);
+    pipe.wait_handled(kafka, &mut node, PATIENCE);
+    node.term_cleanly();
+
+    assert_eq!(pipe.output.read_all().len(), sent.len(), "one message for each record");
+    pipe.check(&Model::default(), &sent).assert_exact();
+}
+
+/// What is easily confused. None of the values is a command of `hostile`, so all are copied.
+fn peculiar() -> Vec<Record> {
+    let every_byte: Vec<u8> = (0..=255).collect();
+    vec![
+        Record::null().key("null value"),
+        Record::of("").key("empty value"),
+        Record::of("copy;no key"),
+        Record::of("copy;empty key").key(""),
+        Record::of("copy;binary key").key(every_byte.clone()),
+        Record::of([b"copy;", every_byte.as_slice()].concat()).key("binary value"),
+        Record::of("copy;empty header").key("h").header("h", ""),
+        Record::of("copy;null header").key("h").null_header("h"),
+        Record::of("copy;repeated")
+            .key("h")
+            .header("h", "1")
+            .null_header("h")
+            .header("h", "")
+            .header("g", "2")
+            .header("h", "3"),
+        Record::of("copy;nameless").key("h").header("", "value").null_header(""),
+        Record::of("copy;not UTF-8").key("h").header(*b"\xff\xc3(", every_byte).null_header(*b"\x80"),
+        Record::of("copy;many headers")
+            .key("h")
+            .headers((0..200).map(|n| (vec![b'h'; n % 5], (n % 3 > 0).then(|| vec![0; n])))),
+        Record::of("copy;old").key("t").timestamp(1),
+    ]
+}
+
+/// Bytes that begin with none of a command's letters.
+fn arbitrary(rng: &mut Rng) -> Record {
+    let mut bytes = |longest: usize| -> Vec<u8> { (0..rng.usize(..longest)).map(|_| rng.u8(..)).collect() };
+    let value = [&[0xfe], bytes(200).as_slice()].concat();
+    let (key, name, content) = (bytes(12), bytes(8), bytes(40));
+    // The client ends a name at its first zero byte.
+    let name: Vec<u8> = name.into_iter().filter(|byte| *byte != 0).collect();
+    Record::of(value).key(key).header(name, content)
+}

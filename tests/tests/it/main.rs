@@ -1,0 +1,16 @@
+//! Integration tests: the `tidegate` binary, real functions, a real Apache Kafka.
+//!
+//! One binary, so that one broker serves all of them. `make test` builds what they need and runs
+//! them; afterwards `cargo test -p tidegate-tests --test it NAME` runs some.
+
+mod address;
+mod broker;
+mod exact;
+mod group;
+mod harness;
+mod layout;
+mod manifest;
+mod pipe;
+mod poison;
+mod reload;
+mod restart;

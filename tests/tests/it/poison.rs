@@ -1,0 +1,281 @@
+//! Records that end badly: traps, endless loops, memory bombs, exits, nonsense. They go to the dead
+//! letter topic, and everything else goes on.
+
+use tidegate_tests::kafka::{Kafka, Record, Stored};
+use tidegate_tests::load::Load;
+use tidegate_tests::model::Model;
+use tidegate_tests::node::Node;
+use tidegate_tests::{chance, wait};
+
+use crate::pipe::{PATIENCE, Pipe, READY, cluster, component};
+
+/// What each command of `hostile` is called in the header `tidegate-cause`.
+const CAUSES: &[(&str, &str)] = &[
+    ("trap", "trap"),
+    ("overflow", "trap"),
+    ("spin", "deadline"),
+    ("bomb", "memory"),
+    ("exit:3", "exit"),
+    ("reject;no", "reject"),
+    ("retry:99;x", "retry"),
+];
+
+const HOSTILE: &str = "deadline = \"300ms\"\nmemory = \"32MiB\"";
+const RETRY: &str = "retry = { attempts = 2, backoff = \"20ms\", max-backoff = \"50ms\" }";
+
+/// Records of a trigger that calls `uppercase`, as the messages that they become.
+fn upper(sent: &[Stored]) -> Vec<Stored> {
+    let mut sent = sent.to_vec();
+    for stored in &mut sent {
+        stored.record.value.iter_mut().for_each(|value| value.make_ascii_uppercase());
+    }
+    sent
+}
+
+#[test]
+fn poison_goes_to_the_dead_letters_and_everything_else_goes_on() {
+    let kafka = Kafka::shared();
+    let mut rng = chance::seeded();
+    let (poison, bystander) = (Pipe::new(kafka, "poison", 4), Pipe::new(kafka, "bystander", 2));
+    let manifest = [
+        cluster(kafka, ""),
+        component("hostile", HOSTILE),
+        component("uppercase", ""),
+        poison.table("hostile", RETRY),
+        bystander.table("uppercase", ""),
+    ];
+    let mut node = Node::start("poison", &manifest.concat());
+    node.wait_ready(READY);
+    let load = Load::start(&bystander.source, 200, |n| Record::of(format!("by-{n}")).key(format!("k{}", n % 20)));
+
+    let mut records: Vec<Record> =
+        (0..400).map(|n| Record::of(format!("ok;{n}")).key(format!("good-{}", n % 40))).collect();
+    for round in 0..3 {
+        for (command, _) in CAUSES {
+            let key = format!("{command}-{round}");
+            // What waits behind poison of its key comes after it.
+            let place = rng.usize(..records.len());
+            records.insert(place, Record::of(format!("ok;behind-{round}")).key(key.clone()));
+            records.insert(place, Record::of(*command).key(key));
+        }
+    }
+    let sent = poison.source.produce(records);
+    poison.wait_handled(kafka, &mut node, PATIENCE);
+    let load = load.stop();
+    bystander.wait_handled(kafka, &mut node, PATIENCE);
+    node.term_cleanly();
+
+    let model = Model { attempts: 2, ..Model::default() };
+    poison.check(&model, &sent).assert_exact();
+    bystander.check(&model, &upper(&load)).assert_exact();
+    for letter in poison.dead.read_all() {
+        let (_, cause) =
+            CAUSES.iter().find(|(command, _)| letter.record.text() == *command).expect("it is one of them");
+        assert_eq!(letter.record.header_text("tidegate-cause").as_deref(), Some(*cause), "{letter:?}");
+    }
+}
+
+#[test]
+fn dead_letters_are_complete() {
+    let kafka = Kafka::shared();
+    let pipe = Pipe::new(kafka, "complete", 2);
+    let retry = "retry = { attempts = 3, backoff = \"5ms\" }";
+    let mut node = Node::start("complete", &pipe.manifest(kafka, "hostile", retry));
+    node.wait_ready(READY);
+    let revision = node.trigger("complete")["revision"].as_str().expect("a revision serves").to_owned();
+
+    let nasty = |value: &str| {
+        let bytes: Vec<u8> = (0..=255).collect();
+        Record::of(value)
+            .key(bytes.clone())
+            .header("h", bytes)
+            .null_header("h")
+            .header("", "")
+            .header(*b"\xff", "not UTF-8")
+            .timestamp(1_234_567_890_123)
+    };
+    let records = [
+        (nasty("reject;no such order"), "1", "reject", "no such order"),
+        (nasty("retry:99;x"), "3", "retry", ""),
+        (nasty("trap"), "3", "trap", ""),
+        (Record::of("reject;no key at all"), "1", "reject", "no key at all"),
+    ];
+    let sent = pipe.source.produce(records.iter().map(|(record, ..)| record.clone()));
+    pipe.wait_handled(kafka, &mut node, PATIENCE);
+    let model = Model { attempts: 3, ..Model::default() };
+    pipe.check(&model, &sent).assert_exact();
+
+    for letter in pipe.dead.read_all() {
+        let at = sent.iter().position(|stored| stored.record.value == letter.record.value).expect("it was sent");
+        let (_, attempts, cause, reason) = records[at];
+        let ours = |name: &str| {
+            letter.record.header_text(&format!("tidegate-{name}")).unwrap_or_else(|| panic!("{name}: {letter:?}"))
+        };
+        let source = &sent[at];
+        assert_eq!(ours("topic"), &*source.topic);
+        assert_eq!(ours("partition"), source.partition.to_string());
+        assert_eq!(ours("offset"), source.offset.to_string());
+        assert_eq!(ours("timestamp"), source.record.timestamp.expect("acknowledged with one").to_string());
+        assert_eq!(ours("trigger"), "complete");
+        assert_eq!(ours("function"), "hostile");
+        assert!(
+            !revision.is_empty() && ours("revision").starts_with(&revision),
+            "{} is not {revision}",
+            ours("revision")
+        );
+        assert_eq!((ours("attempts").as_str(), ours("cause").as_str()), (attempts, cause));
+        assert!(ours("reason").contains(reason), "{letter:?}");
+        // Ours come after the record's own, which keep their order.
+        let own = source.record.headers.len();
+        assert_eq!(letter.record.headers[..own], source.record.headers);
+    }
+}
+
+/// A record that waits for its retry blocks its key and nothing else, in its own partition too.
+#[test]
+fn a_waiting_retry_blocks_only_its_key() {
+    let kafka = Kafka::shared();
+    let pipe = Pipe::new(kafka, "waiting", 1);
+    // Two waits of 2 to 4 s: the rest is through long before.
+    let retry = "retry = { attempts = 3, backoff = \"4s\", max-backoff = \"4s\" }";
+    let mut node = Node::start("waiting", &pipe.manifest(kafka, "hostile", retry));
+    node.wait_ready(READY);
+
+    let mut records = vec![Record::of("retry:3;x").key("waits"), Record::of("ok;behind").key("waits")];
+    records.extend((0..500).map(|n| Record::of(format!("ok;{n}")).key(format!("k{}", n % 50))));
+    let sent = pipe.source.produce(records);
+    let early = pipe.output.read_until("the other keys", PATIENCE, |records| records.len() >= 500);
+    assert!(early.iter().all(|stored| stored.record.key.as_deref() != Some(b"waits")), "nothing of the waiting key");
+    pipe.wait_handled(kafka, &mut node, PATIENCE);
+    node.term_cleanly();
+    pipe.check(&Model { attempts: 3, ..Model::default() }, &sent).assert_exact();
+}
+
+/// While a guest spins, other partitions, another trigger and the admin listener go on.
+#[test]
+fn a_spinning_guest_holds_up_nobody() {
+    let kafka = Kafka::shared();
+    let (spinner, other) = (Pipe::new(kafka, "spinner", 2), Pipe::new(kafka, "other", 1));
+    let manifest = [
+        cluster(kafka, ""),
+        component("hostile", "deadline = \"10s\""),
+        component("uppercase", ""),
+        spinner.table("hostile", "retry = { attempts = 1 }\ninstances = { min = 1, max = 2 }"),
+        other.table("uppercase", ""),
+    ];
+    let mut node = Node::start("spinner", &manifest.concat());
+    node.wait_ready(READY);
+
+    // Alone in its partition: a call never mixes two.
+    spinner.source.produce([Record::of("spin").key("s").partition(0)]);
+    spinner.source.produce((0..100).map(|n| Record::of(format!("ok;{n}")).key(format!("k{n}")).partition(1)));
+    other.source.produce((0..100).map(|n| Record::of(format!("{n}")).key(format!("k{n}"))));
+    spinner.output.reader().count(100, PATIENCE);
+    other.output.reader().count(100, PATIENCE);
+    assert_eq!(node.get("/livez").map(|response| response.status), Some(200));
+    assert_eq!(spinner.dead.read_all(), [], "all of this was before the deadline");
+    spinner.dead.reader().count(1, PATIENCE);
+}
+
+/// The promise is deadline + 20 ms. Both times are the broker's: when it got the record, and when it
+/// got the dead letter. The best of some rounds shows the promise on a busy machine too.
+#[test]
+fn a_spinning_guest_is_stopped_at_its_deadline() {
+    const ROUNDS: usize = 8;
+    const DEADLINE_MS: i64 = 300;
+    // To the node and from it, the client's batching included.
+    const WAY_MS: i64 = 50;
+    let kafka = Kafka::shared();
+    let broker_time = [("message.timestamp.type", "LogAppendTime")];
+    let pipe = Pipe::with_settings(kafka, "stopped", 1, &broker_time);
+    let manifest =
+        [cluster(kafka, ""), component("hostile", HOSTILE), pipe.table("hostile", "retry = { attempts = 1 }")];
+    let mut node = Node::start("stopped", &manifest.concat());
+    node.wait_ready(READY);
+    let mut letters = pipe.dead.reader();
+    let times: Vec<i64> = (1..=ROUNDS)
+        .map(|round| {
+            let source = pipe.source.produce([Record::of("spin").key("s")]).swap_remove(0);
+            let letter = &letters.count(round, PATIENCE)[round - 1];
+            let time = |stored: &Stored| stored.record.timestamp.expect("the broker's");
+            time(letter) - time(&source)
+        })
+        .collect();
+    println!("from a record that spins to its dead letter, in ms: {times:?}");
+    let best = *times.iter().min().expect("some rounds");
+    assert!(best >= DEADLINE_MS, "not before its deadline: {times:?}");
+    assert!(best <= DEADLINE_MS + 20 + WAY_MS, "in time: {times:?}");
+}
+
+/// What a trap leaves behind is gone: the next record of the same key meets a new instance.
+#[test]
+fn the_next_record_succeeds_after_each_kind_of_poison() {
+    let kafka = Kafka::shared();
+    let pipe = Pipe::new(kafka, "next", 1);
+    let settings = "retry = { attempts = 1 }\ninstances = { min = 1, max = 1 }\nordering = \"partition\"";
+    let manifest = [cluster(kafka, ""), component("hostile", HOSTILE), pipe.table("hostile", settings)];
+    let mut node = Node::start("next", &manifest.concat());
+    node.wait_ready(READY);
+    let mut outputs = pipe.output.reader();
+    for (count, (command, _)) in (1..).zip(CAUSES) {
+        pipe.source.produce([Record::of(*command).key("k"), Record::of(format!("ok;{command}")).key("k")]);
+        let read = outputs.count(count, PATIENCE);
+        assert_eq!(read[count - 1].record.text(), format!("done:{command}"));
+    }
+    wait::until("every poison is a dead letter", PATIENCE, || pipe.dead.read_all().len() == CAUSES.len());
+}
+
+/// Outcomes that break a rule of the contract, each by one detail. `raw-outcomes` makes the shape
+/// that the value names; only the last one is right.
+const SHAPES: &[&str] = &[
+    "short-lens",
+    "long-lens",
+    "short-data",
+    "long-data",
+    "orphan-data",
+    "negative-len",
+    "huge-len",
+    "source-range",
+    "source-order",
+    "bad-topic-utf8",
+    "ungranted-topic",
+    "empty-topic",
+    "long-partitions",
+    "bad-partition",
+    "long-timestamps",
+    "bad-timestamp",
+    "counts",
+    "long-counts",
+    "negative-count",
+    "huge-count",
+    "orphan-headers",
+    "short-header-values",
+    "null-header-name",
+    "source-header-value",
+    "bad-failure-index",
+    "duplicate-failure",
+    "long-reason",
+];
+
+#[test]
+fn a_malformed_outcome_fails_its_record() {
+    let kafka = Kafka::shared();
+    let pipe = Pipe::new(kafka, "malformed", 1);
+    let mut node = Node::start("malformed", &pipe.manifest(kafka, "raw-outcomes", "retry = { attempts = 1 }"));
+    node.wait_ready(READY);
+    let (mut letters, mut outputs) = (pipe.dead.reader(), pipe.output.reader());
+    // One by one: the shape is that of the whole call.
+    for (count, shape) in (1..).zip(SHAPES) {
+        pipe.source.produce([Record::of(*shape).key("k")]);
+        let letter = letters.count(count, PATIENCE)[count - 1].record.clone();
+        let cause = if *shape == "long-reason" { "reject" } else { "bad-outcome" };
+        assert_eq!((letter.text().as_str(), letter.header_text("tidegate-cause").as_deref()), (*shape, Some(cause)));
+
+        pipe.source.produce([Record::of(format!("after {shape}")).key("k")]);
+        assert_eq!(outputs.count(count, PATIENCE)[count - 1].record.text(), format!("after {shape}"));
+    }
+    let last = &letters.records().last().expect("dead letters").record.headers;
+    let reason = last.iter().find(|(name, _)| name == b"tidegate-reason").and_then(|(_, value)| value.clone());
+    let reason = String::from_utf8(reason.expect("a reason")).expect("it is cut between two characters");
+    assert!((998..=1_000).contains(&reason.len()) && reason.chars().all(|c| c == '€'), "{} bytes", reason.len());
+}

@@ -1,0 +1,156 @@
+//! A new build of a function takes over while records flow.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use fastrand::Rng;
+use tidegate_tests::kafka::{Kafka, Record, Stored};
+use tidegate_tests::load::Load;
+use tidegate_tests::model::Model;
+use tidegate_tests::node::{Node, replace};
+use tidegate_tests::{chance, functions};
+
+use crate::pipe::{PATIENCE, Pipe, READY, cluster, function_at};
+
+const REPLACEMENTS: usize = 100;
+
+/// Neither function does anything to this but one: `uppercase` makes it upper case, `hostile`
+/// copies it.
+fn lower_case(n: u64) -> Record {
+    Record::of(format!("copy;{n}")).key(format!("k{}", n % 100))
+}
+
+/// Outputs as if `hostile` had made all of them, and how many it has.
+fn as_copies(outputs: &[Stored]) -> (Vec<Stored>, usize) {
+    let mut copies = outputs.to_vec();
+    let mut by_hostile = 0;
+    for stored in &mut copies {
+        let value = stored.record.value.as_mut().expect("an output of these records has a value");
+        by_hostile += usize::from(value.starts_with(b"copy"));
+        value.make_ascii_lowercase();
+    }
+    (copies, by_hostile)
+}
+
+/// The longest time between two records, by when the broker got them.
+fn longest_gap(records: &[Stored]) -> Duration {
+    let mut times: Vec<i64> = records.iter().filter_map(|stored| stored.record.timestamp).collect();
+    times.sort_unstable();
+    let gap = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
+    Duration::from_millis(gap.cast_unsigned())
+}
+
+/// As the many tools do that write files.
+fn put(rng: &mut Rng, path: &Path, bytes: &[u8]) -> &'static str {
+    match rng.u8(..3) {
+        0 => {
+            replace(path, bytes);
+            "renamed over"
+        }
+        1 => {
+            // Truncates first; a reader may see the file empty or halfway.
+            fs::write(path, bytes).expect("the component is written");
+            "written in place"
+        }
+        _ => {
+            fs::remove_file(path).expect("the component is removed");
+            fs::write(path, bytes).expect("the component is written");
+            "removed and written"
+        }
+    }
+}
+
+/// A node whose function is the file `function.wasm` in its folder.
+fn reloading_node(pipe: &Pipe, first: &[u8]) -> Node {
+    let mut node = Node::prepare(&pipe.trigger, tidegate_tests::node::Layout::File, "");
+    let path = node.path("function.wasm");
+    fs::write(&path, first).expect("the component is written");
+    let manifest = [cluster(Kafka::shared(), ""), function_at("changing", &path, ""), pipe.table("changing", "")];
+    node.write_manifest(&manifest.concat());
+    node.start_again();
+    node.wait_ready(READY);
+    node
+}
+
+#[test]
+fn a_hundred_replacements_under_load_lose_repeat_and_reorder_nothing() {
+    let kafka = Kafka::shared();
+    let mut rng = chance::seeded();
+    let broker_time = [("message.timestamp.type", "LogAppendTime")];
+    let pipe = Pipe::with_settings(kafka, "reload", 4, &broker_time);
+    let components = [functions::bytes("uppercase"), functions::bytes("hostile")];
+    let mut node = reloading_node(&pipe, &components[0]);
+    let path = node.path("function.wasm");
+
+    let load = Load::start(&pipe.source, 1_000, lower_case);
+    for round in 1..=REPLACEMENTS {
+        let before = node.trigger("reload")["revision"].take();
+        let how = put(&mut rng, &path, &components[round % 2]);
+        node.wait_for(&format!("replacement {round}, {how}, serves"), Duration::from_secs(20), |node| {
+            let revision = node.trigger("reload")["revision"].take();
+            !revision.is_null() && revision != before
+        });
+    }
+    let sent = load.stop();
+    pipe.wait_handled(kafka, &mut node, PATIENCE);
+    node.term_cleanly();
+
+    let outputs = pipe.output.read_all();
+    let (copies, by_hostile) = as_copies(&outputs);
+    let verdict = Model { timestamps: false, ..Model::default() }.expect(&sent).check(&copies, &pipe.dead.read_all());
+    println!("reload: {verdict}; {by_hostile} of {} by the second function", outputs.len());
+    println!(
+        "reload: longest gap between outputs {:?}, between source records {:?}",
+        longest_gap(&outputs),
+        longest_gap(&pipe.source.read_all()),
+    );
+    verdict.assert_exact();
+    assert!(0 < by_hostile && by_hostile < outputs.len(), "both functions have served");
+}
+
+/// What is broken does not replace what works.
+#[test]
+fn a_broken_file_leaves_the_last_good_revision_serving() {
+    let kafka = Kafka::shared();
+    let pipe = Pipe::new(kafka, "broken", 1);
+    let good = functions::bytes("hostile");
+    let mut node = reloading_node(&pipe, &good);
+    let path = node.path("function.wasm");
+    let serving = node.trigger("broken")["revision"].take();
+
+    let files: [(&str, &[u8]); 5] = [
+        ("no wasm at all", b"not a component\n"),
+        ("empty", b""),
+        ("cut in the middle", &good[..good.len() / 2]),
+        ("a module, not a component", b"\0asm\x01\0\0\0"),
+        ("a component that exports nothing", b"\0asm\x0d\0\x01\0"),
+    ];
+    let mut sent = Vec::new();
+    for (what, bytes) in files {
+        replace(&path, bytes);
+        node.wait_for(&format!("a reason why this is not taken: {what}"), PATIENCE, |node| {
+            node.function("changing")["error"].is_string()
+        });
+        println!("{what}: {}", node.function("changing")["error"]);
+        assert_eq!(node.trigger("broken")["revision"], serving, "{what}");
+        sent.extend(pipe.source.produce((0..20).map(lower_case)));
+        pipe.output.reader().count(sent.len(), PATIENCE);
+        // Two of them may have the same reason.
+        replace(&path, &good);
+        node.wait_for("the good file is noticed", PATIENCE, |node| node.function("changing")["error"].is_null());
+    }
+
+    replace(&path, &functions::bytes("uppercase"));
+    node.wait_for("the good file serves", PATIENCE, |node| {
+        let report = node.trigger("broken");
+        report["revision"] != serving && node.function("changing")["error"].is_null()
+    });
+    sent.extend(pipe.source.produce((0..20).map(lower_case)));
+    pipe.wait_handled(kafka, &mut node, PATIENCE);
+    node.term_cleanly();
+    let outputs = pipe.output.read_all();
+    let (copies, by_hostile) = as_copies(&outputs);
+    Model::default().expect(&sent).check(&copies, &[]).assert_exact();
+    assert_eq!((by_hostile, outputs.len()), (100, 120));
+}

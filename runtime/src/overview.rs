@@ -14,6 +14,8 @@ pub struct Overview {
     pub functions: BTreeMap<String, FunctionView>,
     /// Why the manifest file is not what runs.
     pub manifest_error: Option<String>,
+    /// The manifest is applied: what is missing here is not about to start.
+    pub started: bool,
     pub stopping: bool,
 }
 
@@ -30,14 +32,14 @@ pub struct FunctionView {
 impl Overview {
     /// Every trigger has a serving revision and nothing keeps it from working.
     pub fn is_ready(&self) -> bool {
-        !self.stopping && self.triggers.values().all(|status| status.borrow().state == State::Running)
+        self.started && !self.stopping && self.triggers.values().all(|status| status.borrow().state == State::Running)
     }
 
     /// The document behind `/health`: `status` is `ok`, `starting`, `degraded` or `stopping`.
     pub fn to_json(&self) -> Value {
         let triggers: BTreeMap<_, _> =
             self.triggers.iter().map(|(name, status)| (name, self.explained(&status.borrow()))).collect();
-        let starting = triggers.values().any(|status| status.state == State::Starting);
+        let starting = !self.started || triggers.values().any(|status| status.state == State::Starting);
         let ready = self.is_ready();
         let degraded = triggers.values().any(|status| !matches!(status.state, State::Running | State::Starting));
         let status = match () {

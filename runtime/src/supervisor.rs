@@ -139,6 +139,7 @@ impl Supervisor {
     /// Runs until it is told to stop and every trigger is gone.
     pub async fn run(mut self) {
         self.apply();
+        self.show();
         while !(self.stopping && self.triggers.is_empty()) {
             let Some(event) = self.queue.recv().await else { return };
             match event {
@@ -363,6 +364,7 @@ impl Supervisor {
             triggers: triggers.collect(),
             functions: functions.collect(),
             manifest_error: self.manifest_error.clone(),
+            started: true,
             stopping: self.stopping,
         });
     }

@@ -25,9 +25,9 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
         toolchain::Error::NoProject(_) => Failure::Usage(format!("error: {error}")),
         error => Failure::Failed(error.into()),
     })?;
-    let state = if built.changed { "built" } else { "is as it was" };
+    let (path, not) = (built.component.display(), if built.changed { "" } else { ", no different from before" });
     let facts = inspect::Facts::new(built.bytes, built.digest, &built.inspection);
-    output::print(&format!("{} {state}\n{}", built.component.display(), facts.summary()))?;
+    output::print(&format!("built {path}{not}\n{}", facts.summary()))?;
     facts.warn();
     Ok(())
 }

@@ -15,6 +15,7 @@ pub use tail::{Line, Tail};
 
 use crate::kafka::Error;
 use crate::kafka::embedded::{CLIENT_PROPERTIES, EmbeddedBroker};
+use crate::kafka::sink::Batching;
 use crate::manifest::{Cluster, Component, Manifest};
 
 /// Points all clusters of a manifest at the embedded broker, and creates its topics there.
@@ -87,7 +88,7 @@ impl Typist {
         // Nothing waits for its acknowledgements.
         let (_, end) = crate::kafka::Wake::new().map_err(|error| Error::local(&error))?;
         let topics = [topic.to_owned()];
-        let mut sink = crate::kafka::KafkaSink::new(cluster, "dev", "tidegate-dev", &topics, &end)?;
+        let mut sink = crate::kafka::KafkaSink::new(cluster, "dev", "tidegate-dev", &topics, Batching::Full, &end)?;
         sink.update(&crate::kafka::Metadata {
             partitions: BTreeMap::from([(topic.to_owned(), partitions)]),
             ..Default::default()

@@ -45,8 +45,19 @@ pub struct Acknowledgement {
 pub enum Refusal {
     /// It will never be accepted: too large, no such partition, malformed.
     ForGood(Error),
+    /// It was in a batch of which the broker refuses a message for good, and does not say which.
+    WithOthers(Error),
     /// The client gave up; another one may succeed.
     ForNow(Error),
+}
+
+/// How many messages a request carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Batching {
+    /// As many as there are.
+    Full,
+    /// One, so that the broker refuses none for what is wrong with another.
+    Single,
 }
 
 struct Producer {
@@ -94,9 +105,10 @@ impl KafkaSink {
         owner: &str,
         client_id: &str,
         topics: &[String],
+        batching: Batching,
         wake: &Arc<WakeEnd>,
     ) -> Result<Self, Error> {
-        let config = settings(
+        let mut config = settings(
             cluster,
             client_id,
             &[
@@ -109,6 +121,9 @@ impl KafkaSink {
                 ("queue.buffering.max.kbytes", "2097151"),
             ],
         );
+        if batching == Batching::Single {
+            config.set("batch.num.messages", "1");
+        }
         let context = Context { owner: owner.to_owned() };
         let client: BaseProducer<Context> = config.create_with_context(context).map_err(Error::invalid)?;
         let producer = Arc::new(Producer { client });
@@ -157,7 +172,7 @@ impl KafkaSink {
         match (message.partition, message.key) {
             (Some(partition), _) => partition,
             (None, Some(key)) => partition_of(key, partitions),
-            (None, None) => self.rng.i32(..partitions.max(1)),
+            (None, None) => self.rng.i32(0..partitions.max(1)),
         }
     }
 
@@ -279,11 +294,19 @@ impl Sink for KafkaSink {
             if event.kind() != c::RD_KAFKA_EVENT_DR {
                 continue;
             }
+            // One event reports the messages of one request.
+            let alone = event.message_count() == 1;
             event.reports(&mut self.buffer, |message| {
                 self.outstanding -= 1;
                 self.outstanding_bytes -= bytes_of(message);
                 let token = message._private.addr() as u64;
-                let result = if message.err == OK { Ok(()) } else { Err(refusal(message.err)) };
+                let result = match message.err {
+                    OK => Ok(()),
+                    code => Err(match refusal(code) {
+                        Refusal::ForGood(error) if !alone => Refusal::WithOthers(error),
+                        refusal => refusal,
+                    }),
+                };
                 each(Acknowledgement { token, result });
             });
         }

@@ -61,7 +61,7 @@ fn chance_comes_back_too() {
         // Half of it ASCII, so that text and bytes meet.
         let byte = |chance: &mut fastrand::Rng| chance.u8(..) & if chance.bool() { 0x7f } else { 0xff };
         let bytes = (0..length).map(|_| byte(&mut chance)).collect::<Vec<u8>>();
-        (length % 5 > 0).then_some(bytes)
+        (!length.is_multiple_of(5)).then_some(bytes)
     };
     for offset in 0..2_000 {
         let headers = (0..offset % 4).map(|_| (bytes(6).unwrap_or_default(), bytes(9))).collect();

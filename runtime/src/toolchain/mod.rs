@@ -83,7 +83,8 @@ pub fn build(folder: &Path, output: Option<&Path>) -> Result<Built, Error> {
     let artifact = rust::build(folder)?;
     let bytes = fs::read(&artifact.path).map_err(Error::file(&artifact.path))?;
     let inspection = inspect(&artifact.path, &bytes)?;
-    let component = output.map_or_else(|| folder.join(format!("{}.wasm", artifact.name)), Path::to_owned);
+    let beside = if folder == Path::new(".") { Path::new("") } else { folder };
+    let component = output.map_or_else(|| beside.join(format!("{}.wasm", artifact.name)), Path::to_owned);
     let changed = fs::read(&component).ok().is_none_or(|old| old != bytes);
     if changed {
         replace(&component, &bytes).map_err(Error::file(&component))?;

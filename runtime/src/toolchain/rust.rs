@@ -8,6 +8,7 @@ use super::Error;
 
 const TARGET: &str = "wasm32-wasip2";
 const ADD_TARGET: &str = "install it with `rustup target add wasm32-wasip2`";
+const NO_RUSTUP: &str = "there is no rustup to install it: install Rust with `curl -sSf https://sh.rustup.rs | sh`";
 const INSTALL_RUST: &str = "install Rust with `curl -sSf https://sh.rustup.rs | sh`";
 
 /// What cargo built.
@@ -49,10 +50,12 @@ fn ensure_target(folder: &Path) -> Result<(), Error> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .status();
-    if added.is_ok_and(|status| status.success()) && has_target(folder)? {
-        return Ok(());
-    }
-    Err(Error::Missing { what: format!("the Rust target {TARGET} is missing"), remedy: ADD_TARGET })
+    let remedy = match added {
+        Ok(status) if status.success() && has_target(folder)? => return Ok(()),
+        Ok(_) => ADD_TARGET,
+        Err(_) => NO_RUSTUP,
+    };
+    Err(Error::Missing { what: format!("the Rust target {TARGET} is missing"), remedy })
 }
 
 fn has_target(folder: &Path) -> Result<bool, Error> {
@@ -124,5 +127,44 @@ fn choose(folder: &Path, artifacts: &[Message]) -> Result<Artifact, Error> {
             let names: Vec<&str> = several.iter().map(|message| message.target.name.as_str()).collect();
             Err(Error::Several { folder: folder.to_owned(), names: names.join(", ") })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(folder: &Path, name: &str, kind: &str, file: &str) -> String {
+        let manifest = folder.join("Cargo.toml");
+        serde_json::json!({
+            "reason": "compiler-artifact",
+            "manifest_path": manifest,
+            "target": { "name": name, "crate_types": [kind], "kind": [kind] },
+            "filenames": [folder.join(file)],
+        })
+        .to_string()
+    }
+
+    /// What is chosen in a folder with this `Cargo.toml`, of a package there and of one elsewhere.
+    fn chosen(cargo: &str, own_kind: &str) -> Result<String, String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("Cargo.toml"), cargo).expect("written");
+        let lines = [
+            message(folder.path(), "price_orders", own_kind, "price_orders.wasm"),
+            message(Path::new("/elsewhere"), "other", "cdylib", "other.wasm"),
+            message(folder.path(), "build_script", "bin", "build"),
+            r#"{"reason": "build-finished", "success": true}"#.to_owned(),
+            "not JSON".to_owned(),
+        ];
+        let artifacts: Vec<Message> = lines.iter().filter_map(|line| component(line.as_bytes())).collect();
+        choose(folder.path(), &artifacts).map(|artifact| artifact.name).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_component_is_that_of_the_package_in_the_folder() {
+        assert_eq!(chosen("[package]", "cdylib").as_deref(), Ok("price-orders"));
+        assert!(chosen("[package]", "lib").is_err_and(|error| error.contains("crate-type = [\"cdylib\"]")));
+        assert_eq!(chosen("[workspace]", "lib").as_deref(), Ok("other"));
+        assert!(chosen("[workspace]", "cdylib").is_err_and(|error| error.contains("price_orders, other")));
     }
 }

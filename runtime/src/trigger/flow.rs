@@ -43,6 +43,9 @@ static NEXT_CALL: AtomicU64 = AtomicU64::new(0);
 pub enum Stop {
     /// The broker or the client does not take messages any more.
     Delivery(String),
+    /// The broker refuses a message for good, and others with it. Sent one by one, it will be the
+    /// only one.
+    Refused(String),
     /// Our own fault.
     Bug(String),
 }
@@ -290,6 +293,7 @@ impl<R: Record, S: Sink> Flow<R, S> {
         for (token, refusal) in refused {
             match refusal {
                 Refusal::ForGood(error) => self.refused(token, Fault::new(Cause::Output, error.to_string())),
+                Refusal::WithOthers(error) => self.stop = Some(Stop::Refused(error.to_string())),
                 Refusal::ForNow(error) => self.stop = Some(Stop::Delivery(error.to_string())),
             }
         }

@@ -39,6 +39,7 @@ pub use self::status::{Counts, State, Status};
 use crate::budget::Budget;
 use crate::engine::{Completion, Pool};
 use crate::kafka::Fetched;
+use crate::kafka::sink::Batching;
 use crate::manifest::{Cluster, Trigger};
 use crate::record::Topics;
 use crate::revision::Digest;
@@ -108,6 +109,7 @@ struct Inbox {
     backlog: VecDeque<Command>,
     completions: mpsc::Receiver<Completion<Fetched>>,
     serving: Option<(Pool<Fetched>, Digest)>,
+    told_to_stop: bool,
     status: watch::Sender<Status>,
     next_publish: Instant,
 }
@@ -125,6 +127,7 @@ pub fn start(context: Context) -> Handle {
         backlog: VecDeque::new(),
         completions: completions_in,
         serving: None,
+        told_to_stop: false,
         status: publish,
         next_publish: Instant::now(),
     };
@@ -140,10 +143,23 @@ async fn run(context: Arc<Context>, mut inbox: Inbox) {
         return;
     }
     let mut pause = FIRST_PAUSE;
+    let mut batching = Batching::Full;
     loop {
         let started = Instant::now();
-        let reason = match one_session(&context, &mut inbox).await {
+        let ended = one_session(&context, batching, &mut inbox).await;
+        batching = if matches!(ended, End::Refused(_)) { Batching::Single } else { Batching::Full };
+        let reason = match ended {
+            // However the session ended, what was asked for counts.
+            _ if inbox.told_to_stop => break,
             End::Stopped => break,
+            End::Restored => continue,
+            End::Refused(reason) => {
+                tracing::warn!(
+                    trigger = %context.trigger.name,
+                    "the broker refuses a batch for one of its messages, which are sent one by one now: {reason}",
+                );
+                continue;
+            }
             End::Resumed => {
                 tracing::info!(trigger = %context.trigger.name, "goes on with another revision");
                 continue;
@@ -168,8 +184,8 @@ async fn run(context: Arc<Context>, mut inbox: Inbox) {
     inbox.publish(State::Stopped, None);
 }
 
-async fn one_session(context: &Arc<Context>, inbox: &mut Inbox) -> End {
-    let mut session = match Session::start(context) {
+async fn one_session(context: &Arc<Context>, batching: Batching, inbox: &mut Inbox) -> End {
+    let mut session = match Session::start(context, batching) {
         Ok(session) => session,
         Err(error) => return End::Broken(error.to_string()),
     };

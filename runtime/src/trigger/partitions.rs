@@ -115,9 +115,9 @@ impl<R> Partitions<R> {
         self.iter().filter(|assigned| !assigned.leaving).map(|assigned| assigned.window.ready()).sum()
     }
 
-    /// Records in calls or with messages under way.
-    pub fn in_flight(&self) -> usize {
-        self.iter().map(|assigned| assigned.window.running() + assigned.window.sent()).sum()
+    /// Records in calls.
+    pub fn running(&self) -> usize {
+        self.iter().map(|assigned| assigned.window.running()).sum()
     }
 
     pub fn next_due(&self) -> Option<Instant> {

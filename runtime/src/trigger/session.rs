@@ -14,6 +14,7 @@ use super::flow::{Flow, Stop};
 use super::status::{Problems, State};
 use super::{Command, Context, Inbox};
 use crate::engine::Invoker as _;
+use crate::kafka::sink::Batching;
 use crate::kafka::sink::SinkReader;
 use crate::kafka::source::{Membership, Reader};
 use crate::kafka::{Error, Event, Fetched, KafkaSink, Metadata, Position, Sink as _, Source, Wake};
@@ -29,6 +30,8 @@ const PROBE_LIMIT: Duration = Duration::from_secs(5);
 const SHOWN: Duration = Duration::from_secs(10);
 /// How long a commit may take when something waits for it.
 pub(super) const COMMIT_LIMIT: Duration = Duration::from_secs(5);
+/// How long messages are sent one by one after the broker refused a batch for one of them.
+const SINGLE: Duration = Duration::from_secs(30);
 /// How often instances that nobody needs are let go.
 const SHRINK: Duration = Duration::from_secs(10);
 
@@ -39,6 +42,10 @@ pub(super) enum End {
     Stopped,
     /// It is to be built again, and why.
     Broken(String),
+    /// It is to be built again, and the next one sends messages one by one, because of this.
+    Refused(String),
+    /// Messages were sent one by one for a while; that is over.
+    Restored,
     /// A paused trigger got another revision: what is committed decides what runs again.
     Resumed,
 }
@@ -76,11 +83,14 @@ pub(super) struct Session {
     pub(super) readings: u64,
     pub(super) retry_reading: Option<(Instant, Vec<Position>)>,
     pub(super) revoking: Option<Revoking>,
-    stopping: Option<Instant>,
+    /// It finishes what runs, until this time at the latest, and ends this way.
+    leaving: Option<(Instant, End)>,
+    /// When messages stop to be sent one by one.
+    single_until: Option<Instant>,
 }
 
 impl Session {
-    pub(super) fn start(context: &Arc<Context>) -> Result<Self, Error> {
+    pub(super) fn start(context: &Arc<Context>, batching: Batching) -> Result<Self, Error> {
         let now = Instant::now();
         let (wake, end) = Wake::new().map_err(|error| Error::local(&error))?;
         let budget = context.budget.share();
@@ -93,7 +103,7 @@ impl Session {
         };
         let source = Source::new(&context.cluster, &membership, &context.node, &end)?;
         let topics = context.topics.names();
-        let sink = KafkaSink::new(&context.output_cluster, &trigger.name, &context.node, topics, &end)?;
+        let sink = KafkaSink::new(&context.output_cluster, &trigger.name, &context.node, topics, batching, &end)?;
         Ok(Self {
             reader: source.reader(),
             sink_reader: sink.reader(),
@@ -111,7 +121,8 @@ impl Session {
             readings: 0,
             retry_reading: None,
             revoking: None,
-            stopping: None,
+            leaving: None,
+            single_until: (batching == Batching::Single).then(|| now + SINGLE),
             context: context.clone(),
         })
     }
@@ -155,10 +166,14 @@ impl Session {
         self.flow.acknowledge();
         match self.flow.take_stop() {
             Some(Stop::Delivery(reason)) => return Err(End::Broken(format!("messages are refused: {reason}"))),
+            Some(Stop::Refused(reason)) => self.leave_soon(End::Refused(reason), now),
             Some(Stop::Bug(reason)) => return Err(End::Broken(reason)),
             None => {}
         }
         self.go_on_with_rebalance(now);
+        if self.single_until.is_some_and(|end| now >= end) {
+            self.leave_soon(End::Restored, now);
+        }
         if self.is_drained(now) {
             return self.leave(now).map_or(Ok(false), Err);
         }
@@ -167,7 +182,7 @@ impl Session {
         }
         self.look_around(inbox, now);
         let taken = self.take(now);
-        if let (Some((pool, _)), None) = (&mut inbox.serving, self.stopping) {
+        if let (Some((pool, _)), None) = (&mut inbox.serving, &self.leaving) {
             self.flow.dispatch(pool, now);
         }
         self.regulate();
@@ -183,7 +198,8 @@ impl Session {
                 if resumed { Err(End::Resumed) } else { Ok(()) }
             }
             Command::Stop => {
-                self.stopping.get_or_insert(now + self.context.trigger.drain);
+                inbox.told_to_stop = true;
+                self.leave_soon(End::Stopped, now);
                 Ok(())
             }
         }
@@ -314,7 +330,7 @@ impl Session {
     }
 
     fn take(&mut self, now: Instant) -> usize {
-        if self.stopping.is_some() || self.flow.paused.is_some() || !self.flow.may_admit() {
+        if self.leaving.is_some() || self.flow.paused.is_some() || !self.flow.may_admit() {
             return 0;
         }
         let (flow, problems) = (&mut self.flow, &mut self.problems);
@@ -335,10 +351,21 @@ impl Session {
         }
     }
 
-    /// Whether a session that is to stop has nothing left that it would wait for.
+    /// From now on nothing is started. To stop is the only reason that replaces another.
+    fn leave_soon(&mut self, end: End, now: Instant) {
+        let deadline = now + self.context.trigger.drain;
+        match &mut self.leaving {
+            Some((_, reason)) if end == End::Stopped => *reason = end,
+            Some(_) => {}
+            None => self.leaving = Some((deadline, end)),
+        }
+    }
+
+    /// Whether a session that is to end has nothing left that it would wait for.
     fn is_drained(&mut self, now: Instant) -> bool {
-        let Some(deadline) = self.stopping else { return false };
-        if self.flow.partitions.in_flight() > 0 && now < deadline {
+        let Some((deadline, _)) = self.leaving else { return false };
+        let busy = self.flow.partitions.running() + self.flow.delivery.sink().outstanding() > 0;
+        if busy && now < deadline {
             self.flow.delivery.sink_mut().flush();
             return false;
         }
@@ -348,8 +375,11 @@ impl Session {
     /// Commits for the last time. `Some`: that is done, or takes too long.
     fn leave(&mut self, now: Instant) -> Option<End> {
         self.commit(now);
-        let deadline = self.stopping.map_or(now, |deadline| deadline + COMMIT_LIMIT);
-        (self.commits == 0 || now >= deadline).then_some(End::Stopped)
+        let (deadline, _) = self.leaving.as_ref()?;
+        if self.commits > 0 && now < *deadline + COMMIT_LIMIT {
+            return None;
+        }
+        self.leaving.take().map(|(_, end)| end)
     }
 
     async fn park(&mut self, inbox: &mut Inbox) {
@@ -373,7 +403,7 @@ impl Session {
     fn next_turn(&self) -> Instant {
         let now = Instant::now();
         let dirty = self.commits == 0 && self.flow.partitions.iter().any(|assigned| assigned.window.is_dirty());
-        let rebalance = self.revoking.is_some() || self.stopping.is_some();
+        let rebalance = self.revoking.is_some() || self.leaving.is_some();
         let soon = rebalance.then(|| now + Duration::from_millis(1));
         let reading = self.retry_reading.as_ref().map(|(due, _)| *due);
         let probe = if self.probing { now + PROBE_LIMIT } else { self.next_probe };

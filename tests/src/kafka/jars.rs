@@ -8,12 +8,13 @@ use std::sync::LazyLock;
 use crate::place;
 
 const INSTALL: &str = "the tests start an Apache Kafka, for which they need a JDK (17 or later) and Maven on the PATH.
-Install them with one of
+Install them with the line that fits:
 
     apt-get install openjdk-17-jdk-headless maven
     brew install openjdk@17 maven
 
-or set TIDEGATE_TEST_KAFKA=host:port to use a broker that is there already";
+With TIDEGATE_TEST_KAFKA=host:port most tests use a broker that is there already; those that stop
+one, and the one that reads with Kafka's own consumer, need these all the same.";
 
 /// `java` with the classpath and the settings of a short-lived JVM.
 pub(super) fn java() -> Command {

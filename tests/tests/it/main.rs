@@ -4,6 +4,7 @@
 //! them; afterwards `cargo test -p tidegate-tests --test it NAME` runs some.
 
 mod address;
+mod author;
 mod broker;
 mod exact;
 mod group;

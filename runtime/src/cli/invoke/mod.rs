@@ -86,12 +86,12 @@ pub(super) struct Arguments {
     #[arg(long, short, value_name = "FILE", conflicts_with_all = ["value", "key", "header"])]
     input: Option<PathBuf>,
 
-    #[command(flatten)]
-    record: RecordArguments,
-
     /// How outcomes are written. For people on a terminal, as NDJSON elsewhere.
     #[arg(long, value_enum)]
     format: Option<Format>,
+
+    #[command(flatten)]
+    record: RecordArguments,
 }
 
 #[derive(clap::Args)]

@@ -80,11 +80,22 @@ enum Phase {
     Stopping,
 }
 
-/// A component's file and the newest revision of it that is good.
+/// A component's file and its revisions.
 #[derive(Default)]
 struct Artifact {
-    latest: Option<Compiled>,
+    /// The newest revision whose instances started.
+    good: Option<Compiled>,
+    /// A newer one that compiles, and is yet to show that it starts.
+    candidate: Option<Compiled>,
+    /// Why the newest bytes are not what serves.
     error: Option<String>,
+}
+
+impl Artifact {
+    /// What new instances are made of.
+    fn latest(&self) -> Option<&Compiled> {
+        self.candidate.as_ref().or(self.good.as_ref())
+    }
 }
 
 /// The control plane of a node.
@@ -292,7 +303,7 @@ impl Supervisor {
         tracing::info!(component = %path.display(), revision = compiled.digest.short(), "a new revision is compiled");
         let artifact = self.artifacts.entry(path.clone()).or_default();
         artifact.error = None;
-        artifact.latest = Some(compiled);
+        artifact.candidate = Some(compiled);
         let functions = &self.manifest.functions;
         let triggers = self.manifest.triggers.values();
         let callers: Vec<_> = triggers
@@ -307,7 +318,7 @@ impl Supervisor {
     /// Nothing replaces what serves.
     fn refuse(&mut self, path: &Path, reason: String) {
         let artifact = self.artifacts.entry(path.to_owned()).or_default();
-        let serving = artifact.latest.as_ref().map(|compiled| compiled.digest.short());
+        let serving = artifact.good.as_ref().map(|compiled| compiled.digest.short());
         tracing::error!(component = %path.display(), serving, "a revision is refused: {reason}");
         artifact.error = Some(reason);
     }
@@ -316,7 +327,8 @@ impl Supervisor {
     fn make_pool(&mut self, name: &Name) {
         let Some(Phase::Running { handle, topics, wanted }) = self.triggers.get(name) else { return };
         let Some(function) = self.manifest.functions.get(&wanted.trigger.function) else { return };
-        let Some(compiled) = self.artifacts.get(path_of(function)).and_then(|artifact| artifact.latest.clone()) else {
+        let Some(compiled) = self.artifacts.get(path_of(function)).and_then(|artifact| artifact.latest().cloned())
+        else {
             return;
         };
         let setup = Setup { function: function.clone(), trigger: wanted.trigger.clone(), topics: topics.clone() };
@@ -331,7 +343,7 @@ impl Supervisor {
     /// Instances are ready: they serve from the next call on, unless the world moved on meanwhile.
     async fn warm(&mut self, name: &Name, setup: &Setup, revision: Digest, result: Result<Pool<Fetched>, PoolError>) {
         let path = path_of(&setup.function);
-        let latest = self.artifacts.get(path).and_then(|artifact| artifact.latest.as_ref()).map(|latest| latest.digest);
+        let latest = self.artifacts.get(path).and_then(Artifact::latest).map(|latest| latest.digest);
         let current = self.manifest.functions.get(&setup.function.name);
         let Some(Phase::Running { handle, wanted, .. }) = self.triggers.get(name) else { return };
         if latest != Some(revision) || current != Some(&setup.function) || wanted.trigger != setup.trigger {
@@ -341,8 +353,21 @@ impl Supervisor {
             Ok(pool) => {
                 tracing::info!(trigger = %name, revision = revision.short(), "serves a revision");
                 handle.adopt(pool, revision).await;
+                if let Some(artifact) = self.artifacts.get_mut(path)
+                    && let Some(candidate) = artifact.candidate.take()
+                {
+                    artifact.good = Some(candidate);
+                }
             }
-            Err(error) => self.refuse(path, error.to_string()),
+            Err(error) => {
+                let candidate = self.artifacts.get_mut(path).and_then(|artifact| artifact.candidate.take());
+                let tried = candidate.is_some();
+                self.refuse(path, error.to_string());
+                // A trigger that has nothing yet takes the revision before.
+                if tried {
+                    self.make_pool(name);
+                }
+            }
         }
     }
 
@@ -355,7 +380,7 @@ impl Supervisor {
             let artifact = self.artifacts.get(path_of(function));
             let view = FunctionView {
                 component: path_of(function).display().to_string(),
-                revision: artifact.and_then(|it| it.latest.as_ref()).map(|latest| latest.digest.to_string()),
+                revision: artifact.and_then(|it| it.good.as_ref()).map(|good| good.digest.to_string()),
                 error: artifact.and_then(|it| it.error.clone()),
             };
             (name.to_string(), view)

@@ -7,11 +7,12 @@ pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests crate is a folder of the workspace").to_path_buf()
 }
 
-/// The folder of the test executable's profile, `target/debug` as a rule: executables are in its
-/// `deps`, and binaries of the workspace directly in it.
+/// The folder of this executable's profile, `target/debug` as a rule: tests are in its `deps`, and
+/// binaries of the workspace directly in it.
 pub fn profile() -> PathBuf {
-    let executable = std::env::current_exe().expect("the test executable has a path");
-    executable.ancestors().nth(2).expect("the test executable is in <profile>/deps").to_path_buf()
+    let executable = std::env::current_exe().expect("the executable has a path");
+    let folder = executable.parent().expect("an executable lies in a folder");
+    if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder }.to_path_buf()
 }
 
 /// Cargo's target folder, wherever `CARGO_TARGET_DIR` put it.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rdkafka::ClientContext;
 use rdkafka::bindings as c;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::ConsumerContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 use tokio::net::unix::pipe;
 
@@ -109,6 +109,25 @@ impl ProducerContext for Context {
     type DeliveryOpaque = ();
 
     fn delivery(&self, _result: &DeliveryResult<'_>, _opaque: ()) {}
+}
+
+/// A consumer's native client. Whatever lies in its memory keeps it alive.
+pub(super) struct Consumer {
+    client: BaseConsumer<Context>,
+}
+
+impl Consumer {
+    pub(super) fn new(client: BaseConsumer<Context>) -> Self {
+        Self { client }
+    }
+
+    pub(super) fn pointer(&self) -> *mut c::rd_kafka_t {
+        self.client.client().native_ptr()
+    }
+
+    pub(super) fn subscribe(&self, topics: &[&str]) -> Result<(), Error> {
+        self.client.subscribe(topics).map_err(Error::invalid)
+    }
 }
 
 /// The settings that both kinds of client share. What the manifest says wins, except over what

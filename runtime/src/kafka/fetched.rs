@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use rdkafka::bindings as c;
 
-use super::client::OK;
-use super::source::Consumer;
+use super::client::{Consumer, OK};
 use crate::record::{Header, OwnedRecord, Record};
 
 /// A record as it was fetched. It pins the fetch it came with (up to `fetch.message.max.bytes`),

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::bindings as c;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::BaseConsumer;
 
 use super::Partition;
-use super::client::{Code, Context, Error, Metadata, OK, WakeEnd, settings, text};
+use super::client::{Code, Consumer, Context, Error, Metadata, OK, WakeEnd, settings, text};
 use super::fetched::{Fetched, InPlace};
 use super::list::{BEGINNING, List, Position};
 use super::queue::Queue;
@@ -51,17 +51,6 @@ pub struct Membership<'a> {
     pub prefetch_bytes: u64,
 }
 
-/// The native client.
-pub(super) struct Consumer {
-    client: BaseConsumer<Context>,
-}
-
-impl Consumer {
-    fn pointer(&self) -> *mut c::rd_kafka_t {
-        self.client.client().native_ptr()
-    }
-}
-
 /// A member of a consumer group.
 pub struct Source {
     // Queues before the client: see `Queue`.
@@ -88,7 +77,7 @@ impl Source {
         let config = consumer_settings(cluster, membership, client_id);
         let context = Context { owner: membership.owner.to_owned() };
         let client: BaseConsumer<Context> = config.create_with_context(context).map_err(Error::invalid)?;
-        let consumer = Arc::new(Consumer { client });
+        let consumer = Arc::new(Consumer::new(client));
         // SAFETY: both calls return new references to queues of this client.
         let (events, records) = unsafe {
             (
@@ -108,7 +97,7 @@ impl Source {
 
     /// Replaces the subscription.
     pub fn subscribe(&self, topics: &[&str]) -> Result<(), Error> {
-        self.consumer.client.subscribe(topics).map_err(Error::invalid)
+        self.consumer.subscribe(topics)
     }
 
     /// The next event, without waiting.

@@ -32,6 +32,8 @@ const SHOWN: Duration = Duration::from_secs(10);
 pub(super) const COMMIT_LIMIT: Duration = Duration::from_secs(5);
 /// How long messages are sent one by one after the broker refused a batch for one of them.
 const SINGLE: Duration = Duration::from_secs(30);
+/// How soon it is looked again whether there is memory.
+const STARVED: Duration = Duration::from_millis(20);
 /// How often instances that nobody needs are let go.
 const SHRINK: Duration = Duration::from_secs(10);
 
@@ -83,6 +85,8 @@ pub(super) struct Session {
     pub(super) readings: u64,
     pub(super) retry_reading: Option<(Instant, Vec<Position>)>,
     pub(super) revoking: Option<Revoking>,
+    /// The node's memory is used up, maybe by others: nothing tells when it is free again.
+    starved: bool,
     /// It finishes what runs, until this time at the latest, and ends this way.
     leaving: Option<(Instant, End)>,
     /// When messages stop to be sent one by one.
@@ -121,6 +125,7 @@ impl Session {
             readings: 0,
             retry_reading: None,
             revoking: None,
+            starved: false,
             leaving: None,
             single_until: (batching == Batching::Single).then(|| now + SINGLE),
             context: context.clone(),
@@ -185,8 +190,7 @@ impl Session {
         if let (Some((pool, _)), None) = (&mut inbox.serving, &self.leaving) {
             self.flow.dispatch(pool, now);
         }
-        self.regulate();
-        Ok(taken == TAKE)
+        Ok(self.regulate() || taken == TAKE)
     }
 
     fn obey(&mut self, command: Command, inbox: &mut Inbox, now: Instant) -> Result<(), End> {
@@ -330,7 +334,8 @@ impl Session {
     }
 
     fn take(&mut self, now: Instant) -> usize {
-        if self.leaving.is_some() || self.flow.paused.is_some() || !self.flow.may_admit() {
+        self.starved = !self.flow.may_admit();
+        if self.leaving.is_some() || self.flow.paused.is_some() || self.starved {
             return 0;
         }
         let (flow, problems) = (&mut self.flow, &mut self.problems);
@@ -342,13 +347,17 @@ impl Session {
     }
 
     /// Holds back partitions whose window is full, and lets them flow again when there is room.
-    fn regulate(&mut self) {
+    /// `true`: records that were held back may have come, which wakes nobody.
+    fn regulate(&mut self) -> bool {
+        let mut released = false;
         for assigned in self.flow.partitions.iter_mut() {
             let flows = if assigned.flowing { assigned.window.has_room() } else { assigned.window.has_ample_room() };
             if flows != assigned.flowing && self.source.flow(assigned.partition, flows).is_ok() {
                 assigned.flowing = flows;
+                released |= flows;
             }
         }
+        released
     }
 
     /// From now on nothing is started. To stop is the only reason that replaces another.
@@ -404,7 +413,7 @@ impl Session {
         let now = Instant::now();
         let dirty = self.commits == 0 && self.flow.partitions.iter().any(|assigned| assigned.window.is_dirty());
         let rebalance = self.revoking.is_some() || self.leaving.is_some();
-        let soon = rebalance.then(|| now + Duration::from_millis(1));
+        let soon = rebalance.then(|| now + Duration::from_millis(1)).or(self.starved.then(|| now + STARVED));
         let reading = self.retry_reading.as_ref().map(|(due, _)| *due);
         let probe = if self.probing { now + PROBE_LIMIT } else { self.next_probe };
         let commit = dirty.then_some(self.next_commit);

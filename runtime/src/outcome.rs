@@ -5,12 +5,17 @@
 
 use std::fmt;
 
-use crate::record::Topics;
+use crate::record::{OVERHEAD_BYTES, Record, Topics};
 
 /// In a column of an outcome: as in the source record.
 const AS_IN_SOURCE: i32 = -2;
 /// In a column: null.
 const NULL: i32 = -1;
+/// Most messages of one outcome. One that refers to its sources costs nothing to send, and a lot to
+/// produce.
+const MAX_MESSAGES: usize = 1 << 20;
+/// Most bytes that the messages of one outcome may have, those of their sources included.
+const MAX_BYTES: usize = 64 << 20;
 /// Longest reason that is kept, in bytes.
 const MAX_REASON_BYTES: usize = 1_000;
 
@@ -158,6 +163,9 @@ impl Outcome {
 
     fn check_all(&self, records: usize, topics: &Topics) -> Result<Vec<usize>, String> {
         let messages = self.sources.len();
+        if messages > MAX_MESSAGES {
+            return Err(format!("{messages} messages; at most {MAX_MESSAGES} are allowed"));
+        }
         if !self.sources.is_sorted() {
             return Err("sources do not ascend".to_owned());
         }
@@ -267,6 +275,33 @@ impl Checked {
     /// For each message the index of the record it comes from, ascending.
     pub fn sources(&self) -> &[u32] {
         &self.outcome.sources
+    }
+
+    /// Checks what the messages amount to once they are resolved. One for each record is at most the
+    /// batch and what crossed the boundary, so only more than that are added up.
+    pub fn check_size<R: Record>(self, records: &[R]) -> Result<Self, Fault> {
+        if self.len() <= records.len() {
+            return Ok(self);
+        }
+        let length = |field: Field<'_>, source: Option<&[u8]>| match field {
+            Field::AsInSource => source.map_or(0, <[u8]>::len),
+            Field::Null => 0,
+            Field::Bytes(bytes) => bytes.len(),
+        };
+        let bytes = |message: OutcomeMessage<'_>| {
+            let record = &records[message.source];
+            let headers = match message.headers {
+                Headers::AsInSource => record.bytes(),
+                Headers::Own(_) => 0,
+            };
+            OVERHEAD_BYTES + headers + length(message.key, record.key()) + length(message.value, record.value())
+        };
+        let total: usize = self.messages().map(bytes).sum();
+        if total > MAX_BYTES {
+            let reason = format!("messages of {} MiB; at most {} are allowed", total >> 20, MAX_BYTES >> 20);
+            return Err(Fault::new(Cause::BadOutcome, reason));
+        }
+        Ok(self)
     }
 
     /// How many messages there are.

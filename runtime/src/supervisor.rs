@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use crate::budget::Budget;
 use crate::engine::{Compiled, Engine, Pool, PoolError, Rejected, Setup};
 use crate::kafka::Fetched;
+use crate::kafka::client::check_properties;
 use crate::manifest::{self, Cluster, Component, Function, Manifest, Name, Trigger};
 use crate::overview::{FunctionView, Overview};
 use crate::record::Topics;
@@ -52,7 +53,7 @@ enum Event {
     Stop,
 }
 
-/// Tells a running supervisor to stop. Dropping it does so too.
+/// Tells a running supervisor to stop.
 pub struct Stopper(mpsc::Sender<Event>);
 
 impl Stopper {
@@ -242,7 +243,12 @@ impl Supervisor {
         let path = self.manifest.path.clone();
         let parsed = content.and_then(|content| {
             let text = str::from_utf8(&content.bytes).map_err(|_| "the manifest is not UTF-8".to_owned())?;
-            manifest::parse(&path, text, &self.options.environment).map_err(|errors| errors.to_string())
+            let manifest =
+                manifest::parse(&path, text, &self.options.environment).map_err(|errors| errors.to_string())?;
+            for cluster in manifest.clusters.values() {
+                check_properties(cluster).map_err(|error| format!("[cluster.{}]: {}", cluster.name, error.reason))?;
+            }
+            Ok(manifest)
         });
         match parsed {
             Ok(manifest) => {

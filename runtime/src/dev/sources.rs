@@ -49,7 +49,8 @@ impl Sources {
 
 fn project(component: &Path) -> Option<PathBuf> {
     let folders = component.ancestors().skip(1);
-    folders.into_iter().find(|folder| folder.join("Cargo.toml").is_file()).map(Path::to_owned)
+    let here = |folder: &Path| if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() };
+    folders.map(here).find(|folder| folder.join("Cargo.toml").is_file())
 }
 
 /// Counts the files of a folder, and finds when the newest was written.

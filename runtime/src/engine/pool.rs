@@ -229,7 +229,9 @@ impl<R: Record> Shared<R> {
         };
         let printed = store.data().lines.end();
         match ended {
-            Some(Ok(lifted)) => outcome(lifted).check(call.records.len(), &self.setup.topics),
+            Some(Ok(lifted)) => outcome(lifted)
+                .check(call.records.len(), &self.setup.topics)
+                .and_then(|checked| checked.check_size(&call.records)),
             Some(Err(error)) => Err(classify(&error, store.data(), &printed)),
             None => Err(Fault::new(Cause::Deadline, format!("the call took longer than {deadline:?}"))),
         }

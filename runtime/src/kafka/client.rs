@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::bindings as c;
@@ -111,6 +111,9 @@ impl ProducerContext for Context {
     fn delivery(&self, _result: &DeliveryResult<'_>, _opaque: ()) {}
 }
 
+/// How often a consumer that closes is looked at.
+const CLOSE_PAUSE: Duration = Duration::from_millis(2);
+
 /// A consumer's native client. Whatever lies in its memory keeps it alive.
 pub(super) struct Consumer {
     client: BaseConsumer<Context>,
@@ -123,6 +126,20 @@ impl Consumer {
 
     pub(super) fn pointer(&self) -> *mut c::rd_kafka_t {
         self.client.client().native_ptr()
+    }
+
+    /// Leaves the group, and waits for it up to `limit`. Without this the client would stay a member
+    /// as long as anything lies in its memory. `answer` polls and answers its events.
+    pub(super) fn close(&self, limit: Duration, mut answer: impl FnMut()) {
+        if let Err(error) = self.client.close_queue() {
+            tracing::debug!("a consumer was closed already: {error}");
+            return;
+        }
+        let end = Instant::now() + limit;
+        while !self.client.closed() && Instant::now() < end {
+            answer();
+            std::thread::sleep(CLOSE_PAUSE);
+        }
     }
 
     pub(super) fn subscribe(&self, topics: &[&str]) -> Result<(), Error> {

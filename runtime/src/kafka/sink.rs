@@ -60,6 +60,9 @@ pub enum Batching {
     Single,
 }
 
+/// Most partitions whose buffers are kept between calls.
+const MAX_RUNS: usize = 1_024;
+
 struct Producer {
     client: BaseProducer<Context>,
 }
@@ -116,6 +119,8 @@ impl KafkaSink {
                 // A message is given up by us, not by a clock.
                 ("message.timeout.ms", "0"),
                 ("linger.ms", "5"),
+                // The topic's own limit decides; requests stay below `batch.size` all the same.
+                ("message.max.bytes", "67108864"),
                 // The bound is ours, in bytes, all that is not acknowledged.
                 ("queue.buffering.max.messages", "0"),
                 ("queue.buffering.max.kbytes", "2097151"),
@@ -281,7 +286,10 @@ impl Sink for KafkaSink {
             self.send_run(partition, run, messages, headers);
             run.clear();
         }
-        self.runs = runs;
+        // Kept for their memory, unless a function names partitions without end.
+        if runs.len() <= MAX_RUNS {
+            self.runs = runs;
+        }
     }
 
     fn acknowledgements(&mut self, each: &mut dyn FnMut(Acknowledgement)) {
@@ -439,6 +447,8 @@ fn refusal(code: Code) -> Refusal {
         | E::RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT
         | E::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
         | E::RD_KAFKA_RESP_ERR__BAD_MSG => Refusal::ForGood(error),
+        // The broker named another message of the batch.
+        E::RD_KAFKA_RESP_ERR__INVALID_DIFFERENT_RECORD => Refusal::WithOthers(error),
         _ => Refusal::ForNow(error),
     }
 }

@@ -132,6 +132,8 @@ impl Source {
         mut error: impl FnMut(Error),
     ) -> usize {
         let at_most = at_most.min(BATCH);
+        // Of an earlier call, the topic may be gone and its address be another one's.
+        self.last_topic = (ptr::null_mut(), 0);
         let taken = self.records.take(&mut self.buffer[..at_most]);
         for index in 0..taken {
             let Some(message) = NonNull::new(self.buffer[index]) else { continue };
@@ -235,6 +237,23 @@ impl Source {
                 ptr::null_mut(),
             )
         })
+    }
+
+    /// Leaves the group. Blocks until that is done, or up to `limit` if the broker is away.
+    pub fn close(&mut self, limit: Duration) {
+        let consumer = self.consumer.clone();
+        consumer.close(limit, || {
+            while let Some(event) = self.next_event() {
+                let answered = match event {
+                    Event::Assigned(positions) => self.assign(&positions),
+                    Event::Revoked { partitions, .. } => self.unassign(&partitions),
+                    Event::Committed(_) | Event::Error(_) => Ok(()),
+                };
+                if let Err(error) = answered {
+                    tracing::debug!("while leaving the group: {error}");
+                }
+            }
+        });
     }
 
     /// What may be asked from another thread.

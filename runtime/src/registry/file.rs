@@ -11,10 +11,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::revision::Digest;
 
@@ -44,35 +43,36 @@ impl std::fmt::Debug for Content {
 /// Looks at files on a thread of its own, since a file system may hang. It ends with its handle or
 /// with the receiver of its changes.
 pub struct FileRegistry {
-    paths: SyncSender<BTreeSet<PathBuf>>,
+    /// What is to be watched. The newest set counts, so nobody ever waits for the thread.
+    paths: watch::Sender<BTreeSet<PathBuf>>,
 }
 
 impl FileRegistry {
     pub fn start(changes: mpsc::Sender<Change>) -> io::Result<Self> {
-        let (paths, wanted) = sync_channel(4);
-        std::thread::Builder::new().name("tidegate-files".to_owned()).spawn(move || look(&wanted, &changes))?;
+        let (paths, wanted) = watch::channel(BTreeSet::new());
+        std::thread::Builder::new().name("tidegate-files".to_owned()).spawn(move || look(wanted, &changes))?;
         Ok(Self { paths })
     }
 
     /// Replaces the files that are watched. The first look at a new one is reported as a change.
     pub fn watch(&self, paths: BTreeSet<PathBuf>) {
-        // Without its thread the process is about to end.
-        let _ = self.paths.send(paths);
+        self.paths.send_replace(paths);
     }
 }
 
-fn look(wanted: &Receiver<BTreeSet<PathBuf>>, changes: &mpsc::Sender<Change>) {
+fn look(mut wanted: watch::Receiver<BTreeSet<PathBuf>>, changes: &mpsc::Sender<Change>) {
     let mut watches: BTreeMap<PathBuf, Watch> = BTreeMap::new();
     loop {
-        match wanted.recv_timeout(LOOK) {
-            Ok(paths) => {
+        match wanted.has_changed() {
+            Ok(true) => {
+                let paths = wanted.borrow_and_update();
                 watches.retain(|path, _| paths.contains(path));
-                for path in paths {
-                    watches.entry(path).or_default();
+                for path in paths.iter() {
+                    watches.entry(path.clone()).or_default();
                 }
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+            Ok(false) => {}
+            Err(_) => return,
         }
         for (path, watch) in &mut watches {
             if let Some(content) = watch.look(path)
@@ -81,6 +81,7 @@ fn look(wanted: &Receiver<BTreeSet<PathBuf>>, changes: &mpsc::Sender<Change>) {
                 return;
             }
         }
+        std::thread::sleep(LOOK);
     }
 }
 

@@ -15,6 +15,8 @@ use crate::manifest::Start;
 
 /// How long the brokers may take to tell the progress.
 const READ_LIMIT: Duration = Duration::from_secs(30);
+/// How often it is read in vain before the client is built again.
+const MAX_READINGS: u32 = 10;
 /// How long after a failure it is read again.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
@@ -65,11 +67,19 @@ impl Session {
         let beginnings = match reading.result {
             Ok(beginnings) => beginnings,
             Err(error) => {
+                self.failed_readings += 1;
                 self.problems.set("progress", format!("progress cannot be read: {error}"));
-                self.retry_reading = Some((now + READ_AGAIN, reading.partitions));
+                if self.failed_readings >= MAX_READINGS {
+                    // Without an answer the client takes part in no rebalance, not even one that
+                    // would take the partition away which cannot be read.
+                    self.broken = Some(format!("progress cannot be read: {error}"));
+                } else {
+                    self.retry_reading = Some((now + READ_AGAIN, reading.partitions));
+                }
                 return;
             }
         };
+        self.failed_readings = 0;
         self.problems.clear("progress");
         for beginning in &beginnings {
             self.begin(beginning);
@@ -104,9 +114,7 @@ impl Session {
     fn answer_assignment(&mut self, positions: &[Position]) {
         tracing::info!(trigger = %self.context.trigger.name, partitions = %names(positions), "assigned");
         if let Err(error) = self.source.assign(positions) {
-            self.problems.set("assignment", format!("the assignment cannot be taken: {error}"));
-        } else {
-            self.problems.clear("assignment");
+            self.broken = Some(format!("the assignment cannot be taken: {error}"));
         }
     }
 
@@ -179,7 +187,7 @@ impl Session {
             }
         }
         if let Err(error) = self.source.unassign(&revoking.partitions) {
-            self.problems.set("assignment", format!("the assignment cannot be given back: {error}"));
+            self.broken = Some(format!("the assignment cannot be given back: {error}"));
         }
     }
 

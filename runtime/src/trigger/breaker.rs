@@ -26,6 +26,8 @@ pub struct Breaker {
 
 #[derive(Debug)]
 struct Open {
+    /// Calls that ran when it opened say nothing new.
+    probing: bool,
     next_probe: Instant,
     pause: Duration,
     successes: u32,
@@ -52,7 +54,8 @@ impl Breaker {
                 self.records += f64::from(handled + failed);
                 self.failures += f64::from(failed);
                 if self.records >= f64::from(LEAST) && self.failures >= OPEN_AT * self.records {
-                    self.open = Some(Open { next_probe: now + FIRST_PAUSE, pause: FIRST_PAUSE, successes: 0 });
+                    self.open =
+                        Some(Open { probing: false, next_probe: now + FIRST_PAUSE, pause: FIRST_PAUSE, successes: 0 });
                 }
                 if self.records > f64::from(WINDOW) {
                     let decay = f64::from(WINDOW) / self.records;
@@ -60,12 +63,15 @@ impl Breaker {
                     self.failures *= decay;
                 }
             }
+            Some(open) if !open.probing => {}
             Some(open) if failed > 0 => {
+                open.probing = false;
                 open.pause = (open.pause * 2).min(LONGEST_PAUSE);
                 open.next_probe = now + open.pause;
                 open.successes = 0;
             }
             Some(open) => {
+                open.probing = false;
                 open.successes += handled;
                 open.next_probe = now;
                 if open.successes >= PROBES {
@@ -78,6 +84,7 @@ impl Breaker {
     /// A probe starts; the next one waits for its result or a pause.
     pub fn probe(&mut self, now: Instant) {
         if let Some(open) = &mut self.open {
+            open.probing = true;
             open.next_probe = now + open.pause;
         }
     }
@@ -100,10 +107,14 @@ mod tests {
         breaker.observe(0, 1, start);
         assert!(breaker.is_open());
         assert_eq!(breaker.next_probe(), Some(start + FIRST_PAUSE));
+        breaker.observe(0, 9, start);
+        assert_eq!(breaker.next_probe(), Some(start + FIRST_PAUSE), "what ran before is no probe");
+        breaker.probe(start);
         breaker.observe(0, 1, start);
         assert_eq!(breaker.next_probe(), Some(start + 2 * FIRST_PAUSE), "failed probes come more seldom");
         for _ in 0..PROBES {
             assert!(breaker.is_open());
+            breaker.probe(start);
             breaker.observe(1, 0, start);
         }
         assert!(!breaker.is_open());

@@ -168,6 +168,7 @@ impl<R: Record, S: Sink> Flow<R, S> {
                 sequences.push(taken.sequence);
                 records.push(taken.record);
             }
+            self.counts.calls += 1;
             self.calls.insert(id, Running { slot, epoch, sequences });
             invoker.start(Call { records, ..call });
             if probing {
@@ -294,7 +295,10 @@ impl<R: Record, S: Sink> Flow<R, S> {
             match refusal {
                 Refusal::ForGood(error) => self.refused(token, Fault::new(Cause::Output, error.to_string())),
                 Refusal::WithOthers(error) => self.stop = Some(Stop::Refused(error.to_string())),
-                Refusal::ForNow(error) => self.stop = Some(Stop::Delivery(error.to_string())),
+                // What follows a refused batch fails with it; the refusal is the reason.
+                Refusal::ForNow(error) => {
+                    self.stop.get_or_insert_with(|| Stop::Delivery(error.to_string()));
+                }
             }
         }
     }
@@ -309,7 +313,10 @@ impl<R: Record, S: Sink> Flow<R, S> {
 
     /// When [`Flow::wake`] or [`Flow::dispatch`] has something to do without any event.
     pub fn next_due(&self) -> Option<Instant> {
-        let probe = self.breaker.next_probe().filter(|_| self.calls.is_empty() && self.partitions.ready() > 0);
+        // Not while it could not start: what hinders it wakes the loop when it ends.
+        let probe = self.breaker.next_probe().filter(|_| {
+            self.calls.is_empty() && self.paused.is_none() && self.has_room_for_outputs() && self.partitions.ready() > 0
+        });
         let hold_off = self.hold_off.as_ref().map(|(until, _)| *until);
         self.partitions.next_due().into_iter().chain(probe).chain(hold_off).min()
     }

@@ -191,7 +191,7 @@ async fn one_session(context: &Arc<Context>, batching: Batching, inbox: &mut Inb
     };
     let ended = AssertUnwindSafe(session.run(inbox)).catch_unwind().await;
     // Leaving a group asks the broker: on a thread that may block.
-    let closed = tokio::task::spawn_blocking(move || drop(session)).await;
+    let closed = tokio::task::spawn_blocking(move || session.close()).await;
     if closed.is_err() {
         tracing::error!(trigger = %context.trigger.name, "bug: a session panicked when it was closed");
     }

@@ -29,7 +29,8 @@ pub struct Partitions<R> {
     limits: Limits,
     table: Vec<Option<Assigned<R>>>,
     places: FxHashMap<Partition, usize>,
-    next_epoch: u16,
+    /// For each place the epoch of its next assignment.
+    epochs: Vec<u16>,
     /// Where the search for ready records goes on, so that every partition gets its turn.
     turn: usize,
 }
@@ -43,27 +44,29 @@ impl<R> Partitions<R> {
             },
             table: Vec::new(),
             places: FxHashMap::default(),
-            next_epoch: 0,
+            epochs: Vec::new(),
             turn: 0,
         }
     }
 
     pub fn assign(&mut self, partition: Partition, topic: &Arc<str>, progress: Progress) {
         self.revoke(partition);
-        let assigned = Assigned {
-            partition,
-            topic: topic.clone(),
-            epoch: self.next_epoch,
-            window: Window::new(progress, self.limits),
-            leaving: false,
-            flowing: true,
-        };
-        self.next_epoch = (self.next_epoch + 1) & Token::EPOCH_MASK;
         let place = self.table.iter().position(Option::is_none).unwrap_or(self.table.len());
         assert!(place < Token::MAX_SLOTS, "a node owns fewer than {} partitions of a trigger", Token::MAX_SLOTS);
         if place == self.table.len() {
             self.table.push(None);
+            self.epochs.push(0);
         }
+        let epoch = self.epochs[place];
+        self.epochs[place] = (epoch + 1) & Token::EPOCH_MASK;
+        let assigned = Assigned {
+            partition,
+            topic: topic.clone(),
+            epoch,
+            window: Window::new(progress, self.limits),
+            leaving: false,
+            flowing: true,
+        };
         self.table[place] = Some(assigned);
         self.places.insert(partition, place);
     }

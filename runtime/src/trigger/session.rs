@@ -34,6 +34,8 @@ pub(super) const COMMIT_LIMIT: Duration = Duration::from_secs(5);
 const SINGLE: Duration = Duration::from_secs(30);
 /// How soon it is looked again whether there is memory.
 const STARVED: Duration = Duration::from_millis(20);
+/// How long leaving the group may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 /// How often instances that nobody needs are let go.
 const SHRINK: Duration = Duration::from_secs(10);
 
@@ -83,6 +85,9 @@ pub(super) struct Session {
     pub(super) commits: usize,
     /// Number of the assignment that is being read, so that one that is taken back is not answered.
     pub(super) readings: u64,
+    pub(super) failed_readings: u32,
+    /// Why this client is of no use any more.
+    pub(super) broken: Option<String>,
     pub(super) retry_reading: Option<(Instant, Vec<Position>)>,
     pub(super) revoking: Option<Revoking>,
     /// The node's memory is used up, maybe by others: nothing tells when it is free again.
@@ -123,6 +128,8 @@ impl Session {
             next_shrink: now + SHRINK,
             commits: 0,
             readings: 0,
+            failed_readings: 0,
+            broken: None,
             retry_reading: None,
             revoking: None,
             starved: false,
@@ -153,6 +160,11 @@ impl Session {
         }
     }
 
+    /// Leaves the group and gives up what is under way. Blocks while the broker is asked.
+    pub(super) fn close(mut self) {
+        self.source.close(CLOSE_LIMIT);
+    }
+
     /// One round. `true`: there is more to do at once.
     fn turn(&mut self, inbox: &mut Inbox, now: Instant) -> Result<bool, End> {
         while let Some(command) = inbox.backlog.pop_front().or_else(|| inbox.commands.try_recv().ok()) {
@@ -176,7 +188,10 @@ impl Session {
             None => {}
         }
         self.go_on_with_rebalance(now);
-        if self.single_until.is_some_and(|end| now >= end) {
+        if let Some(reason) = self.broken.take() {
+            return Err(End::Broken(reason));
+        }
+        if self.single_until.is_some_and(|end| now >= end) && self.flow.paused.is_none() {
             self.leave_soon(End::Restored, now);
         }
         if self.is_drained(now) {
@@ -419,7 +434,8 @@ impl Session {
         let commit = dirty.then_some(self.next_commit);
         let due = self.flow.next_due();
         let times = [soon, reading, commit, due, Some(self.next_shrink), Some(now + SHOWN)];
-        times.into_iter().flatten().fold(probe, Instant::min)
+        // What was due and did not help is not due again at once: no loop without end.
+        times.into_iter().flatten().fold(probe, Instant::min).max(now + Duration::from_millis(1))
     }
 
     /// What the trigger is doing, and why not more.

@@ -26,6 +26,8 @@ pub enum State {
 pub struct Counts {
     /// Records fetched, done ones that were skipped included.
     pub taken: u64,
+    /// Calls that were started. `handled` by `calls` is the size of a batch.
+    pub calls: u64,
     /// Records handled by the function.
     pub handled: u64,
     /// Attempts that failed.

@@ -168,6 +168,7 @@ fn node_cpu(kafka: &Kafka, input: &Topic, count: u64) -> u64 {
 fn cpu_ns(process: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("the process lives");
     let fields = stat.rsplit_once(')').expect("a name in parentheses").1;
-    let ticks: Vec<u64> = fields.split_whitespace().skip(11).take(2).map(|field| field.parse().expect("ticks")).collect();
+    let ticks: Vec<u64> =
+        fields.split_whitespace().skip(11).take(2).map(|field| field.parse().expect("ticks")).collect();
     ticks.iter().sum::<u64>() * 10_000_000
 }

@@ -61,12 +61,12 @@ pub struct Share {
 impl Share {
     /// What the client may fetch ahead.
     pub fn prefetch_bytes(&self) -> u64 {
-        (self.budget.reserve() / 2).clamp(64 << 10, MAX_PREFETCH_BYTES)
+        (self.budget.reserve() / 2).min(MAX_PREFETCH_BYTES)
     }
 
     /// What may be unacknowledged.
     pub fn outstanding_bytes(&self) -> u64 {
-        (self.budget.reserve() / 2).clamp(64 << 10, MAX_OUTSTANDING_BYTES)
+        (self.budget.reserve() / 2).clamp(1, MAX_OUTSTANDING_BYTES)
     }
 
     /// Says what the trigger holds now.

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
@@ -20,6 +21,9 @@ use crate::record::Topics;
 use crate::registry::file::{Change, Content, FileRegistry};
 use crate::revision::Digest;
 use crate::trigger::{self, Handle};
+
+/// How long after instances could not be started they are tried again.
+const RETRY: Duration = Duration::from_secs(10);
 
 /// What the supervisor needs of the process.
 pub struct Options {
@@ -45,6 +49,10 @@ enum Event {
         setup: Setup,
         revision: Digest,
         result: Result<Pool<Fetched>, PoolError>,
+    },
+    /// Instances could not be started a while ago; maybe now.
+    Retry {
+        trigger: Name,
     },
     /// A trigger that was told to stop is gone.
     Gone {
@@ -159,6 +167,7 @@ impl Supervisor {
                 Event::File(change) => self.component_changed(change),
                 Event::Compiled { path, result } => self.compiled(path, result),
                 Event::Warm { trigger, setup, revision, result } => self.warm(&trigger, &setup, revision, result).await,
+                Event::Retry { trigger } => self.make_pool(&trigger),
                 Event::Gone { trigger } => {
                     self.triggers.remove(&trigger);
                     self.apply();
@@ -366,13 +375,18 @@ impl Supervisor {
                 }
             }
             Err(error) => {
-                let candidate = self.artifacts.get_mut(path).and_then(|artifact| artifact.candidate.take());
-                let tried = candidate.is_some();
                 self.refuse(path, error.to_string());
-                // A trigger that has nothing yet takes the revision before.
-                if tried {
-                    self.make_pool(name);
-                }
+                // With a good revision at hand a trigger takes that one; without, it tries again.
+                let fallback = self
+                    .artifacts
+                    .get_mut(path)
+                    .is_some_and(|artifact| artifact.good.is_some() && artifact.candidate.take().is_some());
+                let pause = if fallback { Duration::ZERO } else { RETRY };
+                let (events, trigger) = (self.events.clone(), name.clone());
+                tokio::spawn(async move {
+                    tokio::time::sleep(pause).await;
+                    let _ = events.send(Event::Retry { trigger }).await;
+                });
             }
         }
     }

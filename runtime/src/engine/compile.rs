@@ -1,5 +1,6 @@
 //! From the bytes of a component to code that is known to be a function.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -111,7 +112,10 @@ impl Compiler {
                 lower_priority();
                 let cache = cache.and_then(|folder| Cache::open(&folder, &engine));
                 while let Some(job) = queue.blocking_recv() {
-                    let result = compile(&engine, &linker, cache.as_ref(), &job);
+                    // A component that breaks the compiler must not keep the next ones from it.
+                    let compiling = AssertUnwindSafe(|| compile(&engine, &linker, cache.as_ref(), &job));
+                    let result = catch_unwind(compiling)
+                        .unwrap_or_else(|_| Err(Rejected::new("the compiler panicked: a bug in wasmtime or tidegate")));
                     // Nobody waits for it any more: it is in the cache now.
                     let _ = job.answer.send(result);
                 }

@@ -29,6 +29,8 @@ use crate::throttle::Throttle;
 
 /// How long no call starts after an instance could not be started.
 const HOLD_OFF: Duration = Duration::from_secs(1);
+/// How long a broker may acknowledge nothing before that is a problem.
+const SILENT: Duration = Duration::from_secs(10);
 /// By how much the records of a failed call are split.
 const SPLIT: usize = 8;
 /// Lines about failed records in a second.
@@ -72,6 +74,8 @@ pub struct Flow<R, S> {
     /// A record is exhausted and the trigger is to pause then.
     pub(super) paused: Option<String>,
     stop: Option<Stop>,
+    /// Since when messages are under way and none was acknowledged.
+    silent_since: Option<Instant>,
     pub(super) counts: Counts,
     pub(super) rng: fastrand::Rng,
     pub(super) throttle: Throttle,
@@ -91,6 +95,7 @@ impl<R: Record, S: Sink> Flow<R, S> {
             hold_off: None,
             paused: None,
             stop: None,
+            silent_since: None,
             counts: Counts::default(),
             rng: fastrand::Rng::new(),
             throttle: Throttle::new(FAILURE_LINES, now),
@@ -280,17 +285,22 @@ impl<R: Record, S: Sink> Flow<R, S> {
     }
 
     /// Takes in what became of messages.
-    pub fn acknowledge(&mut self) {
-        let mut refused = Vec::new();
+    pub fn acknowledge(&mut self, now: Instant) {
+        let (mut refused, mut any) = (Vec::new(), false);
         let partitions = &mut self.partitions;
-        self.delivery.acknowledgements(|Delivered { token, result }| match result {
-            Ok(()) => {
-                if let Some(assigned) = partitions.at(token.slot, token.epoch) {
-                    assigned.window.acknowledged(token.sequence);
+        self.delivery.acknowledgements(|Delivered { token, result }| {
+            any = true;
+            match result {
+                Ok(()) => {
+                    if let Some(assigned) = partitions.at(token.slot, token.epoch) {
+                        assigned.window.acknowledged(token.sequence);
+                    }
                 }
+                Err(refusal) => refused.push((token, refusal)),
             }
-            Err(refusal) => refused.push((token, refusal)),
         });
+        let under_way = self.delivery.sink().outstanding() > 0;
+        self.silent_since = under_way.then(|| self.silent_since.filter(|_| !any).unwrap_or(now));
         for (token, refusal) in refused {
             match refusal {
                 Refusal::ForGood(error) => self.refused(token, Fault::new(Cause::Output, error.to_string())),
@@ -327,6 +337,14 @@ impl<R: Record, S: Sink> Flow<R, S> {
             return Some(format!("no instance of the function can be started: {reason}"));
         }
         self.breaker.is_open().then(|| "most records fail; probing with single ones".to_owned())
+    }
+
+    /// What to say about messages that the broker does not acknowledge, if that is so for a while.
+    pub fn stalled_outputs(&self, now: Instant) -> Option<String> {
+        let since = self.silent_since.filter(|since| now.saturating_duration_since(*since) > SILENT)?;
+        let outstanding = self.delivery.sink().outstanding();
+        let seconds = now.saturating_duration_since(since).as_secs();
+        Some(format!("{outstanding} messages are not acknowledged, none for {seconds} s"))
     }
 
     /// Why the flow must be built again, once.

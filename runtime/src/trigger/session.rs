@@ -32,6 +32,8 @@ const SHOWN: Duration = Duration::from_secs(10);
 pub(super) const COMMIT_LIMIT: Duration = Duration::from_secs(5);
 /// How long messages are sent one by one after the broker refused a batch for one of them.
 const SINGLE: Duration = Duration::from_secs(30);
+/// The client's name for a batch that does not fit its checksum.
+const DAMAGED: &str = "_BAD_MSG";
 /// How soon it is looked again whether there is memory.
 const STARVED: Duration = Duration::from_millis(20);
 /// How long leaving the group may take.
@@ -180,7 +182,7 @@ impl Session {
             self.flow.complete(completion, now);
         }
         self.flow.wake(now);
-        self.flow.acknowledge();
+        self.flow.acknowledge(now);
         match self.flow.take_stop() {
             Some(Stop::Delivery(reason)) => return Err(End::Broken(format!("messages are refused: {reason}"))),
             Some(Stop::Refused(reason)) => self.leave_soon(End::Refused(reason), now),
@@ -293,6 +295,10 @@ impl Session {
     /// Keeps an eye on topics, instances and what is shown.
     fn look_around(&mut self, inbox: &mut Inbox, now: Instant) {
         self.problems.expire(now);
+        match self.flow.stalled_outputs(now) {
+            Some(reason) => self.problems.set("outputs", reason),
+            None => self.problems.clear("outputs"),
+        }
         match self.flow.obstacle() {
             Some(reason) => self.problems.set("function", reason),
             None => self.problems.clear("function"),
@@ -353,11 +359,18 @@ impl Session {
         if self.leaving.is_some() || self.flow.paused.is_some() || self.starved {
             return 0;
         }
-        let (flow, problems) = (&mut self.flow, &mut self.problems);
+        let (flow, problems, broken) = (&mut self.flow, &mut self.problems, &mut self.broken);
         self.source.take(
             TAKE,
             |partition, record| flow.admit(partition, record),
-            |error| problems.set_for("fetch", format!("records cannot be fetched: {error}"), now, SHOWN),
+            |error| {
+                let reason = format!("records cannot be fetched: {error}");
+                // The client goes on behind a damaged batch: nothing behind it may be committed.
+                if error.name == DAMAGED {
+                    *broken = Some(reason.clone());
+                }
+                problems.set_for("fetch", reason, now, SHOWN);
+            },
         )
     }
 

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -84,7 +84,9 @@ pub(crate) fn acknowledging_producer(topic: &Topic) -> AcknowledgingProducer {
 
 impl AcknowledgingProducer {
     /// Hands a record over, waiting for room if there is none.
-    pub(crate) fn send(&mut self, record: Record) {
+    pub(crate) fn send(&mut self, mut record: Record) {
+        // Chosen here: after an outage a broker may report that of another record of the batch.
+        record.timestamp.get_or_insert_with(now_ms);
         let mut message = BaseRecord::with_opaque_to(self.topic.name(), self.sent.len());
         message.key = record.key.as_deref();
         message.payload = record.value.as_deref();
@@ -123,10 +125,15 @@ impl AcknowledgingProducer {
                 topic: Arc::clone(&topic),
                 partition: place.partition,
                 offset: place.offset,
-                record: Record { timestamp: place.timestamp, partition: None, ..record },
+                record: Record { partition: None, ..record },
             })
             .collect()
     }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock after 1970");
+    i64::try_from(since.as_millis()).expect("a clock before the year 292,000,000")
 }
 
 #[derive(Default)]
@@ -138,7 +145,6 @@ struct Acknowledged {
     index: usize,
     partition: i32,
     offset: i64,
-    timestamp: Option<i64>,
 }
 
 impl ClientContext for Acknowledgements {}
@@ -152,7 +158,6 @@ impl ProducerContext for Acknowledgements {
                 index,
                 partition: message.partition(),
                 offset: message.offset(),
-                timestamp: message.timestamp().to_millis(),
             }),
             // Left out, so `finish` finds a report missing.
             Err((error, message)) => {

@@ -155,7 +155,7 @@ impl World {
         let result = judge(&call, verdict);
         let completion = Completion { id: call.id, records: call.records, result, elapsed: Duration::from_micros(10) };
         self.flow.complete(completion, self.now);
-        self.flow.acknowledge();
+        self.flow.acknowledge(self.now);
     }
 
     /// Dispatches and finishes until nothing can run now.

@@ -31,7 +31,7 @@ fn progress_waits_for_acknowledgements() {
     world.run(ok);
     assert_eq!((world.sent(0).len(), world.progress()), (1, Progress::at(0)));
     world.sink().corked = false;
-    world.flow.acknowledge();
+    world.flow.acknowledge(world.now);
     assert_eq!(world.progress(), Progress::at(1));
 }
 
@@ -114,7 +114,7 @@ fn a_dead_letter_holds_progress_until_it_is_acknowledged() {
     world.run(|_, _| Verdict::Reject);
     assert_eq!(world.progress().low, 0);
     world.sink().corked = false;
-    world.flow.acknowledge();
+    world.flow.acknowledge(world.now);
     assert_eq!(world.progress(), Progress::at(1));
 }
 
@@ -168,7 +168,7 @@ fn an_output_that_is_refused_for_good_is_a_dead_letter_of_its_record() {
     world.admit("k", "big");
     world.admit("k", "small");
     world.run(ok);
-    world.flow.acknowledge();
+    world.flow.acknowledge(world.now);
     assert_eq!((world.sent(0), world.sent(1)), (vec!["small!".to_owned()], vec!["big".to_owned()]));
     assert_eq!(world.sink().sent[1].header("tidegate-cause"), "output");
     assert_eq!(world.progress(), Progress::at(2));
@@ -231,9 +231,24 @@ fn a_full_sink_stops_calls() {
     let sent = world.sink().sent.len();
     assert!((5_000..7_000).contains(&sent), "16 MiB of outputs are under way: {sent} messages");
     world.sink().corked = false;
-    world.flow.acknowledge();
+    world.flow.acknowledge(world.now);
     world.run(ok);
     assert_eq!(world.sink().sent.len(), 20_000);
+}
+
+#[test]
+fn a_broker_that_acknowledges_nothing_is_a_problem_after_a_while() {
+    let mut world = World::new("");
+    world.sink().corked = true;
+    world.admit("k", "v");
+    world.run(ok);
+    assert_eq!(world.flow.stalled_outputs(world.now), None);
+    world.now += std::time::Duration::from_secs(11);
+    world.flow.acknowledge(world.now);
+    assert!(world.flow.stalled_outputs(world.now).is_some());
+    world.sink().corked = false;
+    world.flow.acknowledge(world.now);
+    assert_eq!(world.flow.stalled_outputs(world.now), None);
 }
 
 #[test]

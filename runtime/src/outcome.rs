@@ -291,7 +291,9 @@ impl Checked {
         let bytes = |message: OutcomeMessage<'_>| {
             let record = &records[message.source];
             let headers = match message.headers {
-                Headers::AsInSource => record.bytes(),
+                Headers::AsInSource => {
+                    record.headers().map(|header| header.name.len() + header.value.map_or(0, <[u8]>::len)).sum()
+                }
                 Headers::Own(_) => 0,
             };
             OVERHEAD_BYTES + headers + length(message.key, record.key()) + length(message.value, record.value())

@@ -125,7 +125,11 @@ impl AcknowledgingProducer {
                 topic: Arc::clone(&topic),
                 partition: place.partition,
                 offset: place.offset,
-                record: Record { partition: None, ..record },
+                record: Record {
+                    timestamp: if self.topic.has_broker_time() { place.timestamp } else { record.timestamp },
+                    partition: None,
+                    ..record
+                },
             })
             .collect()
     }
@@ -145,6 +149,7 @@ struct Acknowledged {
     index: usize,
     partition: i32,
     offset: i64,
+    timestamp: Option<i64>,
 }
 
 impl ClientContext for Acknowledgements {}
@@ -158,6 +163,7 @@ impl ProducerContext for Acknowledgements {
                 index,
                 partition: message.partition(),
                 offset: message.offset(),
+                timestamp: message.timestamp().to_millis(),
             }),
             // Left out, so `finish` finds a report missing.
             Err((error, message)) => {

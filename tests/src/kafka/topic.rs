@@ -21,6 +21,8 @@ pub struct Topic {
     bootstrap: String,
     name: Arc<str>,
     partitions: i32,
+    /// The broker dates its records.
+    broker_time: bool,
 }
 
 impl Kafka {
@@ -31,7 +33,8 @@ impl Kafka {
 
     /// A new topic with settings of its own, as `[("message.timestamp.type", "LogAppendTime")]`.
     pub fn topic_with(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) -> Topic {
-        let topic = self.missing_topic(name, partitions);
+        let mut topic = self.missing_topic(name, partitions);
+        topic.broker_time = settings.contains(&("message.timestamp.type", "LogAppendTime"));
         topic.create_with(settings);
         topic
     }
@@ -42,6 +45,7 @@ impl Kafka {
             bootstrap: self.bootstrap().to_owned(),
             name: format!("{name}-{}", chance::suffix()).into(),
             partitions,
+            broker_time: false,
         }
     }
 }
@@ -54,6 +58,11 @@ impl Topic {
 
     pub fn partitions(&self) -> i32 {
         self.partitions
+    }
+
+    /// Whether the broker dates the records, whatever the producer says.
+    pub(crate) fn has_broker_time(&self) -> bool {
+        self.broker_time
     }
 
     pub(crate) fn bootstrap(&self) -> &str {

@@ -29,6 +29,8 @@ use crate::throttle::Throttle;
 
 /// How long no call starts after an instance could not be started.
 const HOLD_OFF: Duration = Duration::from_secs(1);
+/// Batches of ready records that are kept at hand.
+const APPETITE: usize = 4;
 /// How long a broker may acknowledge nothing before that is a problem.
 const SILENT: Duration = Duration::from_secs(10);
 /// By how much the records of a failed call are split.
@@ -141,6 +143,13 @@ impl<R: Record, S: Sink> Flow<R, S> {
         let held = self.partitions.bytes() + self.delivery.sink().outstanding_bytes();
         self.budget.hold(held as u64 + self.budget.prefetch_bytes());
         self.budget.has_room()
+    }
+
+    /// Whether there is work enough for all instances. More would only lie in memory and grow cold;
+    /// it is better left with the client. Records that wait for their key do not count, so that
+    /// others run ahead of them.
+    pub fn is_sated(&self) -> bool {
+        self.partitions.ready() >= APPETITE * self.trigger.batch.records.get() as usize
     }
 
     /// Starts as many calls as there are records that may run, instances and room for outputs.

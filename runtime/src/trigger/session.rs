@@ -356,7 +356,7 @@ impl Session {
 
     fn take(&mut self, now: Instant) -> usize {
         self.starved = !self.flow.may_admit();
-        if self.leaving.is_some() || self.flow.paused.is_some() || self.starved {
+        if self.leaving.is_some() || self.flow.paused.is_some() || self.starved || self.flow.is_sated() {
             return 0;
         }
         let (flow, problems, broken) = (&mut self.flow, &mut self.problems, &mut self.broken);

@@ -146,7 +146,7 @@ fn the_oracle_accepts_a_faithful_copy_and_refuses_a_careless_one() {
     let kafka = Kafka::shared();
     let (source, output, dead) = (kafka.topic("from", 4), kafka.topic("to", 4), kafka.topic("to-dead", 4));
     let sent =
-        source.produce((0..500).map(|n| Record::of(format!("copy;{n}")).key(format!("k{}", n % 13)).timestamp(n)));
+        source.produce((0..500).map(|n| Record::of(format!("copy;{n}")).key(format!("k{}", n % 13)).timestamp(n + 1)));
     let due = Model::default().expect(&sent);
     output.produce(source.read_all().into_iter().map(|stored| stored.record));
     due.check(&output.read_all(), &dead.read_all()).assert_exact();

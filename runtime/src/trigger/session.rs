@@ -26,6 +26,8 @@ const PROBE: Duration = Duration::from_secs(10);
 const PROBE_DEGRADED: Duration = Duration::from_secs(1);
 /// How long a broker may take to answer a probe.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
+/// Probes after which a producer that reaches no broker is given up.
+const MAX_LOST_PROBES: u32 = 4;
 /// How long a problem that nothing ends is shown after it was last seen.
 const SHOWN: Duration = Duration::from_secs(10);
 /// How long a commit may take when something waits for it.
@@ -59,7 +61,7 @@ pub(super) enum End {
 /// What helper threads find out.
 pub(super) enum Answer {
     Progress(Reading),
-    Topics(Result<Topology, Error>),
+    Topics { inputs: Result<Metadata, Error>, outputs: Result<Metadata, Error> },
 }
 
 /// The topics of a trigger as the brokers see them.
@@ -80,6 +82,8 @@ pub(super) struct Session {
     pub(super) problems: Problems,
     subscribed: Vec<String>,
     probing: bool,
+    /// Probes in a row that the consumer's broker answered and the producer's did not.
+    lost_producer: u32,
     next_probe: Instant,
     next_commit: Instant,
     next_shrink: Instant,
@@ -125,6 +129,7 @@ impl Session {
             problems: Problems::default(),
             subscribed: Vec::new(),
             probing: false,
+            lost_producer: 0,
             next_probe: now,
             next_commit: now,
             next_shrink: now + SHRINK,
@@ -254,9 +259,10 @@ impl Session {
     fn on_answer(&mut self, answer: Answer, now: Instant) {
         match answer {
             Answer::Progress(reading) => self.read(reading, now),
-            Answer::Topics(result) => {
+            Answer::Topics { inputs, outputs } => {
                 self.probing = false;
-                match result {
+                self.watch_producer(&inputs, &outputs);
+                match inputs.and_then(|inputs| Ok(Topology { inputs, outputs: outputs? })) {
                     Ok(topology) => self.subscribe(&topology),
                     Err(error) => {
                         self.problems.set("brokers", format!("the brokers do not answer: {error}"));
@@ -264,6 +270,21 @@ impl Session {
                 }
                 self.next_probe = now + if self.problems.is_empty() { PROBE } else { PROBE_DEGRADED };
             }
+        }
+    }
+
+    /// Gives up a producer that does not find back to brokers which the consumer of the same cluster
+    /// reaches: after an outage the client may stay without a connection for good.
+    fn watch_producer(&mut self, inputs: &Result<Metadata, Error>, outputs: &Result<Metadata, Error>) {
+        let same_cluster = self.context.cluster == self.context.output_cluster;
+        match (inputs, outputs) {
+            (Ok(_), Err(error)) if same_cluster => {
+                self.lost_producer += 1;
+                if self.lost_producer >= MAX_LOST_PROBES {
+                    self.broken = Some(format!("the producer does not connect any more: {error}"));
+                }
+            }
+            _ => self.lost_producer = 0,
         }
     }
 
@@ -314,10 +335,9 @@ impl Session {
         let (reader, sink_reader, answers) = (self.reader.clone(), self.sink_reader.clone(), self.answers.0.clone());
         let inputs = self.context.trigger.topics.clone();
         tokio::task::spawn_blocking(move || {
-            let topology = reader
-                .metadata(&inputs, PROBE_LIMIT)
-                .and_then(|inputs| Ok(Topology { inputs, outputs: sink_reader.metadata(PROBE_LIMIT)? }));
-            let _ = answers.blocking_send(Answer::Topics(topology));
+            let inputs = reader.metadata(&inputs, PROBE_LIMIT);
+            let outputs = sink_reader.metadata(PROBE_LIMIT);
+            let _ = answers.blocking_send(Answer::Topics { inputs, outputs });
         });
     }
 
@@ -443,7 +463,7 @@ impl Session {
         let rebalance = self.revoking.is_some() || self.leaving.is_some();
         let soon = rebalance.then(|| now + Duration::from_millis(1)).or(self.starved.then(|| now + STARVED));
         let reading = self.retry_reading.as_ref().map(|(due, _)| *due);
-        let probe = if self.probing { now + PROBE_LIMIT } else { self.next_probe };
+        let probe = if self.probing { now + 2 * PROBE_LIMIT } else { self.next_probe };
         let commit = dirty.then_some(self.next_commit);
         let due = self.flow.next_due();
         let times = [soon, reading, commit, due, Some(self.next_shrink), Some(now + SHOWN)];

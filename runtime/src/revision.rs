@@ -31,25 +31,3 @@ impl fmt::Debug for Digest {
         fmt::Display::fmt(self, formatter)
     }
 }
-
-/// Where a revision came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The content that a file had.
-    File(std::path::PathBuf),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => path.display().fmt(formatter),
-        }
-    }
-}
-
-/// An immutable build of a function.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Revision {
-    pub digest: Digest,
-    pub origin: Origin,
-}

@@ -3,7 +3,7 @@
 //!
 //! Process CPU, all threads, user and system; wall time says more about the broker, which shares the
 //! machine. The start of a node (joining, compiling) is measured with an empty topic and taken off.
-//! `bench native …` is the loop itself, in a process of its own.
+//! `bench [ROUNDS [BYTES]]` measures less; `bench native …` is the loop itself, in a process of its own.
 
 use std::iter;
 use std::process::{Command, Stdio};
@@ -32,20 +32,24 @@ fn main() {
         native(brokers, input, output, count.parse().expect("a count"));
         return;
     }
-    let kafka = Kafka::start();
-    println!("CPU per record in ns, {ROUNDS} rounds, interleaved; {PARTITIONS} partitions, {KEYS} keys");
-    for (bytes, count) in [(100, 1_000_000), (1_024, 300_000)] {
-        compare(&kafka, bytes, count);
+    let number = |at: usize| arguments.get(at).map(|text| text.parse::<usize>().expect("bench [ROUNDS [BYTES]]"));
+    let (rounds, only) = (number(0).unwrap_or(ROUNDS), number(1));
+    let kafka = Kafka::start_to_measure();
+    println!("CPU per record in ns, {rounds} rounds, interleaved; {PARTITIONS} partitions, {KEYS} keys");
+    for (bytes, count) in [(100, 2_000_000), (1_024, 500_000)] {
+        if only.is_none_or(|only| only == bytes) {
+            compare(&kafka, rounds, bytes, count);
+        }
     }
 }
 
-fn compare(kafka: &Kafka, bytes: usize, count: u64) {
+fn compare(kafka: &Kafka, rounds: usize, bytes: usize, count: u64) {
     let input = kafka.topic("bench-in", PARTITIONS);
     fill(kafka, &input, bytes, count);
     let empty = kafka.topic("bench-empty", PARTITIONS);
     let mut ratios = Vec::new();
     println!("\n{bytes} B, {count} records\n  round   native    tidegate   ratio");
-    for round in 1..=ROUNDS {
+    for round in 1..=rounds {
         let (native, tidegate) = if round % 2 == 1 {
             let native = measure_native(kafka, &input, count);
             (native, measure_node(kafka, &input, &empty, count))

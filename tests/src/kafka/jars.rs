@@ -18,9 +18,17 @@ one, and the one that reads with Kafka's own consumer, need these all the same."
 
 /// `java` with the classpath and the settings of a short-lived JVM.
 pub(super) fn java() -> Command {
+    let mut command = java_that_stays();
+    // Given after the class path, which is an option like others.
+    command.arg("-XX:TieredStopAtLevel=1");
+    command
+}
+
+/// As [`java`], for a JVM that lives long enough to compile well.
+pub(super) fn java_that_stays() -> Command {
     static LIBS: LazyLock<PathBuf> = LazyLock::new(install);
     let mut command = Command::new("java");
-    command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
+    command.args(["-XX:+UseSerialGC", "-cp"]);
     command.arg(LIBS.join("*"));
     command
 }

@@ -45,6 +45,16 @@ struct Own {
     folder: TempDir,
     /// None: stopped.
     process: Option<Process>,
+    pace: Pace,
+}
+
+/// What a broker is to be good at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// Starting soon.
+    Start,
+    /// Working with as little CPU as it can, once it is warm.
+    Work,
 }
 
 impl Kafka {
@@ -59,12 +69,21 @@ impl Kafka {
 
     /// A broker of one's own, up when this returns.
     pub fn start() -> Kafka {
+        Kafka::start_at(Pace::Start)
+    }
+
+    /// A broker to measure beside, which takes less of the machine once it is warm.
+    pub fn start_to_measure() -> Kafka {
+        Kafka::start_at(Pace::Work)
+    }
+
+    fn start_at(pace: Pace) -> Kafka {
         let start = Instant::now();
         let folder = tempfile::Builder::new().prefix("tidegate-kafka-").tempdir().expect("a folder for the broker");
         let (port, controller) = (net::free_port(), net::free_port());
         let properties = properties(port, controller, &folder.path().join("data"));
         fs::write(folder.path().join("server.properties"), properties).expect("the broker's settings are written");
-        let mut own = Own { folder, process: None };
+        let mut own = Own { folder, process: None, pace };
         own.format();
         own.process = Some(own.run());
         let bootstrap = format!("127.0.0.1:{port}");
@@ -139,7 +158,10 @@ impl Own {
     }
 
     fn java(&self) -> Command {
-        let mut command = jars::java();
+        let mut command = match self.pace {
+            Pace::Start => jars::java(),
+            Pace::Work => jars::java_that_stays(),
+        };
         command.current_dir(self.folder.path()).args(["-Dlog4j2.level=WARN", "-Xmx512m"]);
         command
     }

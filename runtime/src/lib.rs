@@ -4,9 +4,11 @@
 //! it shows the path of a record through the modules below and the rules that hold between them.
 
 pub mod admin;
+pub mod batch;
 pub mod budget;
 pub mod capability;
 pub mod cli;
+pub mod columns;
 pub mod dev;
 pub mod engine;
 pub mod invoke;

@@ -20,7 +20,9 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Vis
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::value::RawValue;
 
-use crate::outcome::{Checked, Fault, Field, Headers, OutcomeMessage, Timestamp};
+use crate::batch::{Batch, BatchRecord};
+use crate::columns::Field;
+use crate::outcome::{Checked, Fault, Headers, OutcomeMessage, Timestamp};
 use crate::record::{Header, Record};
 
 /// Longest line that is read. A broker's default limit makes records of 1 MiB.
@@ -223,15 +225,15 @@ pub struct Message {
 impl Message {
     /// The messages of an outcome, for each record its own. `topic` names the topic at a place in
     /// [`crate::record::Topics`].
-    pub fn of<R: Record>(checked: &Checked, records: &[R], topic: impl Fn(usize) -> Option<String>) -> Vec<Vec<Self>> {
-        let mut messages: Vec<Vec<Self>> = records.iter().map(|_| Vec::new()).collect();
+    pub fn of(checked: &Checked, batch: &Batch, topic: impl Fn(usize) -> Option<String>) -> Vec<Vec<Self>> {
+        let mut messages: Vec<Vec<Self>> = batch.offsets().iter().map(|_| Vec::new()).collect();
         for message in checked.messages() {
-            messages[message.source].push(Self::new(&message, &records[message.source], topic(message.topic)));
+            messages[message.source].push(Self::new(&message, batch.record(message.source), topic(message.topic)));
         }
         messages
     }
 
-    fn new(message: &OutcomeMessage<'_>, source: &impl Record, topic: Option<String>) -> Self {
+    fn new(message: &OutcomeMessage<'_>, source: BatchRecord<'_>, topic: Option<String>) -> Self {
         let field = |field: Field<'_>, source: Option<&[u8]>| match field {
             Field::AsInSource => source.map(<[u8]>::to_vec),
             Field::Null => None,

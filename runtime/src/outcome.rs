@@ -5,12 +5,10 @@
 
 use std::fmt;
 
-use crate::record::{OVERHEAD_BYTES, Record, Topics};
+use crate::batch::Batch;
+use crate::columns::{AS_IN_SOURCE, Column, Field, HeaderColumns, HeaderRun, NULL, cut};
+use crate::record::{OVERHEAD_BYTES, Topics};
 
-/// In a column of an outcome: as in the source record.
-const AS_IN_SOURCE: i32 = -2;
-/// In a column: null.
-const NULL: i32 = -1;
 /// Most messages of one outcome. One that refers to its sources costs nothing to send, and a lot to
 /// produce.
 const MAX_MESSAGES: usize = 1 << 20;
@@ -78,21 +76,6 @@ impl Fault {
     }
 }
 
-/// One field of several messages, as it crossed the boundary.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Column {
-    pub lens: Vec<i32>,
-    pub data: Vec<u8>,
-}
-
-/// The headers of several messages, as they crossed the boundary.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HeaderColumns {
-    pub counts: Vec<i32>,
-    pub names: Column,
-    pub values: Column,
-}
-
 /// An outcome as it crossed the boundary. See `wit/function.wit` for what each part means.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -114,14 +97,6 @@ pub struct Checked {
     /// For each message its place in [`Topics`]; empty: all go to `output`.
     topics: Vec<usize>,
     output: usize,
-}
-
-/// A field of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Field<'a> {
-    AsInSource,
-    Null,
-    Bytes(&'a [u8]),
 }
 
 /// When a message is dated.
@@ -211,7 +186,7 @@ impl Outcome {
         self.topics
             .lens
             .iter()
-            .map(|&length| match next(&mut rest, length) {
+            .map(|&length| match cut(&mut rest, length) {
                 Field::Bytes(name) => {
                     std::str::from_utf8(name).ok().and_then(|name| topics.granted(name)).ok_or_else(|| {
                         format!("topic {:?} is not among the trigger's allow-topics", String::from_utf8_lossy(name))
@@ -279,8 +254,8 @@ impl Checked {
 
     /// Checks what the messages amount to once they are resolved. One for each record is at most the
     /// batch and what crossed the boundary, so only more than that are added up.
-    pub fn check_size<R: Record>(self, records: &[R]) -> Result<Self, Fault> {
-        if self.len() <= records.len() {
+    pub fn check_size(self, batch: &Batch) -> Result<Self, Fault> {
+        if self.len() <= batch.len() {
             return Ok(self);
         }
         let length = |field: Field<'_>, source: Option<&[u8]>| match field {
@@ -289,7 +264,7 @@ impl Checked {
             Field::Bytes(bytes) => bytes.len(),
         };
         let bytes = |message: OutcomeMessage<'_>| {
-            let record = &records[message.source];
+            let record = batch.record(message.source);
             let headers = match message.headers {
                 Headers::AsInSource => {
                     record.headers().map(|header| header.name.len() + header.value.map_or(0, <[u8]>::len)).sum()
@@ -379,48 +354,10 @@ impl<'a> Iterator for Messages<'a> {
                 Some(-1) => Timestamp::Now,
                 Some(&milliseconds) => Timestamp::Milliseconds(milliseconds),
             },
-            key: next(&mut self.keys, length(&outcome.keys)),
-            value: next(&mut self.values, length(&outcome.values)),
+            key: cut(&mut self.keys, length(&outcome.keys)),
+            value: cut(&mut self.values, length(&outcome.values)),
             headers: self.headers(message),
         })
-    }
-}
-
-/// The headers of one message: an iterator over names and values.
-#[derive(Clone, Copy, Debug)]
-pub struct HeaderRun<'a> {
-    name_lens: &'a [i32],
-    value_lens: &'a [i32],
-    names: &'a [u8],
-    values: &'a [u8],
-}
-
-impl<'a> Iterator for HeaderRun<'a> {
-    type Item = crate::record::Header<'a>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (&name_len, name_lens) = self.name_lens.split_first()?;
-        let (&value_len, value_lens) = self.value_lens.split_first()?;
-        (self.name_lens, self.value_lens) = (name_lens, value_lens);
-        let Field::Bytes(name) = next(&mut self.names, name_len) else { return None };
-        let value = match next(&mut self.values, value_len) {
-            Field::Bytes(value) => Some(value),
-            _ => None,
-        };
-        Some(crate::record::Header { name, value })
-    }
-}
-
-/// Cuts the next value off the data of a checked column.
-fn next<'a>(data: &mut &'a [u8], length: i32) -> Field<'a> {
-    match length {
-        AS_IN_SOURCE => Field::AsInSource,
-        NULL => Field::Null,
-        length => {
-            let (value, rest) = data.split_at(length as usize);
-            *data = rest;
-            Field::Bytes(value)
-        }
     }
 }
 

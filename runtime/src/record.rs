@@ -1,8 +1,8 @@
 //! What is read from Kafka and what goes back: plain data, no IO.
 
-/// A record as the engine reads it. Two things are records: what the Kafka client fetched, lying in
-/// the client's own buffers, and [`OwnedRecord`].
-pub trait Record: Send + 'static {
+/// A record, wherever it lies: in the Kafka client's own buffers, in a batch, or as an
+/// [`OwnedRecord`].
+pub trait Record {
     fn offset(&self) -> i64;
     /// Milliseconds since 1970-01-01 UTC; `None`: unknown.
     fn timestamp_ms(&self) -> Option<i64>;
@@ -148,9 +148,7 @@ impl Message<'_> {
     /// What it takes in the client's queue, roughly, with these headers of its own.
     pub fn bytes(&self, headers: &[Header<'_>]) -> usize {
         let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
-        // A name ends where the client's C strings end.
-        let name = |name: &[u8]| name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
-        let header = |header: &Header<'_>| HEADER_OVERHEAD_BYTES + name(header.name) + length(header.value);
+        let header = |header: &Header<'_>| HEADER_OVERHEAD_BYTES + header.name.len() + length(header.value);
         OVERHEAD_BYTES + length(self.key) + length(self.value) + headers.iter().map(header).sum::<usize>()
     }
 }

@@ -13,7 +13,6 @@ use tokio::sync::{mpsc, watch};
 
 use crate::budget::Budget;
 use crate::engine::{Compiled, Engine, Pool, PoolError, Rejected, Setup};
-use crate::kafka::Fetched;
 use crate::kafka::client::check_properties;
 use crate::manifest::{self, Cluster, Component, Function, Manifest, Name, Trigger};
 use crate::overview::{FunctionView, Overview};
@@ -48,7 +47,7 @@ enum Event {
         trigger: Name,
         setup: Setup,
         revision: Digest,
-        result: Result<Pool<Fetched>, PoolError>,
+        result: Result<Pool, PoolError>,
     },
     /// Instances could not be started a while ago; maybe now.
     Retry {
@@ -356,7 +355,7 @@ impl Supervisor {
     }
 
     /// Instances are ready: they serve from the next call on, unless the world moved on meanwhile.
-    async fn warm(&mut self, name: &Name, setup: &Setup, revision: Digest, result: Result<Pool<Fetched>, PoolError>) {
+    async fn warm(&mut self, name: &Name, setup: &Setup, revision: Digest, result: Result<Pool, PoolError>) {
         let path = path_of(&setup.function);
         let latest = self.artifacts.get(path).and_then(Artifact::latest).map(|latest| latest.digest);
         let current = self.manifest.functions.get(&setup.function.name);

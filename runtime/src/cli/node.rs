@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use crate::engine::{Engine, Settings};
+use crate::kafka::keep_memory;
 
 /// Where compiled components are kept: the user's cache folder.
 pub(super) fn cache_folder() -> Option<PathBuf> {
@@ -40,6 +41,7 @@ pub(super) fn environment(name: &str) -> Option<String> {
 
 /// The runtime of everything but guests.
 pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    keep_memory();
     tokio::runtime::Builder::new_multi_thread()
         .thread_name("tidegate")
         .enable_all()

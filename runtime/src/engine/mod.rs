@@ -24,39 +24,38 @@ use std::time::Duration;
 pub use compile::{Compiled, Inspection, Rejected, inspect};
 pub use pool::{Pool, PoolError, Setup};
 
+use crate::batch::Batch;
 use crate::outcome::{Checked, Fault};
 use crate::revision::Digest;
 
 /// Where functions are called. One implementation is [`Pool`]; the other is the tests'.
-pub trait Invoker<R>: Send + 'static {
+pub trait Invoker: Send + 'static {
     /// How many calls could be started now.
     fn free(&mut self) -> usize;
 
     /// Starts a call. Its completion goes to the channel that the invoker was made with.
-    fn start(&mut self, call: Call<R>);
+    fn start(&mut self, call: Call);
 
     /// Lets go of what is no longer needed after a while without calls.
     fn shrink(&mut self);
 }
 
-/// Records of one partition for a function, in offset order.
+/// Records for a function.
 #[derive(Debug)]
-pub struct Call<R> {
+pub struct Call {
     /// Comes back with the completion.
     pub id: u64,
-    pub topic: Arc<str>,
-    pub partition: i32,
-    pub records: Vec<R>,
-    /// For each record the number of its try, from 1.
-    pub attempts: Vec<u32>,
+    pub batch: Batch,
+    /// How long it will take, going by earlier calls.
+    pub expected: Duration,
 }
 
 /// How a call ended.
 #[derive(Debug)]
-pub struct Completion<R> {
+pub struct Completion {
     pub id: u64,
-    /// The records of the call. Empty only with [`CallError::Bug`].
-    pub records: Vec<R>,
+    /// The records of the call. None only with [`CallError::Bug`].
+    pub batch: Option<Batch>,
     pub result: Result<Checked, CallError>,
     pub elapsed: Duration,
 }

@@ -4,25 +4,31 @@
 //! guests' runtime and brings its instance back. An instance that trapped, ran out of time or
 //! memory, or answered nonsense is never used again.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use wasmtime::Store;
 
 use super::bindings::Runner;
-use super::columns::{Columns, outcome};
+use super::columns::{lower, outcome};
 use super::compile::Compiled;
 use super::fault::{MAX_TRANSFER_BYTES, classify};
 use super::host::Host;
 use super::log::LogScope;
 use super::{Call, CallError, Completion, Engine, Invoker};
+use crate::batch::Batch;
 use crate::manifest::{Function, Reuse, Trigger};
 use crate::outcome::{Cause, Checked, Fault};
-use crate::record::{Record, Topics};
+use crate::record::Topics;
 
+/// A call that will be over so soon begins on the caller's thread: handing it to another one would
+/// cost as much. What takes longer after all yields at the next tick and goes on on the guests'
+/// threads.
+const BRIEF: Duration = Duration::from_micros(100);
 /// How long an instance may take to start.
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// How long an instance beyond the minimum is kept without a call.
@@ -44,8 +50,8 @@ pub struct Setup {
 }
 
 /// Instances of one revision for one trigger.
-pub struct Pool<R> {
-    shared: Arc<Shared<R>>,
+pub struct Pool {
+    shared: Arc<Shared>,
     /// The last one used is at the end, and is used next: its memory is warm.
     idle: Vec<Instance>,
     running: usize,
@@ -53,31 +59,30 @@ pub struct Pool<R> {
     give_back: mpsc::Sender<Option<Instance>>,
 }
 
-struct Shared<R> {
+struct Shared {
     engine: Engine,
     compiled: Compiled,
     setup: Setup,
     environment: Vec<(String, String)>,
     scope: Arc<LogScope>,
-    completions: mpsc::Sender<Completion<R>>,
+    completions: mpsc::Sender<Completion>,
 }
 
 struct Instance {
     store: Store<Host>,
     runner: Runner,
-    columns: Columns,
     calls: u64,
     last_used: Instant,
 }
 
-impl<R: Record> Pool<R> {
+impl Pool {
     /// Starts as many instances as the trigger wants at least, and at least one: that proves that
     /// the revision starts.
     pub async fn warm(
         engine: &Engine,
         compiled: Compiled,
         setup: Setup,
-        completions: mpsc::Sender<Completion<R>>,
+        completions: mpsc::Sender<Completion>,
     ) -> Result<Self, PoolError> {
         let revision = compiled.digest;
         let scope = LogScope::new(&setup.trigger.name, &setup.function.name, &revision.short());
@@ -112,19 +117,30 @@ impl<R: Record> Pool<R> {
     }
 }
 
-impl<R: Record> Invoker<R> for Pool<R> {
+impl Invoker for Pool {
     fn free(&mut self) -> usize {
         self.take_back();
         self.most().saturating_sub(self.running)
     }
 
-    fn start(&mut self, call: Call<R>) {
+    fn start(&mut self, call: Call) {
         self.take_back();
         self.running += 1;
         let instance = self.idle.pop();
         let giving = GivingBack { instance: None, to: self.give_back.clone() };
-        let shared = self.shared.clone();
-        self.shared.engine.inner.guests.spawn(async move { shared.run(instance, call, giving).await });
+        let is_brief = instance.is_some() && call.expected <= BRIEF;
+        let mut run = Box::pin(self.shared.clone().run(instance, call, giving));
+        let guests = &self.shared.engine.inner.guests;
+        if is_brief {
+            let _world = guests.enter();
+            let mut context = Context::from_waker(Waker::noop());
+            match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(&mut context))) {
+                Ok(Poll::Pending) => {}
+                // A panic was reported by the call's guard.
+                Ok(Poll::Ready(())) | Err(_) => return,
+            }
+        }
+        guests.spawn(run);
     }
 
     fn shrink(&mut self) {
@@ -150,22 +166,22 @@ impl Drop for GivingBack {
 }
 
 /// Reports that a call vanished, unless it is defused: then the call reported itself.
-struct BugGuard<R> {
+struct BugGuard {
     id: u64,
-    completions: Option<mpsc::Sender<Completion<R>>>,
+    completions: Option<mpsc::Sender<Completion>>,
 }
 
-impl<R> Drop for BugGuard<R> {
+impl Drop for BugGuard {
     fn drop(&mut self) {
         if let Some(completions) = self.completions.take() {
             let completion =
-                Completion { id: self.id, records: Vec::new(), result: Err(CallError::Bug), elapsed: Duration::ZERO };
+                Completion { id: self.id, batch: None, result: Err(CallError::Bug), elapsed: Duration::ZERO };
             let _ = completions.try_send(completion);
         }
     }
 }
 
-impl<R: Record> Shared<R> {
+impl Shared {
     async fn instantiate(&self) -> Result<Instance, String> {
         let host = Host::new(&self.environment, self.setup.function.memory_bytes, self.scope.clone());
         let mut store = Store::new(&self.engine.inner.wasmtime, host);
@@ -184,10 +200,10 @@ impl<R: Record> Shared<R> {
             }
             None => return Err(format!("it does not start within {START_LIMIT:?}")),
         };
-        Ok(Instance { store, runner, columns: Columns::default(), calls: 0, last_used: Instant::now() })
+        Ok(Instance { store, runner, calls: 0, last_used: Instant::now() })
     }
 
-    async fn run(self: Arc<Self>, instance: Option<Instance>, mut call: Call<R>, mut giving: GivingBack) {
+    async fn run(self: Arc<Self>, instance: Option<Instance>, call: Call, mut giving: GivingBack) {
         let mut guard = BugGuard { id: call.id, completions: Some(self.completions.clone()) };
         let instance = match instance {
             Some(instance) => Ok(instance),
@@ -197,7 +213,7 @@ impl<R: Record> Shared<R> {
         let result = match instance {
             Err(reason) => Err(CallError::NoInstance(reason)),
             Ok(mut instance) => {
-                let result = self.cross(&mut instance, &mut call).await;
+                let result = self.cross(&mut instance, &call.batch).await;
                 if result.is_ok() && self.is_reusable(&instance) {
                     instance.last_used = Instant::now();
                     giving.instance = Some(instance);
@@ -208,30 +224,28 @@ impl<R: Record> Shared<R> {
         // First the instance, then the completion: who reads the completion finds the instance free.
         drop(giving);
         guard.completions = None;
-        let completion = Completion { id: call.id, records: call.records, result, elapsed: start.elapsed() };
+        let completion = Completion { id: call.id, batch: Some(call.batch), result, elapsed: start.elapsed() };
         // A trigger that is gone takes its records from its successor.
         let _ = self.completions.send(completion).await;
     }
 
-    async fn cross(&self, instance: &mut Instance, call: &mut Call<R>) -> Result<Checked, Fault> {
-        let Instance { store, runner, columns, calls, .. } = instance;
+    async fn cross(&self, instance: &mut Instance, batch: &Batch) -> Result<Checked, Fault> {
+        let Instance { store, runner, calls, .. } = instance;
         *calls += 1;
-        columns.fill(&call.records);
-        let batch = columns.batch(&call.topic, call.partition, &call.attempts);
-        let first_offset = call.records.first().map_or(-1, Record::offset);
-        store.data().lines.begin(&call.topic, call.partition, first_offset, call.records.len());
+        let first_offset = batch.offsets().first().copied().unwrap_or(-1);
+        store.data().lines.begin(batch.topic(), batch.partition(), first_offset, batch.len());
         store.set_epoch_deadline(1);
         let deadline = self.setup.function.deadline;
         let ended = {
             let _yielding = self.engine.inner.ticker.call();
             let handler = runner.tidegate_function_handler();
-            within(deadline, handler.call_handle(&mut *store, batch)).await
+            within(deadline, handler.call_handle(&mut *store, lower(batch))).await
         };
         let printed = store.data().lines.end();
         match ended {
-            Some(Ok(lifted)) => outcome(lifted)
-                .check(call.records.len(), &self.setup.topics)
-                .and_then(|checked| checked.check_size(&call.records)),
+            Some(Ok(lifted)) => {
+                outcome(lifted).check(batch.len(), &self.setup.topics).and_then(|checked| checked.check_size(batch))
+            }
             Some(Err(error)) => Err(classify(&error, store.data(), &printed)),
             None => Err(Fault::new(Cause::Deadline, format!("the call took longer than {deadline:?}"))),
         }

@@ -6,7 +6,7 @@ use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 /// How often a guest yields.
-const TICK: Duration = Duration::from_millis(1);
+const TICK: Duration = Duration::from_millis(2);
 /// Ticks without a call after which the thread sleeps, so that an idle node costs nothing and a
 /// busy one wakes no thread for every call.
 const LINGER: u32 = 100;

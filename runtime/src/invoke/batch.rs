@@ -3,51 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::batch::Batch;
 use crate::manifest::BatchLimits;
 use crate::record::{OwnedRecord, Record as _};
 
 /// Most bytes of records that wait for their batches to fill, all partitions together.
 const MAX_WAITING_BYTES: usize = 64 << 20;
-
-/// Records of one partition, in the order of their offsets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Batch {
-    pub topic: Arc<str>,
-    pub partition: i32,
-    pub records: Vec<OwnedRecord>,
-    /// For each record the number of its try, from 1.
-    pub attempts: Vec<u32>,
-}
-
-impl Batch {
-    fn new(topic: Arc<str>, partition: i32) -> Self {
-        Self { topic, partition, records: Vec::new(), attempts: Vec::new() }
-    }
-
-    /// Cuts it into batches of so many records.
-    pub(super) fn split(mut self, records: usize) -> Vec<Self> {
-        let mut parts = Vec::new();
-        while !self.records.is_empty() {
-            let cut = records.clamp(1, self.records.len());
-            let rest = Self {
-                records: self.records.split_off(cut),
-                attempts: self.attempts.split_off(cut),
-                ..Self::new(self.topic.clone(), self.partition)
-            };
-            parts.push(std::mem::replace(&mut self, rest));
-        }
-        parts
-    }
-
-    /// Those of its records that are wanted, if there are any.
-    pub(super) fn keep(mut self, wanted: &[bool]) -> Option<Self> {
-        let mut of_record = wanted.iter().copied();
-        self.records.retain(|_| of_record.next().unwrap_or(false));
-        let mut of_attempt = wanted.iter().copied();
-        self.attempts.retain(|_| of_attempt.next().unwrap_or(false));
-        (!self.records.is_empty()).then_some(self)
-    }
-}
 
 /// A record that no broker would hand out at this place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,7 +50,7 @@ impl Batcher {
         &mut self,
         topic: &Arc<str>,
         number: i32,
-        record: OwnedRecord,
+        record: &OwnedRecord,
         attempt: u32,
     ) -> Result<Option<Batch>, Misplaced> {
         let (bytes, offset) = (record.bytes(), record.offset);
@@ -103,17 +64,16 @@ impl Batcher {
         }
         partition.last = offset;
         let most_bytes = usize::try_from(self.limits.bytes).unwrap_or(usize::MAX);
-        let full = if !partition.waiting.records.is_empty() && partition.bytes + bytes > most_bytes {
+        let full = if !partition.waiting.is_empty() && partition.bytes + bytes > most_bytes {
             self.waiting_bytes -= partition.bytes;
             Some(partition.take())
         } else {
             None
         };
-        partition.waiting.records.push(record);
-        partition.waiting.attempts.push(attempt);
+        partition.waiting.push(record, attempt);
         partition.bytes += bytes;
         self.waiting_bytes += bytes;
-        if partition.waiting.records.len() >= self.limits.records.get() as usize {
+        if partition.waiting.len() >= self.limits.records.get() as usize {
             debug_assert!(full.is_none(), "a batch of one record is never left waiting");
             self.waiting_bytes -= partition.bytes;
             return Ok(Some(partition.take()));
@@ -127,7 +87,7 @@ impl Batcher {
     /// Takes out what is left, partition by partition.
     pub fn finish(&mut self) -> Vec<Batch> {
         self.waiting_bytes = 0;
-        self.partitions.values_mut().map(Partition::take).filter(|batch| !batch.records.is_empty()).collect()
+        self.partitions.values_mut().map(Partition::take).filter(|batch| !batch.is_empty()).collect()
     }
 
     fn take_largest(&mut self) -> Option<Batch> {
@@ -140,7 +100,7 @@ impl Batcher {
 impl Partition {
     fn take(&mut self) -> Batch {
         self.bytes = 0;
-        let next = Batch::new(self.waiting.topic.clone(), self.waiting.partition);
+        let next = Batch::new(self.waiting.topic().clone(), self.waiting.partition());
         std::mem::replace(&mut self.waiting, next)
     }
 }

@@ -12,16 +12,18 @@ mod tests;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-pub use batch::{Batch, Batcher, Misplaced};
+pub use batch::{Batcher, Misplaced};
 
-use crate::engine::{Call, CallError, Engine, Invoker as _, Pool, PoolError, Rejected, Setup};
+use crate::batch::{Batch, BatchRecord};
+use crate::engine::{Call, CallError, Completion, Engine, Invoker as _, Pool, PoolError, Rejected, Setup};
 use crate::manifest::{self, Function, Ordering, Trigger};
 use crate::ndjson::Message;
 use crate::outcome::{Checked, Fault};
-use crate::record::{OwnedRecord, Topics};
+use crate::record::{Record as _, Topics};
 use crate::revision::Digest;
 
 /// Where messages go that name no topic, when no trigger says it: a name that no topic can have.
@@ -85,8 +87,8 @@ pub fn topics(triggers: &[Arc<Trigger>], allowed: &[String]) -> Topics {
 
 /// A component that is compiled and has started.
 pub struct Session {
-    pool: Pool<OwnedRecord>,
-    completions: mpsc::Receiver<crate::engine::Completion<OwnedRecord>>,
+    pool: Pool,
+    completions: mpsc::Receiver<Completion>,
     topics: Arc<Topics>,
     ordering: Ordering,
     calls: u64,
@@ -106,40 +108,35 @@ impl Session {
     /// Calls the function with a batch, and again with parts of it where that is needed. The
     /// answers are in the order of the offsets, one for each record.
     pub async fn call(&mut self, batch: Batch) -> Result<Vec<Answer>, Error> {
-        let mut answers = Vec::with_capacity(batch.records.len());
+        let mut answers = Vec::with_capacity(batch.len());
         // What is to be called next is at the end.
         let mut parts = vec![batch];
-        while let Some(mut part) = parts.pop() {
-            match self.cross(&mut part).await? {
-                Ok(checked) => parts.extend(self.settle(part, &checked, &mut answers)),
-                Err(fault) => match part.records.as_slice() {
-                    [record] => answers.push(Answer { offset: record.offset, result: Err(fault) }),
-                    records => {
-                        let cohort = records.len().div_ceil(SPLIT);
-                        parts.extend(part.split(cohort).into_iter().rev());
-                    }
-                },
+        while let Some(part) = parts.pop() {
+            match self.cross(part).await? {
+                (part, Ok(checked)) => parts.extend(self.settle(&part, &checked, &mut answers)),
+                (part, Err(fault)) if part.len() == 1 => {
+                    answers.push(Answer { offset: part.offsets()[0], result: Err(fault) });
+                }
+                (part, Err(_)) => {
+                    let cohort = part.len().div_ceil(SPLIT);
+                    let starts = (0..part.len()).step_by(cohort).rev();
+                    parts.extend(starts.map(|start| part.part(start..part.len().min(start + cohort))));
+                }
             }
         }
         answers.sort_by_key(|answer| answer.offset);
         Ok(answers)
     }
 
-    /// One call. The records are in the batch again when it has ended.
-    async fn cross(&mut self, batch: &mut Batch) -> Result<Result<Checked, Fault>, Error> {
+    /// One call.
+    async fn cross(&mut self, batch: Batch) -> Result<(Batch, Result<Checked, Fault>), Error> {
         self.calls += 1;
-        self.pool.start(Call {
-            id: self.calls,
-            topic: batch.topic.clone(),
-            partition: batch.partition,
-            records: std::mem::take(&mut batch.records),
-            attempts: batch.attempts.clone(),
-        });
+        self.pool.start(Call { id: self.calls, batch, expected: Duration::MAX });
         let completion = self.completions.recv().await.ok_or(Error::Bug)?;
-        batch.records = completion.records;
+        let batch = completion.batch.ok_or(Error::Bug)?;
         match completion.result {
-            Ok(checked) => Ok(Ok(checked)),
-            Err(CallError::Fault(fault)) => Ok(Err(fault)),
+            Ok(checked) => Ok((batch, Ok(checked))),
+            Err(CallError::Fault(fault)) => Ok((batch, Err(fault))),
             Err(CallError::NoInstance(reason)) => Err(Error::NoInstance(reason)),
             Err(CallError::Bug) => Err(Error::Bug),
         }
@@ -147,38 +144,37 @@ impl Session {
 
     /// Takes the answers out of an outcome. What comes back is to be called again: records behind a
     /// failed one that they have to wait for.
-    fn settle(&self, batch: Batch, checked: &Checked, answers: &mut Vec<Answer>) -> Option<Batch> {
+    fn settle(&self, batch: &Batch, checked: &Checked, answers: &mut Vec<Answer>) -> Option<Batch> {
         let name = |place: usize| self.topics.names().get(place).filter(|name| *name != UNNAMED).cloned();
-        let mut messages = Message::of(checked, &batch.records, name);
-        let mut faults: Vec<Option<&Fault>> = vec![None; batch.records.len()];
+        let mut messages = Message::of(checked, batch, name);
+        let mut faults: Vec<Option<&Fault>> = vec![None; batch.len()];
         for (source, fault) in checked.failures() {
             faults[*source as usize] = Some(fault);
         }
         let mut blocked = HashSet::new();
-        let again: Vec<bool> = (batch.records.iter().zip(faults).enumerate())
-            .map(|(index, (record, fault))| {
-                let line = self.line(record);
-                if line.is_some_and(|line| blocked.contains(&line)) {
-                    return true;
+        let mut again = Vec::new();
+        for (index, (record, fault)) in batch.records().zip(faults).enumerate() {
+            let line = self.line(record);
+            if line.is_some_and(|line| blocked.contains(&line)) {
+                again.push(index);
+                continue;
+            }
+            let result = match fault {
+                None => Ok(std::mem::take(&mut messages[index])),
+                Some(fault) => {
+                    blocked.extend(line);
+                    Err(fault.clone())
                 }
-                let result = match fault {
-                    None => Ok(std::mem::take(&mut messages[index])),
-                    Some(fault) => {
-                        blocked.extend(line);
-                        Err(fault.clone())
-                    }
-                };
-                answers.push(Answer { offset: record.offset, result });
-                false
-            })
-            .collect();
-        batch.keep(&again)
+            };
+            answers.push(Answer { offset: record.offset(), result });
+        }
+        (!again.is_empty()).then(|| batch.part(again.into_iter()))
     }
 
     /// Records of one line wait for each other; one of `None` waits for no other.
-    fn line<'a>(&self, record: &'a OwnedRecord) -> Option<&'a [u8]> {
+    fn line<'a>(&self, record: BatchRecord<'a>) -> Option<&'a [u8]> {
         match self.ordering {
-            Ordering::Key => record.key.as_deref(),
+            Ordering::Key => record.key(),
             Ordering::Partition => Some(&[]),
             Ordering::None => None,
         }

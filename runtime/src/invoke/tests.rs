@@ -2,6 +2,7 @@ use std::num::NonZeroU32;
 
 use super::*;
 use crate::manifest::BatchLimits;
+use crate::record::OwnedRecord;
 
 fn record(offset: i64, bytes: usize) -> OwnedRecord {
     OwnedRecord { offset, value: Some(vec![b'x'; bytes]), ..OwnedRecord::default() }
@@ -12,8 +13,7 @@ fn batcher(records: u32, bytes: u64) -> Batcher {
 }
 
 fn offsets(batch: &Batch) -> Vec<i64> {
-    assert_eq!(batch.records.len(), batch.attempts.len());
-    batch.records.iter().map(|record| record.offset).collect()
+    batch.offsets().to_vec()
 }
 
 #[test]
@@ -26,14 +26,15 @@ fn the_stand_in_is_a_good_manifest() {
 fn partitions_are_called_apart_and_full_batches_at_once() {
     let mut batcher = batcher(2, 1 << 20);
     let (orders, users): (Arc<str>, Arc<str>) = ("orders".into(), "users".into());
-    assert_eq!(batcher.push(&users, 0, record(4, 1), 1), Ok(None));
-    assert_eq!(batcher.push(&orders, 1, record(0, 1), 1), Ok(None));
-    assert_eq!(batcher.push(&orders, 0, record(0, 1), 1), Ok(None));
-    let full = batcher.push(&users, 0, record(9, 1), 2).expect("ascends").expect("full");
-    assert_eq!((full.topic.as_ref(), offsets(&full), &full.attempts[..]), ("users", vec![4, 9], &[1, 2][..]));
+    assert_eq!(batcher.push(&users, 0, &record(4, 1), 1), Ok(None));
+    assert_eq!(batcher.push(&orders, 1, &record(0, 1), 1), Ok(None));
+    assert_eq!(batcher.push(&orders, 0, &record(0, 1), 1), Ok(None));
+    let full = batcher.push(&users, 0, &record(9, 1), 2).expect("ascends").expect("full");
+    assert_eq!((full.topic().as_ref(), offsets(&full), full.attempts()), ("users", vec![4, 9], &[1, 2][..]));
     assert_eq!(batcher.next_offset(&users, 0), Some(10));
     assert_eq!(batcher.next_offset(&users, 1), None);
-    let rest: Vec<(Arc<str>, i32)> = batcher.finish().into_iter().map(|batch| (batch.topic, batch.partition)).collect();
+    let rest: Vec<(Arc<str>, i32)> =
+        batcher.finish().into_iter().map(|batch| (batch.topic().clone(), batch.partition())).collect();
     assert_eq!(rest, [(orders.clone(), 0), (orders, 1)]);
     assert_eq!(batcher.finish(), []);
 }
@@ -42,10 +43,10 @@ fn partitions_are_called_apart_and_full_batches_at_once() {
 fn a_batch_is_bounded_in_bytes_and_a_larger_record_comes_alone() {
     let mut batcher = batcher(500, 1_000);
     let topic: Arc<str> = "t".into();
-    assert_eq!(batcher.push(&topic, 0, record(0, 100), 1), Ok(None));
-    let first = batcher.push(&topic, 0, record(1, 5_000), 1).expect("ascends").expect("over the limit");
+    assert_eq!(batcher.push(&topic, 0, &record(0, 100), 1), Ok(None));
+    let first = batcher.push(&topic, 0, &record(1, 5_000), 1).expect("ascends").expect("over the limit");
     assert_eq!(offsets(&first), [0]);
-    let second = batcher.push(&topic, 0, record(2, 1), 1).expect("ascends").expect("over the limit");
+    let second = batcher.push(&topic, 0, &record(2, 1), 1).expect("ascends").expect("over the limit");
     assert_eq!(offsets(&second), [1]);
     assert_eq!(batcher.finish().iter().map(offsets).collect::<Vec<_>>(), [[2]]);
 }
@@ -55,35 +56,19 @@ fn what_waits_is_bounded_over_all_partitions() {
     let mut batcher = batcher(500, 64 << 20);
     let topic: Arc<str> = "t".into();
     for partition in 0..6 {
-        assert_eq!(batcher.push(&topic, partition, record(0, 10 << 20), 1), Ok(None));
+        assert_eq!(batcher.push(&topic, partition, &record(0, 10 << 20), 1), Ok(None));
     }
-    let largest = batcher.push(&topic, 3, record(1, 10 << 20), 1).expect("ascends").expect("over the limit");
-    assert_eq!((largest.partition, offsets(&largest)), (3, vec![0, 1]));
+    let largest = batcher.push(&topic, 3, &record(1, 10 << 20), 1).expect("ascends").expect("over the limit");
+    assert_eq!((largest.partition(), offsets(&largest)), (3, vec![0, 1]));
 }
 
 #[test]
 fn an_offset_that_does_not_ascend_is_refused() {
     let mut batcher = batcher(500, 1_000);
     let topic: Arc<str> = "t".into();
-    assert_eq!(batcher.push(&topic, 0, record(5, 1), 1), Ok(None));
-    let refused = batcher.push(&topic, 0, record(5, 1), 1).expect_err("does not ascend");
+    assert_eq!(batcher.push(&topic, 0, &record(5, 1), 1), Ok(None));
+    let refused = batcher.push(&topic, 0, &record(5, 1), 1).expect_err("does not ascend");
     assert_eq!(refused.to_string(), "offset 5 of t/0 stands behind 5: offsets of a partition ascend");
-}
-
-#[test]
-fn a_batch_splits_in_order() {
-    let batch = Batch {
-        topic: "t".into(),
-        partition: 0,
-        records: (0..5).map(|offset| record(offset, 1)).collect(),
-        attempts: vec![1, 2, 3, 4, 5],
-    };
-    let parts = batch.clone().split(2);
-    assert_eq!(parts.iter().map(offsets).collect::<Vec<_>>(), [vec![0, 1], vec![2, 3], vec![4]]);
-    assert_eq!(parts[2].attempts, [5]);
-    let kept = batch.clone().keep(&[false, true, false, false, true]).expect("some");
-    assert_eq!((offsets(&kept), kept.attempts), (vec![1, 4], vec![2, 5]));
-    assert_eq!(batch.keep(&[false; 5]), None);
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub enum Fetched {
 /// A message of librdkafka.
 pub struct InPlace {
     message: NonNull<c::rd_kafka_message_t>,
+    /// Null: it has none. Asked for once: without headers the client looks for them again and again.
+    headers: *mut c::rd_kafka_headers_t,
     /// Keeps the client alive that the message's memory belongs to.
     _consumer: Arc<Consumer>,
 }
@@ -34,7 +36,10 @@ impl InPlace {
     ///
     /// `message` is a live message of `consumer` that nobody else destroys.
     pub(super) unsafe fn new(message: NonNull<c::rd_kafka_message_t>, consumer: Arc<Consumer>) -> Self {
-        Self { message, _consumer: consumer }
+        let mut headers = ptr::null_mut();
+        // SAFETY: the message lives; the headers belong to it and live as long.
+        let code = unsafe { c::rd_kafka_message_headers(message.as_ptr(), &raw mut headers) };
+        Self { message, headers: if code == OK { headers } else { ptr::null_mut() }, _consumer: consumer }
     }
 
     fn message(&self) -> &c::rd_kafka_message_t {
@@ -80,18 +85,24 @@ impl Record for InPlace {
     }
 
     fn header(&self, index: usize) -> Option<Header<'_>> {
-        let mut headers = ptr::null_mut();
+        if self.headers.is_null() {
+            return None;
+        }
         let (mut name, mut value, mut length) = (ptr::null(), ptr::null(), 0);
         // SAFETY: the headers belong to the message and live as long as it; a name ends in a null
         // byte; a value is null or `length` bytes long.
         unsafe {
-            if c::rd_kafka_message_headers(self.message(), &raw mut headers) != OK
-                || c::rd_kafka_header_get_all(headers, index, &raw mut name, &raw mut value, &raw mut length) != OK
-            {
+            if c::rd_kafka_header_get_all(self.headers, index, &raw mut name, &raw mut value, &raw mut length) != OK {
                 return None;
             }
             Some(Header { name: CStr::from_ptr(name).to_bytes(), value: bytes(value, length) })
         }
+    }
+}
+
+impl From<OwnedRecord> for Fetched {
+    fn from(record: OwnedRecord) -> Self {
+        Self::Detached(Box::new(record))
     }
 }
 

@@ -14,7 +14,7 @@ mod queue;
 pub mod sink;
 pub mod source;
 
-pub use client::{Error, Metadata, Wake};
+pub use client::{Error, Metadata, Wake, keep_memory};
 pub use fetched::Fetched;
 pub use list::Position;
 pub use sink::{Acknowledgement, KafkaSink, Refusal, Sink};

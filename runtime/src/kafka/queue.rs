@@ -111,12 +111,6 @@ impl QueueEvent {
         first_error(unsafe { c::rd_kafka_event_topic_partition_list(self.0.as_ptr()) })
     }
 
-    /// How many messages a delivery report is about.
-    pub(super) fn message_count(&self) -> usize {
-        // SAFETY: the event lives.
-        unsafe { c::rd_kafka_event_message_count(self.0.as_ptr()) }
-    }
-
     /// The messages of a delivery report, in slices of up to `buffer.len()`.
     pub(super) fn reports(
         &self,

@@ -1,6 +1,5 @@
 //! Messages out, acknowledgements back.
 
-use std::collections::BTreeMap;
 use std::ffi::{CString, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use super::client::{Code, Context, Error, Metadata, OK, WakeEnd, settings};
 use super::murmur2::partition_of;
 use super::queue::Queue;
 use crate::manifest::Cluster;
-use crate::record::{HEADER_OVERHEAD_BYTES, Header, Message, OVERHEAD_BYTES};
+use crate::record::{Header, Message};
 
 /// Where messages go. One implementation produces to Kafka; the other is the tests'.
 pub trait Sink: Send + 'static {
@@ -26,11 +25,11 @@ pub trait Sink: Send + 'static {
     /// Messages that are not acknowledged.
     fn outstanding(&self) -> usize;
 
-    /// Bytes of the messages that are not acknowledged.
-    fn outstanding_bytes(&self) -> usize;
-
     /// Asks for what is queued to be sent now.
     fn flush(&mut self);
+
+    /// Gives up what was not sent yet: it is reported as refused for now.
+    fn abandon(&mut self);
 }
 
 /// What became of a message.
@@ -45,23 +44,22 @@ pub struct Acknowledgement {
 pub enum Refusal {
     /// It will never be accepted: too large, no such partition, malformed.
     ForGood(Error),
-    /// It was in a batch of which the broker refuses a message for good, and does not say which.
+    /// It was in a batch of which the broker refuses a message for good, and does not say which; or
+    /// it follows one. Nothing that is sent later reaches the broker.
     WithOthers(Error),
     /// The client gave up; another one may succeed.
     ForNow(Error),
 }
 
-/// How many messages a request carries.
+/// How many messages of a partition a request carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Batching {
-    /// As many as there are.
+    /// As many as there are. When the broker refuses one for good, the producer ends: what follows
+    /// in the same partition must not overtake what has to be sent again.
     Full,
     /// One, so that the broker refuses none for what is wrong with another.
     Single,
 }
-
-/// Most partitions whose buffers are kept between calls.
-const MAX_RUNS: usize = 1_024;
 
 struct Producer {
     client: BaseProducer<Context>,
@@ -71,11 +69,18 @@ impl Producer {
     fn pointer(&self) -> *mut c::rd_kafka_t {
         self.client.client().native_ptr()
     }
+
+    /// Why the client is of no use any more.
+    fn fatal(&self) -> Code {
+        // SAFETY: the client lives; without room for a text none is written.
+        unsafe { c::rd_kafka_fatal_error(self.pointer(), ptr::null_mut(), 0) }
+    }
 }
 
 struct Topic {
     handle: NonNull<c::rd_kafka_topic_t>,
-    partitions: i32,
+    /// For each partition that is known the places of its messages among those of a call.
+    runs: Vec<Vec<usize>>,
 }
 
 /// Produces to the topics of one trigger.
@@ -88,13 +93,13 @@ pub struct KafkaSink {
     reports: Queue<Producer>,
     producer: Arc<Producer>,
     buffer: Vec<*const c::rd_kafka_message_t>,
-    /// Places of the messages of a call, by topic and partition.
-    runs: BTreeMap<(usize, i32), Vec<usize>>,
+    /// The runs of a call that are not empty, by topic and partition.
+    filled: Vec<(usize, usize)>,
     run: Vec<c::rd_kafka_message_t>,
-    /// Refused before they were queued, with their bytes.
-    refused: Vec<(Acknowledgement, usize)>,
+    /// Refused before they were queued.
+    refused: Vec<Acknowledgement>,
     outstanding: usize,
-    outstanding_bytes: usize,
+    batching: Batching,
     rng: fastrand::Rng,
 }
 
@@ -126,9 +131,10 @@ impl KafkaSink {
                 ("queue.buffering.max.kbytes", "2097151"),
             ],
         );
-        if batching == Batching::Single {
-            config.set("batch.num.messages", "1");
-        }
+        match batching {
+            Batching::Full => config.set("enable.gapless.guarantee", "true"),
+            Batching::Single => config.set("batch.num.messages", "1"),
+        };
         let context = Context { owner: owner.to_owned() };
         let client: BaseProducer<Context> = config.create_with_context(context).map_err(Error::invalid)?;
         let producer = Arc::new(Producer { client });
@@ -141,7 +147,7 @@ impl KafkaSink {
             // SAFETY: the client lives; without settings of its own a topic takes the client's.
             let handle = unsafe { c::rd_kafka_topic_new(producer.pointer(), name.as_ptr(), ptr::null_mut()) };
             let handle = NonNull::new(handle).ok_or_else(|| Error::invalid(format!("no topic {topic}")))?;
-            handles.push(Topic { handle, partitions: 0 });
+            handles.push(Topic { handle, runs: Vec::new() });
         }
         Ok(Self {
             topics: handles,
@@ -149,11 +155,11 @@ impl KafkaSink {
             reports,
             producer,
             buffer: vec![ptr::null(); 1_024],
-            runs: BTreeMap::new(),
+            filled: Vec::new(),
             run: Vec::new(),
             refused: Vec::new(),
             outstanding: 0,
-            outstanding_bytes: 0,
+            batching,
             rng: fastrand::Rng::new(),
         })
     }
@@ -167,13 +173,14 @@ impl KafkaSink {
     pub fn update(&mut self, metadata: &Metadata) {
         for (topic, name) in self.topics.iter_mut().zip(&self.names) {
             if let Some(&partitions) = metadata.partitions.get(name) {
-                topic.partitions = partitions;
+                topic.runs.resize_with(usize::try_from(partitions).unwrap_or(0), Vec::new);
             }
         }
     }
 
     fn partition(&mut self, message: &Message<'_>) -> i32 {
-        let partitions = self.topics[message.topic].partitions;
+        // Kafka counts partitions in signed 32 bits.
+        let partitions = self.topics[message.topic].runs.len() as i32;
         match (message.partition, message.key) {
             (Some(partition), _) => partition,
             (None, Some(key)) => partition_of(key, partitions),
@@ -183,13 +190,8 @@ impl KafkaSink {
 
     /// Messages of one partition, in order. Consecutive ones that need neither headers nor a
     /// timestamp go to the client together.
-    fn send_run(
-        &mut self,
-        (topic, partition): (usize, i32),
-        run: &[usize],
-        all: &[Message<'_>],
-        headers: &[Header<'_>],
-    ) {
+    fn send_run(&mut self, topic: usize, partition: i32, run: &[usize], all: &[Message<'_>], headers: &[Header<'_>]) {
+        let mut fields = Fields::to(self.topics[topic].handle, partition);
         let mut rest = run;
         while let Some(&first) = rest.first() {
             let plain = rest.iter().take_while(|&&place| is_plain(&all[place])).count();
@@ -197,7 +199,7 @@ impl KafkaSink {
                 self.send_plain(topic, partition, &rest[..plain], all);
                 rest = &rest[plain..];
             } else {
-                self.send_one(topic, partition, &all[first], headers);
+                self.send_one(&mut fields, &all[first], headers);
                 rest = &rest[1..];
             }
         }
@@ -233,32 +235,19 @@ impl KafkaSink {
         }
         for (message, &place) in self.run.iter().zip(places) {
             if message.err != OK {
-                self.refused.push(refused(&all[place], &[], message.err));
+                let result = Err(refusal(&self.producer, message.err));
+                self.refused.push(Acknowledgement { token: all[place].token, result });
             }
         }
     }
 
-    fn send_one(&mut self, topic: usize, partition: i32, message: &Message<'_>, headers: &[Header<'_>]) {
-        use c::rd_kafka_vtype_t as Kind;
-        let headers = &headers[message.headers.clone()];
-        let mut fields = Fields::new();
-        fields.add(Kind::RD_KAFKA_VTYPE_RKT).rkt = self.topics[topic].handle.as_ptr();
-        fields.add(Kind::RD_KAFKA_VTYPE_PARTITION).i32_ = partition;
-        fields.add(Kind::RD_KAFKA_VTYPE_MSGFLAGS).i = c::RD_KAFKA_MSG_F_COPY;
-        fields.add(Kind::RD_KAFKA_VTYPE_KEY).mem = memory(message.key);
-        fields.add(Kind::RD_KAFKA_VTYPE_VALUE).mem = memory(message.value);
-        fields.add(Kind::RD_KAFKA_VTYPE_OPAQUE).ptr = ptr::without_provenance_mut(message.token as usize);
-        if let Some(timestamp) = message.timestamp_ms {
-            fields.add(Kind::RD_KAFKA_VTYPE_TIMESTAMP).i64_ = timestamp;
-        }
-        let native = native_headers(headers);
-        if let Some(native) = native {
-            fields.add(Kind::RD_KAFKA_VTYPE_HEADERS).headers = native.as_ptr();
-        }
+    fn send_one(&mut self, fields: &mut Fields, message: &Message<'_>, headers: &[Header<'_>]) {
+        let native = native_headers(&headers[message.headers.clone()]);
+        fields.fill(message, native);
         // SAFETY: all pointers live during the call, which copies keys and values; the headers
         // become the client's unless it fails.
         let error = unsafe {
-            let error = c::rd_kafka_produceva(self.producer.pointer(), fields.list.as_ptr(), fields.count);
+            let error = c::rd_kafka_produceva(self.producer.pointer(), fields.list.as_ptr(), fields.count());
             if error.is_null() {
                 return;
             }
@@ -269,50 +258,55 @@ impl KafkaSink {
             c::rd_kafka_error_destroy(error);
             code
         };
-        self.refused.push(refused(message, headers, error));
+        let result = Err(refusal(&self.producer, error));
+        self.refused.push(Acknowledgement { token: message.token, result });
     }
 }
 
 impl Sink for KafkaSink {
     fn send(&mut self, messages: &[Message<'_>], headers: &[Header<'_>]) {
-        let mut runs = std::mem::take(&mut self.runs);
+        self.outstanding += messages.len();
         for (place, message) in messages.iter().enumerate() {
             let partition = self.partition(message);
-            runs.entry((message.topic, partition)).or_default().push(place);
-            self.outstanding += 1;
-            self.outstanding_bytes += message.bytes(&headers[message.headers.clone()]);
+            let known =
+                usize::try_from(partition).ok().and_then(|index| self.topics[message.topic].runs.get_mut(index));
+            match known {
+                Some(run) => {
+                    if run.is_empty() {
+                        self.filled.push((message.topic, partition as usize));
+                    }
+                    run.push(place);
+                }
+                // New, or there is none: the client knows.
+                None => self.send_run(message.topic, partition, &[place], messages, headers),
+            }
         }
-        for (&partition, run) in &mut runs {
-            self.send_run(partition, run, messages, headers);
+        while let Some((topic, partition)) = self.filled.pop() {
+            let mut run = std::mem::take(&mut self.topics[topic].runs[partition]);
+            self.send_run(topic, partition as i32, &run, messages, headers);
             run.clear();
-        }
-        // Kept for their memory, unless a function names partitions without end.
-        if runs.len() <= MAX_RUNS {
-            self.runs = runs;
+            self.topics[topic].runs[partition] = run;
         }
     }
 
     fn acknowledgements(&mut self, each: &mut dyn FnMut(Acknowledgement)) {
-        for (refused, bytes) in self.refused.drain(..) {
+        for refused in self.refused.drain(..) {
             self.outstanding -= 1;
-            self.outstanding_bytes -= bytes;
             each(refused);
         }
         while let Some(event) = self.reports.poll() {
             if event.kind() != c::RD_KAFKA_EVENT_DR {
                 continue;
             }
-            // One event reports the messages of one request.
-            let alone = event.message_count() == 1;
+            let (producer, batching) = (&self.producer, self.batching);
             event.reports(&mut self.buffer, |message| {
                 self.outstanding -= 1;
-                self.outstanding_bytes -= bytes_of(message);
                 let token = message._private.addr() as u64;
                 let result = match message.err {
                     OK => Ok(()),
-                    code => Err(match refusal(code) {
-                        Refusal::ForGood(error) if !alone => Refusal::WithOthers(error),
-                        refusal => refusal,
+                    code => Err(match (refusal(producer, code), batching) {
+                        (Refusal::ForGood(error), Batching::Full) => Refusal::WithOthers(error),
+                        (refusal, _) => refusal,
                     }),
                 };
                 each(Acknowledgement { token, result });
@@ -324,13 +318,14 @@ impl Sink for KafkaSink {
         self.outstanding
     }
 
-    fn outstanding_bytes(&self) -> usize {
-        self.outstanding_bytes
-    }
-
     fn flush(&mut self) {
         // SAFETY: the client lives. A flush without time makes its threads stop lingering.
         unsafe { c::rd_kafka_flush(self.producer.pointer(), 0) };
+    }
+
+    fn abandon(&mut self) {
+        // SAFETY: the client lives. What is with the broker is left alone: it may be accepted.
+        unsafe { c::rd_kafka_purge(self.producer.pointer(), c::RD_KAFKA_PURGE_F_QUEUE) };
     }
 }
 
@@ -357,30 +352,6 @@ impl SinkReader {
     }
 }
 
-fn refused(message: &Message<'_>, headers: &[Header<'_>], code: Code) -> (Acknowledgement, usize) {
-    (Acknowledgement { token: message.token, result: Err(refusal(code)) }, message.bytes(headers))
-}
-
-/// The same as [`Message::bytes`], of a message that comes back.
-fn bytes_of(message: &c::rd_kafka_message_t) -> usize {
-    let mut headers = ptr::null_mut();
-    let mut bytes = OVERHEAD_BYTES + message.key_len + message.len;
-    // SAFETY: the message lives; names end in a null byte, values are `length` bytes long.
-    unsafe {
-        if c::rd_kafka_message_headers(message, &raw mut headers) != OK {
-            return bytes;
-        }
-        for index in 0.. {
-            let (mut name, mut value, mut length) = (ptr::null(), ptr::null(), 0);
-            if c::rd_kafka_header_get_all(headers, index, &raw mut name, &raw mut value, &raw mut length) != OK {
-                break;
-            }
-            bytes += HEADER_OVERHEAD_BYTES + std::ffi::CStr::from_ptr(name).count_bytes() + length;
-        }
-    }
-    bytes
-}
-
 fn is_plain(message: &Message<'_>) -> bool {
     message.headers.is_empty() && message.timestamp_ms.is_none()
 }
@@ -394,23 +365,52 @@ fn memory(bytes: Option<&[u8]>) -> c::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 
     c::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr, size }
 }
 
-/// The tagged arguments of `rd_kafka_produceva`.
+/// The tagged arguments of `rd_kafka_produceva`, the same list for all messages of a run.
 struct Fields {
     list: [c::rd_kafka_vu_t; 8],
-    count: usize,
+    /// The last one counts.
+    has_headers: bool,
 }
 
 impl Fields {
-    fn new() -> Self {
+    /// Messages of one partition.
+    fn to(topic: NonNull<c::rd_kafka_topic_t>, partition: i32) -> Self {
+        use c::rd_kafka_vtype_t as Kind;
         // SAFETY: zero is a valid tag (`RD_KAFKA_VTYPE_END`) and a valid value of every member.
-        Self { list: unsafe { std::mem::zeroed() }, count: 0 }
+        let mut list: [c::rd_kafka_vu_t; 8] = unsafe { std::mem::zeroed() };
+        for (field, kind) in list.iter_mut().zip([
+            Kind::RD_KAFKA_VTYPE_RKT,
+            Kind::RD_KAFKA_VTYPE_PARTITION,
+            Kind::RD_KAFKA_VTYPE_MSGFLAGS,
+            Kind::RD_KAFKA_VTYPE_KEY,
+            Kind::RD_KAFKA_VTYPE_VALUE,
+            Kind::RD_KAFKA_VTYPE_OPAQUE,
+            Kind::RD_KAFKA_VTYPE_TIMESTAMP,
+            Kind::RD_KAFKA_VTYPE_HEADERS,
+        ]) {
+            field.vtype = kind;
+        }
+        list[0].u.rkt = topic.as_ptr();
+        list[1].u.i32_ = partition;
+        list[2].u.i = c::RD_KAFKA_MSG_F_COPY;
+        Self { list, has_headers: false }
     }
 
-    fn add(&mut self, kind: c::rd_kafka_vtype_t) -> &mut c::rd_kafka_vu_s__bindgen_ty_1 {
-        let field = &mut self.list[self.count];
-        self.count += 1;
-        field.vtype = kind;
-        &mut field.u
+    /// The fields of a message, which have to live until it is produced.
+    fn fill(&mut self, message: &Message<'_>, headers: Option<NonNull<c::rd_kafka_headers_t>>) {
+        self.list[3].u.mem = memory(message.key);
+        self.list[4].u.mem = memory(message.value);
+        self.list[5].u.ptr = ptr::without_provenance_mut(message.token as usize);
+        // The client takes 0 as the time of producing.
+        self.list[6].u.i64_ = message.timestamp_ms.unwrap_or(0);
+        self.has_headers = headers.is_some();
+        if let Some(headers) = headers {
+            self.list[7].u.headers = headers.as_ptr();
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.list.len() - usize::from(!self.has_headers)
     }
 }
 
@@ -435,10 +435,14 @@ fn native_headers(headers: &[Header<'_>]) -> Option<NonNull<c::rd_kafka_headers_
     }
 }
 
-fn refusal(code: Code) -> Refusal {
+fn refusal(producer: &Producer, code: Code) -> Refusal {
     use Code as E;
     let error = Error::from_code(code);
     match code {
+        E::RD_KAFKA_RESP_ERR__FATAL => match producer.fatal() {
+            E::RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE => Refusal::WithOthers(error),
+            cause => Refusal::ForNow(Error::from_code(cause)),
+        },
         E::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
         | E::RD_KAFKA_RESP_ERR_INVALID_MSG
         | E::RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE

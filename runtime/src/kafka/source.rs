@@ -137,15 +137,17 @@ impl Source {
         let taken = self.records.take(&mut self.buffer[..at_most]);
         for index in 0..taken {
             let Some(message) = NonNull::new(self.buffer[index]) else { continue };
-            // SAFETY: the message was just taken and is ours; `InPlace` destroys it.
-            let (in_place, code, topic, partition) = unsafe {
-                let fields = message.as_ref();
-                (InPlace::new(message, self.consumer.clone()), fields.err, fields.rkt, fields.partition)
-            };
+            // SAFETY: the message was just taken and lives until it is destroyed below.
+            let (code, topic, number) =
+                unsafe { (message.as_ref().err, message.as_ref().rkt, message.as_ref().partition) };
             if code == OK {
                 let topic = self.topic_place(topic);
-                record(Partition { topic, number: partition }, Fetched::InPlace(in_place));
+                // SAFETY: it is ours, has no error, and nobody else destroys it.
+                let in_place = unsafe { InPlace::new(message, self.consumer.clone()) };
+                record(Partition { topic, number }, Fetched::InPlace(in_place));
             } else {
+                // SAFETY: it is ours and destroyed once.
+                unsafe { c::rd_kafka_message_destroy(message.as_ptr()) };
                 error(Error::from_code(code));
             }
         }

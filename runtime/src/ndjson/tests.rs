@@ -1,5 +1,6 @@
 use super::*;
-use crate::outcome::{Cause, Column, HeaderColumns, Outcome};
+use crate::columns::{Column, HeaderColumns};
+use crate::outcome::{Cause, Outcome};
 use crate::record::{OwnedRecord, Topics};
 
 fn back(line: RecordLine) -> (Option<String>, Option<i32>, Option<u32>, OwnedRecord) {
@@ -129,7 +130,9 @@ fn messages_have_what_the_function_left_as_in_the_record() {
     };
     let topics = Topics::new(Some("out"), &["audit".to_owned()], None);
     let checked = answer.check(1, &topics).expect("keeps the contract");
-    let messages = Message::of(&checked, &[source], |place| (place > 0).then(|| topics.names()[place].clone()));
+    let mut batch = Batch::new("in".into(), 0);
+    batch.push(&source, 1);
+    let messages = Message::of(&checked, &batch, |place| (place > 0).then(|| topics.names()[place].clone()));
 
     let at = Source { topic: "in", partition: 0, offset: 7 };
     let expected = concat!(

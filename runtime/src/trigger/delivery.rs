@@ -6,52 +6,48 @@
 
 use std::sync::Arc;
 
-use super::sequencer::Sequence;
+use super::flights::FlightKey;
+use crate::batch::Batch;
+use crate::columns::Field;
 use crate::kafka::{Acknowledgement, Refusal, Sink};
-use crate::outcome::{Checked, Fault, Field, Headers, Timestamp};
+use crate::outcome::{Checked, Fault, Headers, Timestamp};
 use crate::record::{Header, Message, Record, Topics};
 
 /// Prefix of the headers that a dead letter gets.
 pub const HEADER_PREFIX: &str = "tidegate-";
 
-/// The record that a message belongs to.
+/// The record that a message belongs to. Good until the message is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// Place in the table of assigned partitions.
-    pub slot: usize,
-    /// Which assignment of that place. Wraps around; two that are confused would have to be 1,024
-    /// assignments apart with a message still under way.
-    pub epoch: u16,
-    pub sequence: Sequence,
+    /// The call that the record was in.
+    pub flight: FlightKey,
+    /// Its index in the call's batch.
+    pub index: usize,
     /// The message is the record's dead letter.
     pub dead_letter: bool,
 }
 
 impl Token {
-    const SLOT_BITS: u32 = 14;
-    const EPOCH_BITS: u32 = 10;
-    /// How many partitions one trigger can own on one node.
-    pub const MAX_SLOTS: usize = 1 << Self::SLOT_BITS;
+    const INDEX_BITS: u32 = 32;
 
     fn pack(self) -> u64 {
-        let sequence_bits = 63 - Self::SLOT_BITS - Self::EPOCH_BITS;
-        u64::from(self.dead_letter) << 63
-            | (self.slot as u64) << (63 - Self::SLOT_BITS)
-            | u64::from(self.epoch) << sequence_bits
-            | self.sequence & ((1 << sequence_bits) - 1)
+        u64::from(self.dead_letter) << 63 | (self.flight as u64) << Self::INDEX_BITS | self.index as u64
     }
 
     fn unpack(token: u64) -> Self {
-        let sequence_bits = 63 - Self::SLOT_BITS - Self::EPOCH_BITS;
         Self {
             dead_letter: token >> 63 == 1,
-            slot: (token >> (63 - Self::SLOT_BITS)) as usize & (Self::MAX_SLOTS - 1),
-            epoch: (token >> sequence_bits) as u16 & Self::EPOCH_MASK,
-            sequence: token & ((1 << sequence_bits) - 1),
+            flight: (token << 1 >> (Self::INDEX_BITS + 1)) as usize,
+            index: (token & u64::from(u32::MAX)) as usize,
         }
     }
+}
 
-    pub const EPOCH_MASK: u16 = (1 << Self::EPOCH_BITS) - 1;
+/// How much went out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    pub messages: usize,
+    pub bytes: usize,
 }
 
 /// What became of a message.
@@ -92,19 +88,26 @@ impl<S: Sink> Delivery<S> {
         &mut self.sink
     }
 
-    /// Produces the messages of a call whose record is still in `records`; those of records that
-    /// were taken out are thrown away. `token` names the record at an index.
-    pub fn send<R: Record>(&mut self, checked: &Checked, records: &[Option<R>], token: impl Fn(usize) -> Token) {
+    /// Produces the messages of the records for which `is_handled` is true; those of others are
+    /// thrown away.
+    pub fn send(
+        &mut self,
+        checked: &Checked,
+        batch: &Batch,
+        flight: FlightKey,
+        is_handled: impl Fn(usize) -> bool,
+    ) -> Sent {
         let mut messages = Vec::with_capacity(checked.len());
         let mut headers: Vec<Header<'_>> = Vec::new();
-        for message in checked.messages() {
-            let Some(record) = &records[message.source] else { continue };
+        let mut bytes = 0;
+        for message in checked.messages().filter(|message| is_handled(message.source)) {
+            let record = batch.record(message.source);
             let first_header = headers.len();
             match message.headers {
                 Headers::AsInSource => headers.extend(record.headers()),
                 Headers::Own(own) => headers.extend(own),
             }
-            messages.push(Message {
+            let message = Message {
                 topic: message.topic,
                 partition: message.partition,
                 timestamp_ms: match message.timestamp {
@@ -115,18 +118,21 @@ impl<S: Sink> Delivery<S> {
                 key: resolve(message.key, record.key()),
                 value: resolve(message.value, record.value()),
                 headers: first_header..headers.len(),
-                token: token(message.source).pack(),
-            });
+                token: Token { flight, index: message.source, dead_letter: false }.pack(),
+            };
+            bytes += message.bytes(&headers[first_header..]);
+            messages.push(message);
         }
         if !messages.is_empty() {
             self.sink.send(&messages, &headers);
         }
+        Sent { messages: messages.len(), bytes }
     }
 
     /// Produces a record, byte for byte, to the dead letter topic, with headers that say why.
-    /// `false`: there is no such topic.
-    pub fn dead_letter(&mut self, record: &impl Record, obituary: &Obituary<'_>, token: Token) -> bool {
-        let Some(topic) = self.topics.dead_letters() else { return false };
+    /// `None`: there is no such topic.
+    pub fn dead_letter(&mut self, record: &impl Record, obituary: &Obituary<'_>, token: Token) -> Option<Sent> {
+        let topic = self.topics.dead_letters()?;
         let facts = [
             ("topic", obituary.topic.to_owned()),
             ("partition", obituary.partition.to_string()),
@@ -152,8 +158,9 @@ impl<S: Sink> Delivery<S> {
             headers: 0..headers.len(),
             token: Token { dead_letter: true, ..token }.pack(),
         };
+        let bytes = message.bytes(&headers);
         self.sink.send(&[message], &headers);
-        true
+        Some(Sent { messages: 1, bytes })
     }
 
     /// Hands out what became of messages since the last call.
@@ -179,9 +186,9 @@ mod tests {
     #[test]
     fn a_token_comes_back_as_it_went() {
         for token in [
-            Token { slot: 0, epoch: 0, sequence: 0, dead_letter: false },
-            Token { slot: Token::MAX_SLOTS - 1, epoch: Token::EPOCH_MASK, sequence: (1 << 39) - 1, dead_letter: true },
-            Token { slot: 5, epoch: 6, sequence: 7, dead_letter: false },
+            Token { flight: 0, index: 0, dead_letter: false },
+            Token { flight: (1 << 31) - 1, index: u32::MAX as usize, dead_letter: true },
+            Token { flight: 5, index: 6, dead_letter: false },
         ] {
             assert_eq!(Token::unpack(token.pack()), token);
         }

@@ -3,148 +3,163 @@
 use std::time::{Duration, Instant};
 
 use super::delivery::{Obituary, Token};
+use super::flights::FlightKey;
 use super::flow::Flow;
+use super::partitions::Place;
 use super::progress::Failed;
 use super::retry::{self, Verdict};
 use super::sequencer::Sequence;
+use crate::batch::Batch;
 use crate::kafka::Sink;
 use crate::manifest::OnExhausted;
 use crate::outcome::{Cause, Fault};
-use crate::record::Record;
+use crate::record::{OwnedRecord, Record};
 
-impl<R: Record, S: Sink> Flow<R, S> {
+/// A record of a call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Case {
+    pub flight: FlightKey,
+    /// Its index in the call's batch.
+    pub index: usize,
+    pub place: Place,
+    pub sequence: Sequence,
+}
+
+impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     /// An attempt of a running record failed.
-    pub(super) fn fail(&mut self, slot: usize, epoch: u16, sequence: Sequence, fault: &Fault, now: Instant) {
+    pub(super) fn fail(&mut self, case: Case, batch: &Batch, fault: &Fault, now: Instant) {
         let chance = self.rng.f64();
-        let Some(assigned) = self.partitions.at(slot, epoch) else { return };
+        let Some(assigned) = self.partitions.at(case.place) else { return };
         let window = &mut assigned.window;
         self.counts.failed += 1;
         if fault.cause == Cause::Reject {
-            let failed = window.count_failure(sequence, Self::unix_s());
-            self.exhausted(slot, epoch, sequence, failed, fault, now);
+            let failed = window.count_failure(case.sequence, Self::unix_s());
+            self.exhausted(case, batch, failed, fault, now);
             return;
         }
         if self.breaker.is_open() {
             // An outage uses up no attempts.
-            let attempts = window.failures(sequence).attempts.max(1);
-            window.wait(sequence, now + retry::backoff(&self.trigger.retry, attempts, chance));
+            let attempts = window.failures(case.sequence).attempts.max(1);
+            let due = now + retry::backoff(&self.trigger.retry, attempts, chance);
+            self.wait(case, batch, due);
             return;
         }
-        let failed = window.count_failure(sequence, Self::unix_s());
+        let failed = window.count_failure(case.sequence, Self::unix_s());
         let age = Duration::from_secs(Self::unix_s().saturating_sub(failed.since_unix_s));
         match retry::judge(&self.trigger.retry, failed.attempts, age, chance) {
             Verdict::Again { after } => {
-                // It may wait for long, and would pin the whole fetch it came with.
-                window.record_mut(sequence).into_iter().for_each(Record::detach);
-                window.wait(sequence, now + after);
+                self.wait(case, batch, now + after);
                 self.counts.retried += 1;
-                self.log(slot, epoch, failed, fault, "is tried again", now);
+                self.log(case, failed, fault, "is tried again", now);
             }
-            Verdict::Exhausted => self.exhausted(slot, epoch, sequence, failed, fault, now),
+            Verdict::Exhausted => self.exhausted(case, batch, failed, fault, now),
         }
     }
 
+    fn wait(&mut self, case: Case, batch: &Batch, due: Instant) {
+        let Some(assigned) = self.partitions.at(case.place) else { return };
+        let record = R::from(batch.record(case.index).to_owned());
+        // Those behind it may wait for long too, and would pin the whole fetch they came with.
+        assigned.window.wait(case.sequence, due, record, R::detach);
+    }
+
     /// A running record will not be tried again.
-    fn exhausted(&mut self, slot: usize, epoch: u16, sequence: Sequence, failed: Failed, fault: &Fault, now: Instant) {
-        match self.trigger.on_exhausted {
+    fn exhausted(&mut self, case: Case, batch: &Batch, failed: Failed, fault: &Fault, now: Instant) {
+        let over = match self.trigger.on_exhausted {
             OnExhausted::DeadLetter => {
-                self.log(slot, epoch, failed, fault, "is a dead letter", now);
-                let buried = self.bury(slot, epoch, sequence, failed, fault);
-                match self.partitions.at(slot, epoch) {
-                    Some(assigned) if buried => assigned.window.handled(sequence, 1),
-                    Some(assigned) => assigned.window.put_back(sequence),
-                    None => {}
-                }
+                self.log(case, failed, fault, "is a dead letter", now);
+                self.bury(case, batch, failed, fault).then_some(1)
             }
             OnExhausted::Skip => {
                 self.counts.skipped += 1;
-                self.log(slot, epoch, failed, fault, "is skipped", now);
-                if let Some(assigned) = self.partitions.at(slot, epoch) {
-                    assigned.window.handled(sequence, 0);
-                }
+                self.log(case, failed, fault, "is skipped", now);
+                Some(0)
             }
             OnExhausted::Pause => {
-                self.log(slot, epoch, failed, fault, "pauses the trigger", now);
-                self.pause(slot, epoch, failed, fault);
-                if let Some(assigned) = self.partitions.at(slot, epoch) {
-                    assigned.window.put_back(sequence);
-                }
+                self.log(case, failed, fault, "pauses the trigger", now);
+                self.pause(case, failed, fault);
+                None
             }
+        };
+        let Some(assigned) = self.partitions.at(case.place) else { return };
+        match over {
+            Some(messages) => assigned.window.handled(case.sequence, messages),
+            None => assigned.window.put_back(case.sequence, R::from(batch.record(case.index).to_owned())),
         }
     }
 
     /// Produces a record's dead letter. `false`, and the trigger pauses, if it has nowhere to go.
-    fn bury(&mut self, slot: usize, epoch: u16, sequence: Sequence, failed: Failed, fault: &Fault) -> bool {
-        let Some(assigned) = self.partitions.at(slot, epoch) else { return false };
-        let Some(record) = assigned.window.record(sequence) else { return false };
+    fn bury(&mut self, case: Case, batch: &Batch, failed: Failed, fault: &Fault) -> bool {
         let obituary = Obituary {
-            topic: &assigned.topic,
-            partition: assigned.partition.number,
+            topic: batch.topic(),
+            partition: batch.partition(),
             trigger: &self.trigger.name,
             function: &self.trigger.function,
             revision: &self.revision,
             attempts: failed.attempts,
             fault,
         };
-        let sent = self.delivery.dead_letter(record, &obituary, Token { slot, epoch, sequence, dead_letter: true });
-        if sent {
-            self.counts.dead_letters += 1;
-        } else {
-            self.pause(slot, epoch, failed, fault);
-        }
-        sent
+        let token = Token { flight: case.flight, index: case.index, dead_letter: true };
+        let Some(sent) = self.delivery.dead_letter(&batch.record(case.index), &obituary, token) else {
+            self.pause(case, failed, fault);
+            return false;
+        };
+        self.flights.sent(case.flight, sent.messages, sent.bytes);
+        self.counts.dead_letters += 1;
+        true
     }
 
     /// The broker refused a message of a handled record for good.
-    pub(super) fn refused(&mut self, token: Token, fault: Fault) {
-        let Token { slot, epoch, sequence, dead_letter } = token;
-        let now = Instant::now();
-        let Some(assigned) = self.partitions.at(slot, epoch) else { return };
+    pub(super) fn refused(&mut self, token: Token, fault: &Fault, now: Instant) {
+        let flight = self.flights.get(token.flight);
+        let (place, sequence) = (flight.place, flight.sequences[token.index]);
+        let case = Case { flight: token.flight, index: token.index, place, sequence };
+        let Some(assigned) = self.partitions.at(place) else { return };
         let mut failed = assigned.window.failures(sequence);
         self.counts.failed += 1;
-        if dead_letter {
-            self.log(slot, epoch, failed, &fault, "is a dead letter that the broker refuses; the trigger pauses", now);
-            self.pause(slot, epoch, failed, &fault);
+        if token.dead_letter {
+            self.log(case, failed, fault, "is a dead letter that the broker refuses; the trigger pauses", now);
+            self.pause(case, failed, fault);
             return;
         }
         failed.attempts += 1;
         match self.trigger.on_exhausted {
             OnExhausted::DeadLetter => {
-                self.log(slot, epoch, failed, &fault, "is a dead letter", now);
-                if !self.bury(slot, epoch, sequence, failed, &fault) {
-                    return;
-                }
-                if let Some(assigned) = self.partitions.at(slot, epoch) {
+                self.log(case, failed, fault, "is a dead letter", now);
+                let Some(batch) = self.flights.take_batch(token.flight) else { return };
+                let is_buried = self.bury(case, &batch, failed, fault);
+                self.flights.settle(token.flight, Some(batch));
+                if is_buried && let Some(assigned) = self.partitions.at(place) {
                     assigned.window.one_more_message(sequence);
                     assigned.window.acknowledged(sequence);
                 }
             }
             OnExhausted::Skip => {
                 self.counts.skipped += 1;
-                self.log(slot, epoch, failed, &fault, "lost a message, as the manifest allows", now);
-                if let Some(assigned) = self.partitions.at(slot, epoch) {
+                self.log(case, failed, fault, "lost a message, as the manifest allows", now);
+                if let Some(assigned) = self.partitions.at(place) {
                     assigned.window.acknowledged(sequence);
                 }
             }
             OnExhausted::Pause => {
-                self.log(slot, epoch, failed, &fault, "pauses the trigger", now);
-                self.pause(slot, epoch, failed, &fault);
+                self.log(case, failed, fault, "pauses the trigger", now);
+                self.pause(case, failed, fault);
             }
         }
     }
 
     /// Nothing more is called until another revision, another manifest or a restart.
-    fn pause(&mut self, slot: usize, epoch: u16, failed: Failed, fault: &Fault) {
-        let Some(assigned) = self.partitions.at(slot, epoch) else { return };
+    fn pause(&mut self, case: Case, failed: Failed, fault: &Fault) {
+        let Some(assigned) = self.partitions.at(case.place) else { return };
         self.paused = Some(format!(
             "record {}/{}/{} failed {} times, at last by {}: {}; publish another revision or restart to go on",
             assigned.topic, assigned.partition.number, failed.offset, failed.attempts, fault.cause, fault.reason,
         ));
     }
 
-    fn log(&mut self, slot: usize, epoch: u16, failed: Failed, fault: &Fault, what: &str, now: Instant) {
+    fn log(&mut self, case: Case, failed: Failed, fault: &Fault, what: &str, now: Instant) {
         let Some(dropped) = self.throttle.pass(now) else { return };
-        let Some(assigned) = self.partitions.at(slot, epoch) else { return };
+        let Some(assigned) = self.partitions.at(case.place) else { return };
         tracing::warn!(
             trigger = %self.trigger.name,
             revision = self.revision,

@@ -5,26 +5,27 @@
 //! and a sink that they hold in hand.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::breaker::Breaker;
-use super::delivery::{Delivered, Delivery, Token};
-use super::partitions::{Assigned, Partitions};
+use super::delivery::{Delivered, Delivery};
+use super::failure::Case;
+use super::flights::{Flight, FlightKey, Flights};
+use super::partitions::Partitions;
 use super::progress::Progress;
-use super::sequencer::{Sequence, Taken};
+use super::sequencer::Sequence;
 use super::sizing::Sizing;
 use super::status::Counts;
+use crate::batch::Batch;
 use crate::budget::Share as BudgetShare;
 use crate::engine::{Call, CallError, Completion, Invoker};
 use crate::kafka::{Partition, Refusal, Sink};
 use crate::manifest::{Ordering, Trigger};
 use crate::outcome::{Cause, Checked, Fault};
-use crate::record::{Record, Topics};
+use crate::record::{OwnedRecord, Record, Topics};
 use crate::throttle::Throttle;
 
 /// How long no call starts after an instance could not be started.
@@ -38,10 +39,6 @@ const SPLIT: usize = 8;
 /// Lines about failed records in a second.
 const FAILURE_LINES: u32 = 10;
 
-/// Calls are numbered across all flows, so that one which ends late, after its flow was built
-/// again, is not taken for another.
-static NEXT_CALL: AtomicU64 = AtomicU64::new(0);
-
 /// Why a flow cannot go on. It is built again from what is committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
@@ -54,13 +51,6 @@ pub enum Stop {
     Bug(String),
 }
 
-/// A call under way.
-struct Running {
-    slot: usize,
-    epoch: u16,
-    sequences: Vec<Sequence>,
-}
-
 /// The data plane of one trigger, apart from where its records come from.
 pub struct Flow<R, S> {
     pub(super) trigger: Arc<Trigger>,
@@ -68,7 +58,7 @@ pub struct Flow<R, S> {
     pub(super) delivery: Delivery<S>,
     /// Name of the revision that serves, for dead letters.
     pub(super) revision: String,
-    calls: FxHashMap<u64, Running>,
+    pub(super) flights: Flights,
     sizing: Sizing,
     pub(super) breaker: Breaker,
     pub(super) budget: BudgetShare,
@@ -76,32 +66,33 @@ pub struct Flow<R, S> {
     /// A record is exhausted and the trigger is to pause then.
     pub(super) paused: Option<String>,
     stop: Option<Stop>,
+    /// The broker refuses a batch: why. Nothing reaches it any more.
+    refuses: Option<String>,
     /// Since when messages are under way and none was acknowledged.
     silent_since: Option<Instant>,
     pub(super) counts: Counts,
     pub(super) rng: fastrand::Rng,
     pub(super) throttle: Throttle,
-    taken: Vec<Taken<R>>,
 }
 
-impl<R: Record, S: Sink> Flow<R, S> {
+impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     pub fn new(trigger: Arc<Trigger>, topics: Arc<Topics>, sink: S, budget: BudgetShare, now: Instant) -> Self {
         Self {
             partitions: Partitions::new(&trigger),
             delivery: Delivery::new(sink, topics),
             revision: String::new(),
-            calls: FxHashMap::default(),
+            flights: Flights::default(),
             sizing: Sizing::new(trigger.batch.clone()),
             breaker: Breaker::new(),
             budget,
             hold_off: None,
             paused: None,
             stop: None,
+            refuses: None,
             silent_since: None,
             counts: Counts::default(),
             rng: fastrand::Rng::new(),
             throttle: Throttle::new(FAILURE_LINES, now),
-            taken: Vec::new(),
             trigger,
         }
     }
@@ -121,7 +112,9 @@ impl<R: Record, S: Sink> Flow<R, S> {
 
     /// A partition is gone. Whatever of it is under way is forgotten.
     pub fn revoke(&mut self, partition: Partition) {
-        self.partitions.revoke(partition);
+        if let Some(place) = self.partitions.revoke(partition) {
+            self.flights.forget(place);
+        }
     }
 
     /// Takes in a fetched record.
@@ -133,14 +126,19 @@ impl<R: Record, S: Sink> Flow<R, S> {
         };
         // A partition that is not ours: revoked while the record was on its way to us.
         let Some(assigned) = self.partitions.get_mut(partition) else { return };
-        let bytes = record.bytes();
         self.counts.taken += 1;
-        assigned.window.admit(record.offset(), line, bytes, record);
+        let window = &mut assigned.window;
+        let sequence = window.next_sequence();
+        let is_open = window.admit(record.offset(), line, record.bytes(), record);
+        // It may wait for long, and would pin the whole fetch it came with.
+        if is_open && let Some(record) = window.held_up_mut(sequence) {
+            record.detach();
+        }
     }
 
     /// Whether the node's memory allows to take more records.
     pub fn may_admit(&mut self) -> bool {
-        let held = self.partitions.bytes() + self.delivery.sink().outstanding_bytes();
+        let held = self.partitions.bytes() + self.flights.bytes();
         self.budget.hold(held as u64 + self.budget.prefetch_bytes());
         self.budget.has_room()
     }
@@ -153,38 +151,35 @@ impl<R: Record, S: Sink> Flow<R, S> {
     }
 
     /// Starts as many calls as there are records that may run, instances and room for outputs.
-    pub fn dispatch<I: Invoker<R>>(&mut self, invoker: &mut I, now: Instant) {
+    pub fn dispatch(&mut self, invoker: &mut impl Invoker, now: Instant) {
         if self.paused.is_some() || self.stop.is_some() || self.is_held_off(now) {
             return;
         }
         let probing = self.breaker.is_open();
-        if probing && (!self.calls.is_empty() || self.breaker.next_probe().is_some_and(|next| now < next)) {
+        if probing && (self.flights.running() > 0 || self.breaker.next_probe().is_some_and(|next| now < next)) {
             return;
         }
         let mut tried = 0;
         let mut free = invoker.free();
         while free > 0 && tried < self.partitions.len() && self.has_room_for_outputs() {
-            let Some((slot, assigned)) = self.partitions.next_ready() else { return };
+            let Some((place, assigned)) = self.partitions.next_ready() else { return };
             let mut share = self.sizing.share(assigned.window.ready(), free);
             if probing {
                 share.records = 1;
             }
-            assigned.window.take(share, &mut self.taken);
-            if self.taken.is_empty() {
+            let (mut batch, mut sequences) = self.flights.prepare(&assigned.topic, assigned.partition.number);
+            assigned.window.take(share, |taken| {
+                sequences.push(taken.sequence);
+                batch.push(&taken.record, taken.attempt);
+            });
+            if batch.is_empty() {
                 tried += 1;
                 continue;
             }
-            let id = NEXT_CALL.fetch_add(1, Relaxed);
-            let (epoch, call) = (assigned.epoch, call(id, assigned, &self.taken));
-            let mut records = Vec::with_capacity(self.taken.len());
-            let mut sequences = Vec::with_capacity(self.taken.len());
-            for taken in self.taken.drain(..) {
-                sequences.push(taken.sequence);
-                records.push(taken.record);
-            }
             self.counts.calls += 1;
-            self.calls.insert(id, Running { slot, epoch, sequences });
-            invoker.start(Call { records, ..call });
+            let id = self.flights.start(place, sequences);
+            let expected = self.sizing.expected(batch.len());
+            invoker.start(Call { id, batch, expected });
             if probing {
                 self.breaker.probe(now);
                 return;
@@ -198,127 +193,158 @@ impl<R: Record, S: Sink> Flow<R, S> {
     }
 
     fn has_room_for_outputs(&self) -> bool {
-        (self.delivery.sink().outstanding_bytes() as u64) < self.budget.outstanding_bytes()
+        (self.flights.bytes() as u64) < self.budget.outstanding_bytes()
     }
 
     /// A call ended.
-    pub fn complete(&mut self, completion: Completion<R>, now: Instant) {
-        let Some(running) = self.calls.remove(&completion.id) else { return };
-        if matches!(completion.result, Err(CallError::Bug)) {
+    pub fn complete(&mut self, completion: Completion, now: Instant) {
+        let Some(flight) = self.flights.land(completion.id) else { return };
+        let Some(batch) = completion.batch else {
             self.stop = Some(Stop::Bug("a call vanished".to_owned()));
             return;
-        }
-        // The partition was revoked meanwhile: others do this work.
-        if self.partitions.at(running.slot, running.epoch).is_none() {
-            return;
-        }
-        self.sizing.observe(completion.records.len(), completion.elapsed);
-        match completion.result {
-            Ok(checked) => self.settle(&running, completion.records, &checked, now),
-            Err(CallError::Fault(fault)) => self.blame(&running, completion.records, fault, now),
-            Err(CallError::NoInstance(reason)) => {
-                self.put_back(&running, completion.records);
-                self.hold_off = Some((now + HOLD_OFF, reason));
+        };
+        // Unless the partition was revoked meanwhile: then others do this work.
+        let place = self.flights.get(flight).place;
+        let is_ours = self.partitions.at(place).is_some();
+        if is_ours {
+            self.sizing.observe(batch.len(), completion.elapsed);
+            match completion.result {
+                Ok(checked) => self.handle(flight, &batch, &checked, now),
+                Err(CallError::Fault(fault)) => self.blame(flight, &batch, &fault, now),
+                Err(CallError::NoInstance(reason)) => {
+                    self.put_back(flight, &batch);
+                    self.hold_off = Some((now + HOLD_OFF, reason));
+                }
+                Err(CallError::Bug) => self.stop = Some(Stop::Bug("a call broke".to_owned())),
             }
-            Err(CallError::Bug) => {}
         }
+        self.flights.settle(flight, Some(batch));
     }
 
     /// An outcome: failures fail, what is blocked by them runs again, the rest is handled.
-    fn settle(&mut self, running: &Running, records: Vec<R>, checked: &Checked, now: Instant) {
-        let mut messages = vec![0u32; records.len()];
+    fn handle(&mut self, flight: FlightKey, batch: &Batch, checked: &Checked, now: Instant) {
+        let mut messages = vec![0; batch.len()];
         checked.sources().iter().for_each(|&source| messages[source as usize] += 1);
+        let sent = if checked.failures().is_empty() {
+            self.handle_all(flight, &messages, now);
+            self.delivery.send(checked, batch, flight, |_| true)
+        } else {
+            let handled = self.handle_some(flight, batch, checked, &messages, now);
+            self.delivery.send(checked, batch, flight, |index| handled[index])
+        };
+        self.flights.sent(flight, sent.messages, sent.bytes);
+    }
+
+    fn handle_all(&mut self, flight: FlightKey, messages: &[u32], now: Instant) {
+        let flight = self.flights.get(flight);
+        let Some(assigned) = self.partitions.at(flight.place) else { return };
+        for (&sequence, &messages) in flight.sequences.iter().zip(messages) {
+            assigned.window.handled(sequence, messages);
+        }
+        self.counts.handled += messages.len() as u64;
+        self.breaker.observe(messages.len() as u32, 0, now);
+    }
+
+    /// Returns which records are handled.
+    fn handle_some(
+        &mut self,
+        flight: FlightKey,
+        batch: &Batch,
+        checked: &Checked,
+        messages: &[u32],
+        now: Instant,
+    ) -> Vec<bool> {
         let mut faults: FxHashMap<usize, &Fault> = FxHashMap::default();
         faults.extend(checked.failures().iter().map(|(source, fault)| (*source as usize, fault)));
-        let mut records: Vec<Option<R>> = records.into_iter().map(Some).collect();
-        let mut handled = 0;
-        for (index, &sequence) in running.sequences.iter().enumerate() {
-            let Some(assigned) = self.partitions.at(running.slot, running.epoch) else { return };
+        let mut handled = vec![false; batch.len()];
+        for case in self.cases(flight) {
+            let Some(assigned) = self.partitions.at(case.place) else { return handled };
             let window = &mut assigned.window;
-            if window.is_blocked(sequence) {
-                records[index].take().into_iter().for_each(|record| window.restore(sequence, record));
-                window.put_back(sequence);
-            } else if let Some(&fault) = faults.get(&index) {
-                records[index].take().into_iter().for_each(|record| window.restore(sequence, record));
-                self.fail(running.slot, running.epoch, sequence, fault, now);
+            if window.is_blocked(case.sequence) {
+                window.put_back(case.sequence, R::from(batch.record(case.index).to_owned()));
+            } else if let Some(&fault) = faults.get(&case.index) {
+                self.fail(case, batch, fault, now);
             } else {
-                window.handled(sequence, messages[index]);
-                handled += 1;
+                window.handled(case.sequence, messages[case.index]);
+                handled[case.index] = true;
             }
         }
-        self.counts.handled += u64::from(handled);
-        self.breaker.observe(handled, faults.len() as u32, now);
-        let token = |index: usize| Token {
-            slot: running.slot,
-            epoch: running.epoch,
-            sequence: running.sequences[index],
-            dead_letter: false,
-        };
-        self.delivery.send(checked, &records, token);
-        let Some(assigned) = self.partitions.at(running.slot, running.epoch) else { return };
-        for (&sequence, record) in running.sequences.iter().zip(records) {
-            if let Some(record) = record {
-                assigned.window.keep(sequence, record);
-            }
-        }
+        let count = handled.iter().filter(|&&handled| handled).count();
+        self.counts.handled += count as u64;
+        self.breaker.observe(count as u32, faults.len() as u32, now);
+        handled
+    }
+
+    /// The records of a call.
+    fn cases(&self, flight: FlightKey) -> Vec<Case> {
+        let Flight { place, sequences, .. } = self.flights.get(flight);
+        let case = |(index, &sequence): (usize, &Sequence)| Case { flight, index, place: *place, sequence };
+        sequences.iter().enumerate().map(case).collect()
     }
 
     /// No outcome: a single record is at fault, of several it is not known which one.
-    fn blame(&mut self, running: &Running, mut records: Vec<R>, fault: Fault, now: Instant) {
-        if let ([sequence], 1) = (&running.sequences[..], records.len()) {
-            let Some(assigned) = self.partitions.at(running.slot, running.epoch) else { return };
-            records.drain(..).for_each(|record| assigned.window.restore(*sequence, record));
+    fn blame(&mut self, flight: FlightKey, batch: &Batch, fault: &Fault, now: Instant) {
+        let cases = self.cases(flight);
+        if let [case] = cases[..] {
             self.breaker.observe(0, 1, now);
-            self.fail(running.slot, running.epoch, *sequence, &fault, now);
+            self.fail(case, batch, fault, now);
             return;
         }
         self.counts.split += 1;
         tracing::debug!(
-            trigger = %self.trigger.name, records = records.len(), cause = %fault.cause,
+            trigger = %self.trigger.name, records = batch.len(), cause = %fault.cause,
             "a call failed and is split: {}", fault.reason,
         );
-        let cohort = records.len().div_ceil(SPLIT);
-        let Some(assigned) = self.partitions.at(running.slot, running.epoch) else { return };
-        for &sequence in &running.sequences {
-            assigned.window.suspect(sequence, cohort);
+        let cohort = batch.len().div_ceil(SPLIT);
+        for case in cases {
+            let Some(assigned) = self.partitions.at(case.place) else { return };
+            assigned.window.suspect(case.sequence, cohort);
         }
-        self.put_back(running, records);
+        self.put_back(flight, batch);
     }
 
-    fn put_back(&mut self, running: &Running, records: Vec<R>) {
-        let Some(assigned) = self.partitions.at(running.slot, running.epoch) else { return };
-        for (&sequence, record) in running.sequences.iter().zip(records) {
-            assigned.window.restore(sequence, record);
-            assigned.window.put_back(sequence);
+    fn put_back(&mut self, flight: FlightKey, batch: &Batch) {
+        let flight = self.flights.get(flight);
+        let Some(assigned) = self.partitions.at(flight.place) else { return };
+        for (&sequence, record) in flight.sequences.iter().zip(batch.records()) {
+            assigned.window.put_back(sequence, R::from(record.to_owned()));
         }
     }
 
     /// Takes in what became of messages.
     pub fn acknowledge(&mut self, now: Instant) {
         let (mut refused, mut any) = (Vec::new(), false);
-        let partitions = &mut self.partitions;
+        let (partitions, flights) = (&mut self.partitions, &mut self.flights);
         self.delivery.acknowledgements(|Delivered { token, result }| {
             any = true;
-            match result {
-                Ok(()) => {
-                    if let Some(assigned) = partitions.at(token.slot, token.epoch) {
-                        assigned.window.acknowledged(token.sequence);
-                    }
-                }
-                Err(refusal) => refused.push((token, refusal)),
+            if let Err(refusal) = result {
+                refused.push((token, refusal));
+                return;
             }
+            let flight = flights.get(token.flight);
+            if let Some(assigned) = partitions.at(flight.place) {
+                assigned.window.acknowledged(flight.sequences[token.index]);
+            }
+            flights.reported(token.flight);
         });
         let under_way = self.delivery.sink().outstanding() > 0;
         self.silent_since = under_way.then(|| self.silent_since.filter(|_| !any).unwrap_or(now));
         for (token, refusal) in refused {
             match refusal {
-                Refusal::ForGood(error) => self.refused(token, Fault::new(Cause::Output, error.to_string())),
-                Refusal::WithOthers(error) => self.stop = Some(Stop::Refused(error.to_string())),
-                // What follows a refused batch fails with it; the refusal is the reason.
+                Refusal::ForGood(error) => self.refused(token, &Fault::new(Cause::Output, error.to_string()), now),
+                Refusal::WithOthers(error) => {
+                    self.refuses.get_or_insert_with(|| error.to_string());
+                }
                 Refusal::ForNow(error) => {
                     self.stop.get_or_insert_with(|| Stop::Delivery(error.to_string()));
                 }
             }
+            self.flights.reported(token.flight);
+        }
+        // What follows a refused batch fails with it; the refusal is the reason.
+        if let Some(reason) = &self.refuses {
+            self.stop = Some(Stop::Refused(reason.clone()));
+            self.delivery.sink_mut().abandon();
         }
     }
 
@@ -334,7 +360,10 @@ impl<R: Record, S: Sink> Flow<R, S> {
     pub fn next_due(&self) -> Option<Instant> {
         // Not while it could not start: what hinders it wakes the loop when it ends.
         let probe = self.breaker.next_probe().filter(|_| {
-            self.calls.is_empty() && self.paused.is_none() && self.has_room_for_outputs() && self.partitions.ready() > 0
+            self.flights.running() == 0
+                && self.paused.is_none()
+                && self.has_room_for_outputs()
+                && self.partitions.ready() > 0
         });
         let hold_off = self.hold_off.as_ref().map(|(until, _)| *until);
         self.partitions.next_due().into_iter().chain(probe).chain(hold_off).min()
@@ -364,16 +393,5 @@ impl<R: Record, S: Sink> Flow<R, S> {
     /// Seconds since 1970-01-01 UTC.
     pub(super) fn unix_s() -> u64 {
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
-    }
-}
-
-/// A call without its records.
-fn call<R>(id: u64, assigned: &Assigned<R>, taken: &[Taken<R>]) -> Call<R> {
-    Call {
-        id,
-        topic: assigned.topic.clone(),
-        partition: assigned.partition.number,
-        records: Vec::new(),
-        attempts: taken.iter().map(|taken| taken.attempt).collect(),
     }
 }

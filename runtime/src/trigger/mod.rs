@@ -14,6 +14,7 @@ mod assignment;
 mod breaker;
 mod delivery;
 mod failure;
+mod flights;
 mod flow;
 mod partitions;
 mod progress;
@@ -38,7 +39,6 @@ use self::session::{End, Session};
 pub use self::status::{Counts, State, Status};
 use crate::budget::Budget;
 use crate::engine::{Completion, Pool};
-use crate::kafka::Fetched;
 use crate::kafka::sink::Batching;
 use crate::manifest::{Cluster, Trigger};
 use crate::record::Topics;
@@ -49,6 +49,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A session that lived so long was well: the next pause is the first one again.
 const WELL: Duration = Duration::from_secs(60);
+/// How long messages are sent one by one after the broker refused a batch for one of them.
+const FIRST_SINGLE: Duration = Duration::from_secs(30);
+const LONGEST_SINGLE: Duration = Duration::from_secs(16 * 60);
+/// After so long without a refusal the next one is the first one again.
+const CALM: Duration = Duration::from_secs(10 * 60);
 /// How often the status is written at most, unless its state changes.
 const PUBLISH: Duration = Duration::from_millis(100);
 
@@ -66,7 +71,7 @@ pub struct Context {
 /// What a trigger is told.
 enum Command {
     /// New calls go to this pool; those that run end on the old one.
-    Adopt { pool: Box<Pool<Fetched>>, revision: Digest },
+    Adopt { pool: Box<Pool>, revision: Digest },
     /// Finish what runs, commit, leave the group.
     Stop,
 }
@@ -74,19 +79,19 @@ enum Command {
 /// A running trigger.
 pub struct Handle {
     commands: mpsc::Sender<Command>,
-    completions: mpsc::Sender<Completion<Fetched>>,
+    completions: mpsc::Sender<Completion>,
     status: watch::Receiver<Status>,
     task: JoinHandle<()>,
 }
 
 impl Handle {
     /// Where the pools of this trigger report.
-    pub fn completions(&self) -> mpsc::Sender<Completion<Fetched>> {
+    pub fn completions(&self) -> mpsc::Sender<Completion> {
         self.completions.clone()
     }
 
     /// Has the trigger take on a revision.
-    pub async fn adopt(&self, pool: Pool<Fetched>, revision: Digest) {
+    pub async fn adopt(&self, pool: Pool, revision: Digest) {
         // A trigger that ended needs no revision.
         let _ = self.commands.send(Command::Adopt { pool: Box::new(pool), revision }).await;
     }
@@ -107,8 +112,8 @@ struct Inbox {
     commands: mpsc::Receiver<Command>,
     /// Commands received while parked.
     backlog: VecDeque<Command>,
-    completions: mpsc::Receiver<Completion<Fetched>>,
-    serving: Option<(Pool<Fetched>, Digest)>,
+    completions: mpsc::Receiver<Completion>,
+    serving: Option<(Pool, Digest)>,
     told_to_stop: bool,
     status: watch::Sender<Status>,
     next_publish: Instant,
@@ -144,10 +149,19 @@ async fn run(context: Arc<Context>, mut inbox: Inbox) {
     }
     let mut pause = FIRST_PAUSE;
     let mut batching = Batching::Full;
+    let mut single = Duration::ZERO;
     loop {
         let started = Instant::now();
-        let ended = one_session(&context, batching, &mut inbox).await;
-        batching = if matches!(ended, End::Refused(_)) { Batching::Single } else { Batching::Full };
+        let ended = one_session(&context, batching, single, &mut inbox).await;
+        if let End::Refused(_) = ended {
+            // One refusal now and then is cheap; of a function that causes many, most time is spent
+            // sending messages one by one, and little on changing over.
+            let longer = if started.elapsed() > CALM { Duration::ZERO } else { single * 2 };
+            single = longer.clamp(FIRST_SINGLE, LONGEST_SINGLE);
+            batching = Batching::Single;
+        } else {
+            batching = Batching::Full;
+        }
         let reason = match ended {
             // However the session ended, what was asked for counts.
             _ if inbox.told_to_stop => break,
@@ -184,8 +198,8 @@ async fn run(context: Arc<Context>, mut inbox: Inbox) {
     inbox.publish(State::Stopped, None);
 }
 
-async fn one_session(context: &Arc<Context>, batching: Batching, inbox: &mut Inbox) -> End {
-    let mut session = match Session::start(context, batching) {
+async fn one_session(context: &Arc<Context>, batching: Batching, single: Duration, inbox: &mut Inbox) -> End {
+    let mut session = match Session::start(context, batching, single) {
         Ok(session) => session,
         Err(error) => return End::Broken(error.to_string()),
     };
@@ -253,8 +267,10 @@ impl Session {
             shown.state != state || shown.reason != reason
         };
         if !changed && now < inbox.next_publish {
+            self.unpublished = true;
             return;
         }
+        self.unpublished = false;
         inbox.next_publish = now + PUBLISH;
         let next = Status {
             state,

@@ -5,18 +5,24 @@ use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
-use super::delivery::Token;
 use super::progress::Progress;
 use super::sequencer::{Limits, Window};
 use crate::kafka::Partition;
 use crate::manifest::Trigger;
 
+/// Where an assignment is in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    index: usize,
+    /// Tells it from earlier and later ones at the same index.
+    epoch: u64,
+}
+
 /// One assignment of one partition.
 pub struct Assigned<R> {
     pub partition: Partition,
     pub topic: Arc<str>,
-    /// Tells this assignment from earlier ones of the same place in the table.
-    pub epoch: u16,
+    epoch: u64,
     pub window: Window<R>,
     /// The partition is to go: nothing of it is started.
     pub leaving: bool,
@@ -29,8 +35,8 @@ pub struct Partitions<R> {
     limits: Limits,
     table: Vec<Option<Assigned<R>>>,
     places: FxHashMap<Partition, usize>,
-    /// For each place the epoch of its next assignment.
-    epochs: Vec<u16>,
+    /// Of the next assignment.
+    next_epoch: u64,
     /// Where the search for ready records goes on, so that every partition gets its turn.
     turn: usize,
 }
@@ -44,21 +50,19 @@ impl<R> Partitions<R> {
             },
             table: Vec::new(),
             places: FxHashMap::default(),
-            epochs: Vec::new(),
+            next_epoch: 0,
             turn: 0,
         }
     }
 
     pub fn assign(&mut self, partition: Partition, topic: &Arc<str>, progress: Progress) {
         self.revoke(partition);
-        let place = self.table.iter().position(Option::is_none).unwrap_or(self.table.len());
-        assert!(place < Token::MAX_SLOTS, "a node owns fewer than {} partitions of a trigger", Token::MAX_SLOTS);
-        if place == self.table.len() {
+        let index = self.table.iter().position(Option::is_none).unwrap_or(self.table.len());
+        if index == self.table.len() {
             self.table.push(None);
-            self.epochs.push(0);
         }
-        let epoch = self.epochs[place];
-        self.epochs[place] = (epoch + 1) & Token::EPOCH_MASK;
+        let epoch = self.next_epoch;
+        self.next_epoch += 1;
         let assigned = Assigned {
             partition,
             topic: topic.clone(),
@@ -67,33 +71,34 @@ impl<R> Partitions<R> {
             leaving: false,
             flowing: true,
         };
-        self.table[place] = Some(assigned);
-        self.places.insert(partition, place);
+        self.table[index] = Some(assigned);
+        self.places.insert(partition, index);
     }
 
-    pub fn revoke(&mut self, partition: Partition) {
-        if let Some(place) = self.places.remove(&partition) {
-            self.table[place] = None;
-        }
+    /// Returns where the partition was.
+    pub fn revoke(&mut self, partition: Partition) -> Option<Place> {
+        let index = self.places.remove(&partition)?;
+        let assigned = self.table[index].take()?;
+        Some(Place { index, epoch: assigned.epoch })
     }
 
     pub fn get_mut(&mut self, partition: Partition) -> Option<&mut Assigned<R>> {
-        self.places.get(&partition).and_then(|&place| self.table[place].as_mut())
+        self.places.get(&partition).and_then(|&index| self.table[index].as_mut())
     }
 
-    /// The assignment at this place, if it still is the one of `epoch`.
-    pub fn at(&mut self, place: usize, epoch: u16) -> Option<&mut Assigned<R>> {
-        self.table.get_mut(place)?.as_mut().filter(|assigned| assigned.epoch == epoch)
+    /// The assignment at this place, unless it is over.
+    pub fn at(&mut self, place: Place) -> Option<&mut Assigned<R>> {
+        self.table.get_mut(place.index)?.as_mut().filter(|assigned| assigned.epoch == place.epoch)
     }
 
     /// The next partition with records that may run, and its place.
-    pub fn next_ready(&mut self) -> Option<(usize, &mut Assigned<R>)> {
-        let places = self.table.len();
-        let place = (0..places).map(|step| (self.turn + step) % places).find(|&place| {
-            self.table[place].as_ref().is_some_and(|assigned| !assigned.leaving && assigned.window.ready() > 0)
+    pub fn next_ready(&mut self) -> Option<(Place, &mut Assigned<R>)> {
+        let length = self.table.len();
+        let index = (0..length).map(|step| (self.turn + step) % length).find(|&index| {
+            self.table[index].as_ref().is_some_and(|assigned| !assigned.leaving && assigned.window.ready() > 0)
         })?;
-        self.turn = place + 1;
-        self.table[place].as_mut().map(|assigned| (place, assigned))
+        self.turn = index + 1;
+        self.table[index].as_mut().map(|assigned| (Place { index, epoch: assigned.epoch }, assigned))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Assigned<R>> {

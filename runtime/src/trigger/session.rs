@@ -32,8 +32,6 @@ const MAX_LOST_PROBES: u32 = 4;
 const SHOWN: Duration = Duration::from_secs(10);
 /// How long a commit may take when something waits for it.
 pub(super) const COMMIT_LIMIT: Duration = Duration::from_secs(5);
-/// How long messages are sent one by one after the broker refused a batch for one of them.
-const SINGLE: Duration = Duration::from_secs(30);
 /// The client's name for a batch that does not fit its checksum.
 const DAMAGED: &str = "_BAD_MSG";
 /// How soon it is looked again whether there is memory.
@@ -102,10 +100,13 @@ pub(super) struct Session {
     leaving: Option<(Instant, End)>,
     /// When messages stop to be sent one by one.
     single_until: Option<Instant>,
+    /// Something changed that the status does not show yet.
+    pub(super) unpublished: bool,
 }
 
 impl Session {
-    pub(super) fn start(context: &Arc<Context>, batching: Batching) -> Result<Self, Error> {
+    /// A session that sends messages one by one does so for `single`, and ends.
+    pub(super) fn start(context: &Arc<Context>, batching: Batching, single: Duration) -> Result<Self, Error> {
         let now = Instant::now();
         let (wake, end) = Wake::new().map_err(|error| Error::local(&error))?;
         let budget = context.budget.share();
@@ -141,7 +142,8 @@ impl Session {
             revoking: None,
             starved: false,
             leaving: None,
-            single_until: (batching == Batching::Single).then(|| now + SINGLE),
+            single_until: (batching == Batching::Single).then(|| now + single),
+            unpublished: false,
             context: context.clone(),
         })
     }
@@ -440,7 +442,7 @@ impl Session {
     }
 
     async fn park(&mut self, inbox: &mut Inbox) {
-        let until = self.next_turn();
+        let until = self.next_turn(inbox);
         let mut commands = Vec::new();
         tokio::select! {
             () = self.wake.wait() => {}
@@ -457,7 +459,7 @@ impl Session {
         inbox.backlog.extend(commands);
     }
 
-    fn next_turn(&self) -> Instant {
+    fn next_turn(&self, inbox: &Inbox) -> Instant {
         let now = Instant::now();
         let dirty = self.commits == 0 && self.flow.partitions.iter().any(|assigned| assigned.window.is_dirty());
         let rebalance = self.revoking.is_some() || self.leaving.is_some();
@@ -466,7 +468,8 @@ impl Session {
         let probe = if self.probing { now + 2 * PROBE_LIMIT } else { self.next_probe };
         let commit = dirty.then_some(self.next_commit);
         let due = self.flow.next_due();
-        let times = [soon, reading, commit, due, Some(self.next_shrink), Some(now + SHOWN)];
+        let publish = self.unpublished.then_some(inbox.next_publish);
+        let times = [soon, publish, reading, commit, due, Some(self.next_shrink), Some(now + SHOWN)];
         // What was due and did not help is not due again at once: no loop without end.
         times.into_iter().flatten().fold(probe, Instant::min).max(now + Duration::from_millis(1))
     }

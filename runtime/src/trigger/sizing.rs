@@ -36,6 +36,11 @@ impl Sizing {
         Share { records: fair.min(most).max(1), bytes: usize::try_from(self.limits.bytes).unwrap_or(usize::MAX) }
     }
 
+    /// How long a call of so many records will take.
+    pub fn expected(&self, records: usize) -> Duration {
+        Duration::from_nanos((self.nanoseconds_per_record * records as f64) as u64)
+    }
+
     /// A call of so many records took so long. The mean moves by a fifth, so that one slow call
     /// does not make the next ones small.
     pub fn observe(&mut self, records: usize, elapsed: Duration) {

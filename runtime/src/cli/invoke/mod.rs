@@ -15,7 +15,8 @@ use clap::ValueEnum;
 
 use super::output::Output;
 use super::{Failure, inspect, node};
-use crate::invoke::{Batch, Session};
+use crate::batch::Batch;
+use crate::invoke::Session;
 use crate::ndjson;
 use source::Source;
 use target::Target;
@@ -171,7 +172,7 @@ struct Calls {
 
 impl Calls {
     fn call(&mut self, batch: Batch) -> anyhow::Result<()> {
-        let (topic, partition) = (batch.topic.clone(), batch.partition);
+        let (topic, partition) = (batch.topic().clone(), batch.partition());
         for answer in self.runtime.block_on(self.session.call(batch))? {
             self.records += 1;
             self.failed += usize::from(answer.result.is_err());

@@ -94,7 +94,7 @@ impl<'a> Source<'a> {
             headers: line.headers.into_iter().map(|pair| (pair.name, pair.value)).collect(),
         };
         let attempt = line.attempt.unwrap_or(self.defaults.attempt.get());
-        match self.batcher.push(&topic, partition, record, attempt) {
+        match self.batcher.push(&topic, partition, &record, attempt) {
             Ok(None) => Ok(()),
             Ok(Some(batch)) => Ok(calls.call(batch)?),
             Err(error) => Err(Failure::Usage(format!("error: {place}: {error}"))),

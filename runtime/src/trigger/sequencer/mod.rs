@@ -23,15 +23,19 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::num::NonZeroU64;
 use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
+mod report;
 mod take;
 #[cfg(test)]
 mod tests;
 
-pub use take::{Share, Taken};
+pub use take::Share;
+#[cfg(test)]
+use take::Taken;
 
 use super::progress::{Failed, Progress};
 
@@ -63,9 +67,12 @@ pub struct Window<R> {
     /// Records behind the cursor that became ready.
     again: BinaryHeap<Reverse<Sequence>>,
     waiting: BinaryHeap<Reverse<(Instant, Sequence)>>,
-    lines: FxHashMap<u64, Line>,
+    /// The last record of each line that has one which is not handled.
+    lines: FxHashMap<NonZeroU64, Sequence>,
+    /// What few records have: failures, or the suspicion of having caused one.
+    troubles: FxHashMap<Sequence, Trouble>,
     /// Number of the last `take`.
-    takes: u64,
+    takes: u32,
     bytes: usize,
     ready: usize,
     running: usize,
@@ -75,19 +82,30 @@ pub struct Window<R> {
     dirty: bool,
 }
 
+/// Small, because a window has thousands of them and looks at each several times.
 #[derive(Debug)]
 struct Slot<R> {
     offset: i64,
-    line: Option<u64>,
-    /// Neighbours on the line, while they are in the window.
-    previous: Option<Sequence>,
-    next: Option<Sequence>,
-    /// `None` while it runs.
+    line: Option<NonZeroU64>,
+    /// `None` while it is in a call, and after it was handled.
     record: Option<R>,
-    bytes: usize,
-    state: State,
+    /// How far away its neighbours on the line are; 0: there is none.
+    previous: u32,
+    next: u32,
+    bytes: u32,
     /// Messages of this record that the broker has not acknowledged.
     unacknowledged: u32,
+    /// Which `take` handed it out last.
+    take: u32,
+    state: State,
+    /// It has an entry among the troubles.
+    troubled: bool,
+    /// It is behind a record that waited for a retry when this one came, or came to wait later.
+    held_up: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Trouble {
     attempts: u32,
     since_unix_s: u64,
     /// Most records of a call that this one may be part of; see [`Window::suspect`].
@@ -104,13 +122,6 @@ enum State {
     Done,
 }
 
-#[derive(Debug)]
-struct Line {
-    last: Sequence,
-    /// The last record of this line that was taken, and by which `take`.
-    taken: Option<(u64, Sequence)>,
-}
-
 impl<R> Window<R> {
     /// The window of a partition that continues where `resumed` ended.
     pub fn new(resumed: Progress, limits: Limits) -> Self {
@@ -124,6 +135,7 @@ impl<R> Window<R> {
             again: BinaryHeap::new(),
             waiting: BinaryHeap::new(),
             lines: FxHashMap::default(),
+            troubles: FxHashMap::default(),
             takes: 0,
             bytes: 0,
             ready: 0,
@@ -155,27 +167,30 @@ impl<R> Window<R> {
             self.resumed = Progress::at(offset);
         }
         let done = self.resumed.is_done(offset);
-        let failed = self.resumed.failed(offset);
         let mut slot = Slot {
             offset,
-            line,
-            previous: None,
-            next: None,
+            // Two hashes on one line do no harm: their records wait for each other.
+            line: line.filter(|_| !done).map(|line| NonZeroU64::new(line).unwrap_or(NonZeroU64::MIN)),
             record: (!done).then_some(record),
-            bytes: if done { 0 } else { bytes },
-            state: if done { State::Done } else { State::Ready },
+            previous: 0,
+            next: 0,
+            bytes: if done { 0 } else { u32::try_from(bytes).unwrap_or(u32::MAX) },
             unacknowledged: 0,
-            attempts: failed.map_or(0, |failed| failed.attempts),
-            since_unix_s: failed.map_or(0, |failed| failed.since_unix_s),
-            cohort: None,
+            take: 0,
+            state: if done { State::Done } else { State::Ready },
+            troubled: false,
+            held_up: false,
         };
         if done {
-            slot.line = None;
             self.dirty = true;
             self.done_runs += usize::from(self.slots.back().is_none_or(|last| last.state != State::Done));
         } else {
-            self.bytes += slot.bytes;
-            self.failing += usize::from(slot.attempts > 0);
+            self.bytes += slot.bytes as usize;
+            if let Some(Failed { attempts, since_unix_s, .. }) = self.resumed.failed(offset) {
+                slot.troubled = true;
+                self.failing += usize::from(attempts > 0);
+                self.troubles.insert(sequence, Trouble { attempts, since_unix_s, cohort: None });
+            }
             self.queue_on_line(&mut slot, sequence);
             self.ready += usize::from(slot.state == State::Ready);
         }
@@ -189,18 +204,13 @@ impl<R> Window<R> {
 
     fn queue_on_line(&mut self, slot: &mut Slot<R>, sequence: Sequence) {
         let Some(line) = slot.line else { return };
-        match self.lines.get_mut(&line) {
-            None => {
-                self.lines.insert(line, Line { last: sequence, taken: None });
-            }
-            Some(line) => {
-                slot.state = State::Behind;
-                slot.previous = Some(line.last);
-                let last = (line.last - self.base) as usize;
-                self.slots[last].next = Some(sequence);
-                line.last = sequence;
-            }
-        }
+        let Some(last) = self.lines.insert(line, sequence) else { return };
+        let distance = (sequence - last) as u32;
+        let ahead = self.slot_mut(last);
+        ahead.next = distance;
+        slot.previous = distance;
+        slot.state = State::Behind;
+        slot.held_up = ahead.held_up || ahead.state == State::Waiting;
     }
 
     /// Records that could run now, not counting those that could ride behind one of their line.
@@ -223,35 +233,22 @@ impl<R> Window<R> {
         self.bytes
     }
 
-    /// Gives back the record of a call that ended. It stays running until one of [`Window::handled`],
-    /// [`Window::failed`] and [`Window::put_back`] says what became of it.
-    pub fn restore(&mut self, sequence: Sequence, record: R) {
-        self.slot_mut(sequence).record = Some(record);
-    }
-
-    /// Keeps a record that was handled until its messages are acknowledged.
-    pub fn keep(&mut self, sequence: Sequence, record: R) {
-        if sequence >= self.base && self.slot(sequence).state == State::Sent {
-            self.slot_mut(sequence).record = Some(record);
-        }
-    }
-
     /// The record was handled and has this many messages under way. The next of its line may run.
     pub fn handled(&mut self, sequence: Sequence, messages: u32) {
         let slot = self.slot_mut(sequence);
         debug_assert_eq!(slot.state, State::Running);
         slot.state = State::Sent;
         slot.unacknowledged = messages;
-        slot.cohort = None;
-        let (line, next) = (slot.line, slot.next);
+        let (line, next, troubled) = (slot.line, slot.next, slot.troubled);
         self.running -= 1;
         self.sent += 1;
-        match (line, next) {
-            (Some(_), Some(next)) => self.make_ready(next),
-            (Some(line), None) => {
-                self.lines.remove(&line);
-            }
-            (None, _) => {}
+        if troubled {
+            self.acquit(sequence);
+        }
+        match line {
+            Some(line) if next == 0 => drop(self.lines.remove(&line)),
+            Some(_) => self.make_ready(sequence + u64::from(next)),
+            None => {}
         }
         if messages == 0 {
             self.done(sequence);
@@ -295,10 +292,12 @@ impl<R> Window<R> {
         let slot = &mut self.slots[at];
         debug_assert_eq!(slot.state, State::Sent);
         slot.state = State::Done;
-        slot.record = None;
         self.sent -= 1;
-        self.bytes -= slot.bytes;
-        self.failing -= usize::from(slot.attempts > 0);
+        self.bytes -= slot.bytes as usize;
+        if std::mem::take(&mut slot.troubled) {
+            let trouble = self.troubles.remove(&sequence).unwrap_or_default();
+            self.failing -= usize::from(trouble.attempts > 0);
+        }
         self.dirty = true;
         self.advance();
     }
@@ -314,57 +313,101 @@ impl<R> Window<R> {
 
     /// Whether a record of the line ahead of this one is not handled.
     pub fn is_blocked(&self, sequence: Sequence) -> bool {
-        self.slot(sequence)
-            .previous
-            .filter(|&previous| previous >= self.base)
-            .is_some_and(|previous| !matches!(self.slot(previous).state, State::Sent | State::Done))
+        self.ahead(sequence).is_some_and(|ahead| !matches!(ahead.state, State::Sent | State::Done))
+    }
+
+    /// The record ahead of this one on its line, while it is in the window.
+    fn ahead(&self, sequence: Sequence) -> Option<&Slot<R>> {
+        let distance = u64::from(self.slot(sequence).previous);
+        let place = sequence.checked_sub(distance).filter(|&place| distance > 0 && place >= self.base)?;
+        Some(self.slot(place))
     }
 
     /// Failures of the record so far, and when the first one was.
     pub fn failures(&self, sequence: Sequence) -> Failed {
-        let slot = self.slot(sequence);
-        Failed { offset: slot.offset, attempts: slot.attempts, since_unix_s: slot.since_unix_s }
+        let trouble = self.trouble(sequence);
+        Failed { offset: self.slot(sequence).offset, attempts: trouble.attempts, since_unix_s: trouble.since_unix_s }
     }
 
-    /// The record as it was admitted, unless it runs or is done.
-    pub fn record(&self, sequence: Sequence) -> Option<&R> {
-        self.slot(sequence).record.as_ref()
+    fn trouble(&self, sequence: Sequence) -> Trouble {
+        if !self.slot(sequence).troubled {
+            return Trouble::default();
+        }
+        self.troubles.get(&sequence).copied().unwrap_or_default()
     }
 
-    /// Lets the record be replaced by an equal one, to keep it for long.
-    pub fn record_mut(&mut self, sequence: Sequence) -> Option<&mut R> {
-        self.slot_mut(sequence).record.as_mut()
+    fn trouble_mut(&mut self, sequence: Sequence) -> &mut Trouble {
+        self.slot_mut(sequence).troubled = true;
+        self.troubles.entry(sequence).or_default()
+    }
+
+    /// The record is no suspect any more.
+    fn acquit(&mut self, sequence: Sequence) {
+        let trouble = self.trouble_mut(sequence);
+        trouble.cohort = None;
+        if trouble.attempts == 0 {
+            self.troubles.remove(&sequence);
+            self.slot_mut(sequence).troubled = false;
+        }
+    }
+
+    /// The record, if it came to wait behind one that waits for a retry: it may stay for long.
+    pub fn held_up_mut(&mut self, sequence: Sequence) -> Option<&mut R> {
+        let slot = self.slot_mut(sequence);
+        if slot.held_up { slot.record.as_mut() } else { None }
+    }
+
+    /// The sequence of the next record to be admitted.
+    pub fn next_sequence(&self) -> Sequence {
+        self.end()
     }
 
     /// Counts a failed attempt of a running record and returns its failures.
     pub fn count_failure(&mut self, sequence: Sequence, now_unix_s: u64) -> Failed {
-        let slot = self.slot_mut(sequence);
-        let first = slot.attempts == 0;
-        slot.attempts += 1;
-        if first {
-            slot.since_unix_s = now_unix_s;
+        let trouble = self.trouble_mut(sequence);
+        trouble.attempts += 1;
+        if trouble.attempts == 1 {
+            trouble.since_unix_s = now_unix_s;
             self.failing += 1;
         }
         self.dirty = true;
         self.failures(sequence)
     }
 
-    /// A running record failed and runs again at `due`. Its line waits for it.
-    pub fn wait(&mut self, sequence: Sequence, due: Instant) {
+    /// A running record failed and runs again at `due`. Its line waits for it; `behind` sees the
+    /// records of the line that were admitted already.
+    pub fn wait(&mut self, sequence: Sequence, due: Instant, record: R, mut behind: impl FnMut(&mut R)) {
         let slot = self.slot_mut(sequence);
         debug_assert_eq!(slot.state, State::Running);
         slot.state = State::Waiting;
-        slot.cohort = None;
+        slot.record = Some(record);
+        let troubled = slot.troubled;
         self.running -= 1;
         self.waiting.push(Reverse((due, sequence)));
+        if troubled {
+            self.acquit(sequence);
+        }
+        let mut place = sequence;
+        loop {
+            let distance = self.slot(place).next;
+            if distance == 0 {
+                return;
+            }
+            place += u64::from(distance);
+            let slot = self.slot_mut(place);
+            if !std::mem::replace(&mut slot.held_up, true) {
+                slot.record.iter_mut().for_each(&mut behind);
+            }
+        }
     }
 
     /// A running record counts as not run: it runs again when its line lets it.
-    pub fn put_back(&mut self, sequence: Sequence) {
+    pub fn put_back(&mut self, sequence: Sequence, record: R) {
         let blocked = self.is_blocked(sequence);
         let slot = self.slot_mut(sequence);
         debug_assert_eq!(slot.state, State::Running);
         slot.state = if blocked { State::Behind } else { State::Ready };
+        slot.record = Some(record);
         self.running -= 1;
         if !blocked {
             self.ready += 1;
@@ -375,7 +418,7 @@ impl<R> Window<R> {
     /// From now on, until it is handled or fails alone, the record rides in calls of at most
     /// `cohort` records: it is one of those among which the cause of a failed call is.
     pub fn suspect(&mut self, sequence: Sequence, cohort: usize) {
-        self.slot_mut(sequence).cohort = Some(cohort.max(1));
+        self.trouble_mut(sequence).cohort = Some(cohort.max(1));
     }
 
     /// When the next record that waits is due.
@@ -393,56 +436,6 @@ impl<R> Window<R> {
             self.ready += 1;
             self.again.push(Reverse(sequence));
         }
-    }
-
-    /// Whether progress changed since it was last reported.
-    pub fn is_dirty(&self) -> bool {
-        self.dirty
-    }
-
-    /// Reports progress again even if nothing changes: the last report did not become durable.
-    pub fn mark_dirty(&mut self) {
-        self.dirty = true;
-    }
-
-    /// What is to be committed. From here on the window is clean.
-    pub fn progress(&mut self) -> Progress {
-        self.dirty = false;
-        let mut progress = Progress::at(self.low());
-        let mut run: Option<std::ops::Range<i64>> = None;
-        for slot in &self.slots {
-            if slot.state == State::Done {
-                run.get_or_insert(slot.offset..slot.offset).end = slot.offset + 1;
-                continue;
-            }
-            progress.done.extend(run.take());
-            if slot.attempts > 0 {
-                progress.failed.push(Failed {
-                    offset: slot.offset,
-                    attempts: slot.attempts,
-                    since_unix_s: slot.since_unix_s,
-                });
-            }
-        }
-        progress.done.extend(run);
-        self.add_resumed(&mut progress);
-        progress
-    }
-
-    /// What the last owner did beyond the records that were delivered so far is still true.
-    fn add_resumed(&self, progress: &mut Progress) {
-        for range in &self.resumed.done {
-            let start = range.start.max(self.next_offset);
-            if start >= range.end {
-                continue;
-            }
-            match progress.done.last_mut() {
-                Some(last) if last.end == start => last.end = range.end,
-                _ if start == progress.low => progress.low = range.end,
-                _ => progress.done.push(start..range.end),
-            }
-        }
-        progress.failed.extend(self.resumed.failed.iter().filter(|failed| failed.offset >= self.next_offset));
     }
 
     /// Everything below this offset is done.

@@ -23,23 +23,22 @@ pub struct Share {
 }
 
 impl<R> Window<R> {
-    /// Hands out records that may run in one call, in offset order, and appends them to `batch`.
-    /// Several records of one line may be among them.
-    pub fn take(&mut self, share: Share, batch: &mut Vec<Taken<R>>) {
-        self.takes += 1;
-        let start = batch.len();
-        let mut bytes = 0;
+    /// Hands out records that may run in one call, in offset order. Several records of one line may
+    /// be among them.
+    pub fn take(&mut self, share: Share, mut each: impl FnMut(Taken<R>)) {
+        self.takes = self.takes.wrapping_add(1);
+        let (mut taken, mut bytes) = (0, 0);
         let mut cohort: Option<usize> = None;
         let mut fresh_allowed = self.fresh_allowance();
         let mut passed_over = Vec::new();
         while let Some(sequence) = self.next_candidate() {
-            let taken = batch.len() - start;
-            let slot = &self.slots[(sequence - self.base) as usize];
-            let limit = slot.cohort.unwrap_or(usize::MAX).min(cohort.unwrap_or(usize::MAX)).min(share.records);
+            let trouble = self.trouble(sequence);
+            let own_bytes = self.slot(sequence).bytes as usize;
+            let limit = trouble.cohort.unwrap_or(usize::MAX).min(cohort.unwrap_or(usize::MAX)).min(share.records);
             // Suspects travel among themselves, so that the innocent need not run again.
-            let other_kind = taken > 0 && slot.cohort.is_some() != cohort.is_some();
-            let fresh = slot.attempts == 0 && sequence != self.base;
-            if taken >= limit || taken > 0 && bytes + slot.bytes > share.bytes {
+            let other_kind = taken > 0 && trouble.cohort.is_some() != cohort.is_some();
+            let fresh = trouble.attempts == 0 && sequence != self.base;
+            if taken >= limit || taken > 0 && bytes + own_bytes > share.bytes {
                 passed_over.push(sequence);
                 break;
             }
@@ -51,9 +50,10 @@ impl<R> Window<R> {
                 break;
             }
             fresh_allowed -= usize::from(fresh);
-            bytes += slot.bytes;
-            cohort = slot.cohort.map(|own| own.min(cohort.unwrap_or(usize::MAX)));
-            batch.push(self.start(sequence));
+            bytes += own_bytes;
+            cohort = trouble.cohort.map(|own| own.min(cohort.unwrap_or(usize::MAX)));
+            each(self.start(sequence, trouble.attempts + 1));
+            taken += 1;
         }
         for sequence in passed_over {
             self.again.push(Reverse(sequence));
@@ -89,31 +89,28 @@ impl<R> Window<R> {
 
     /// Ready, or right behind a record of its line that this very `take` handed out.
     fn may_run(&self, sequence: Sequence) -> bool {
-        let slot = &self.slots[(sequence - self.base) as usize];
-        match slot.state {
+        match self.slot(sequence).state {
             State::Ready => true,
-            State::Behind => slot.line.and_then(|line| self.lines.get(&line)).is_some_and(|line| {
-                line.taken.is_some_and(|(take, last)| take == self.takes && slot.previous == Some(last))
-            }),
+            State::Behind => {
+                self.ahead(sequence).is_some_and(|ahead| ahead.state == State::Running && ahead.take == self.takes)
+            }
             _ => false,
         }
     }
 
-    fn start(&mut self, sequence: Sequence) -> Taken<R> {
-        let takes = self.takes;
-        let slot = &mut self.slots[(sequence - self.base) as usize];
-        self.ready -= usize::from(slot.state == State::Ready);
+    fn start(&mut self, sequence: Sequence, attempt: u32) -> Taken<R> {
+        let (takes, cursor) = (self.takes, self.cursor);
+        let slot = self.slot_mut(sequence);
+        let was_ready = slot.state == State::Ready;
         slot.state = State::Running;
-        self.running += 1;
+        slot.take = takes;
         let record = slot.record.take().expect("a record that does not run is in its slot");
-        let attempt = slot.attempts + 1;
-        let (line, next) = (slot.line, slot.next);
-        if let Some(line) = line.and_then(|line| self.lines.get_mut(&line)) {
-            line.taken = Some((takes, sequence));
-        }
+        let distance = u64::from(slot.next);
+        self.ready -= usize::from(was_ready);
+        self.running += 1;
         // The one behind it may ride along; ahead of the cursor it is found anyway.
-        if let Some(next) = next.filter(|&next| next < self.cursor) {
-            self.again.push(Reverse(next));
+        if distance > 0 && sequence + distance < cursor {
+            self.again.push(Reverse(sequence + distance));
         }
         Taken { sequence, attempt, record }
     }

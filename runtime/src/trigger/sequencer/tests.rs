@@ -119,7 +119,7 @@ impl World {
     fn take(&mut self) {
         let share = Share { records: self.rng.usize(1..50), bytes: self.rng.usize(1..5_000) };
         let mut taken = Vec::new();
-        self.window.take(share, &mut taken);
+        self.window.take(share, |one| taken.push(one));
         assert!(taken.len() <= share.records);
         let mut in_this_call = BTreeSet::new();
         for one in &taken {
@@ -157,9 +157,6 @@ impl World {
             return;
         }
         let call = self.calls.swap_remove(self.rng.usize(..self.calls.len()));
-        for one in &call.taken {
-            self.window.restore(one.sequence, one.record);
-        }
         if call.taken.iter().any(|one| self.poison.contains(&one.record)) {
             self.trap(&call);
             return;
@@ -167,7 +164,7 @@ impl World {
         let unlucky = self.rng.u8(..4) == 0;
         for one in &call.taken {
             if self.window.is_blocked(one.sequence) {
-                self.window.put_back(one.sequence);
+                self.window.put_back(one.sequence, one.record);
             } else if unlucky && self.rng.u8(..5) == 0 {
                 self.fail(one);
             } else {
@@ -187,7 +184,7 @@ impl World {
         }
         for one in &call.taken {
             self.window.suspect(one.sequence, call.taken.len() / 8);
-            self.window.put_back(one.sequence);
+            self.window.put_back(one.sequence, one.record);
         }
     }
 
@@ -196,7 +193,8 @@ impl World {
         let failed = self.window.count_failure(one.sequence, unix_s);
         assert_eq!(failed.attempts, one.attempt);
         self.failures.insert(one.record, failed.attempts);
-        self.window.wait(one.sequence, self.now + Duration::from_millis(self.rng.u64(..40)));
+        let due = self.now + Duration::from_millis(self.rng.u64(..40));
+        self.window.wait(one.sequence, due, one.record, |_| {});
     }
 
     fn handle(&mut self, one: &Taken<usize>) {
@@ -317,22 +315,15 @@ fn a_topic_created_anew_starts_at_its_beginning() {
 fn window(records: usize) -> Window<i64> {
     let mut window = Window::new(Progress::at(0), Limits { records: 10_000, bytes: usize::MAX });
     for offset in 0..records as i64 {
-        window.admit(offset, Some(offset as u64 % 3), 10, offset);
+        window.admit(offset, Some(1 + offset as u64 % 3), 10, offset);
     }
     window
 }
 
 fn take<R>(window: &mut Window<R>, records: usize) -> Vec<Sequence> {
     let mut taken = Vec::new();
-    window.take(Share { records, bytes: usize::MAX }, &mut taken);
+    window.take(Share { records, bytes: usize::MAX }, |one| taken.push(one.sequence));
     taken
-        .into_iter()
-        .map(|one| {
-            let sequence = one.sequence;
-            window.restore(sequence, one.record);
-            sequence
-        })
-        .collect()
 }
 
 #[test]
@@ -348,7 +339,9 @@ fn a_record_that_waits_holds_up_its_key_only() {
     take(&mut window, 3);
     let due = Instant::now();
     window.count_failure(0, 1);
-    window.wait(0, due);
+    let mut held_up = Vec::new();
+    window.wait(0, due, 0, |&mut offset| held_up.push(offset));
+    assert_eq!(held_up, [3, 6], "those that may stay for long are told");
     window.handled(1, 0);
     window.handled(2, 0);
     assert_eq!(take(&mut window, 100), [4, 5, 7, 8]);
@@ -364,7 +357,7 @@ fn suspects_ride_among_themselves() {
     }
     for sequence in take(&mut window, 10) {
         window.suspect(sequence, 4);
-        window.put_back(sequence);
+        window.put_back(sequence, sequence as i64);
     }
     assert_eq!(take(&mut window, 100), [0, 1, 2, 3]);
     assert_eq!(take(&mut window, 100), [4, 5, 6, 7]);

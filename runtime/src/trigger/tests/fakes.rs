@@ -6,25 +6,27 @@ use std::time::{Duration, Instant};
 
 use super::super::flow::Flow;
 use super::super::progress::Progress;
+use crate::batch::BatchRecord;
 use crate::budget::Budget;
+use crate::columns::Column;
 use crate::engine::{Call, CallError, Completion, Invoker};
 use crate::kafka::{Acknowledgement, Error, Partition, Refusal, Sink};
 use crate::manifest::{self, Trigger};
-use crate::outcome::{Cause, Column, Fault, Outcome};
+use crate::outcome::{Cause, Fault, Outcome};
 use crate::record::{Header, Message, OwnedRecord, Topics};
 
 /// Takes calls and leaves it to the test when and how they end.
 pub struct FakeInvoker {
     pub most: usize,
-    pub calls: VecDeque<Call<OwnedRecord>>,
+    pub calls: VecDeque<Call>,
 }
 
-impl Invoker<OwnedRecord> for FakeInvoker {
+impl Invoker for FakeInvoker {
     fn free(&mut self) -> usize {
         self.most - self.calls.len()
     }
 
-    fn start(&mut self, call: Call<OwnedRecord>) {
+    fn start(&mut self, call: Call) {
         self.calls.push_back(call);
     }
 
@@ -59,14 +61,14 @@ pub struct FakeSink {
     /// Values that the broker refuses for good.
     pub refuses: Vec<Vec<u8>>,
     pub breaks: bool,
-    under_way: Vec<(u64, usize, bool)>,
+    under_way: Vec<(u64, bool)>,
 }
 
 impl Sink for FakeSink {
     fn send(&mut self, messages: &[Message<'_>], headers: &[Header<'_>]) {
         for message in messages {
             let refused = message.topic == 0 && self.refuses.iter().any(|value| Some(&value[..]) == message.value);
-            self.under_way.push((message.token, message.bytes(&[]), refused));
+            self.under_way.push((message.token, refused));
             if !refused {
                 let own = &headers[message.headers.clone()];
                 self.sent.push(Sent {
@@ -84,7 +86,7 @@ impl Sink for FakeSink {
             return;
         }
         let error = Error { name: "E".to_owned(), reason: "refused".to_owned(), fatal: false };
-        for (token, _, refused) in self.under_way.drain(..) {
+        for (token, refused) in self.under_way.drain(..) {
             let result = match (refused, self.breaks) {
                 (true, _) => Err(Refusal::ForGood(error.clone())),
                 (false, true) => Err(Refusal::ForNow(error.clone())),
@@ -98,11 +100,9 @@ impl Sink for FakeSink {
         self.under_way.len()
     }
 
-    fn outstanding_bytes(&self) -> usize {
-        self.under_way.iter().map(|(_, bytes, _)| bytes).sum()
-    }
-
     fn flush(&mut self) {}
+
+    fn abandon(&mut self) {}
 }
 
 /// A flow with one partition, driven by hand.
@@ -153,7 +153,8 @@ impl World {
     pub fn finish(&mut self, verdict: impl Fn(&str, u32) -> Verdict) {
         let Some(call) = self.invoker.calls.pop_front() else { panic!("no call is under way") };
         let result = judge(&call, verdict);
-        let completion = Completion { id: call.id, records: call.records, result, elapsed: Duration::from_micros(10) };
+        let completion =
+            Completion { id: call.id, batch: Some(call.batch), result, elapsed: Duration::from_micros(10) };
         self.flow.complete(completion, self.now);
         self.flow.acknowledge(self.now);
     }
@@ -195,12 +196,9 @@ pub enum Verdict {
     NoInstance,
 }
 
-fn judge(
-    call: &Call<OwnedRecord>,
-    verdict: impl Fn(&str, u32) -> Verdict,
-) -> Result<crate::outcome::Checked, CallError> {
+fn judge(call: &Call, verdict: impl Fn(&str, u32) -> Verdict) -> Result<crate::outcome::Checked, CallError> {
     let mut outcome = Outcome::default();
-    for (index, (value, &attempt)) in values(call).iter().zip(&call.attempts).enumerate() {
+    for (index, (value, &attempt)) in values(call).iter().zip(call.batch.attempts()).enumerate() {
         // A failing record may have emitted something before it failed.
         let message = format!("{value}!");
         outcome.sources.push(index as u32);
@@ -216,12 +214,12 @@ fn judge(
     }
     outcome.keys = Column::default();
     let topics = Topics::new(Some("out"), &[], Some("dead"));
-    outcome.check(call.records.len(), &topics).map_err(CallError::Fault)
+    outcome.check(call.batch.len(), &topics).map_err(CallError::Fault)
 }
 
-fn values(call: &Call<OwnedRecord>) -> Vec<String> {
-    let text = |record: &OwnedRecord| String::from_utf8_lossy(record.value.as_deref().unwrap_or_default()).into_owned();
-    call.records.iter().map(text).collect()
+fn values(call: &Call) -> Vec<String> {
+    let text = |record: BatchRecord<'_>| String::from_utf8_lossy(record.value().unwrap_or_default()).into_owned();
+    call.batch.records().map(text).collect()
 }
 
 fn trigger(settings: &str) -> Arc<Trigger> {

@@ -66,7 +66,7 @@ fn attempts_are_part_of_progress() {
     heir.admit("a", "bad");
     heir.admit("b", "good");
     assert_eq!(heir.dispatch(), [["bad"]], "what was done is not run again");
-    assert_eq!(heir.invoker.calls[0].attempts, [2]);
+    assert_eq!(heir.invoker.calls[0].batch.attempts(), [2]);
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn without_an_instance_records_wait_and_count_no_attempt() {
     assert!(world.flow.obstacle().is_some());
     world.pass_time();
     world.dispatch();
-    assert_eq!(world.invoker.calls[0].attempts, [1]);
+    assert_eq!(world.invoker.calls[0].batch.attempts(), [1]);
     world.finish(ok);
     assert_eq!((world.flow.obstacle(), world.progress()), (None, Progress::at(1)));
 }

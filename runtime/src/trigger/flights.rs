@@ -1,0 +1,142 @@
+//! Calls, each from its start until the last message that came of it is acknowledged.
+//!
+//! The records of a call stay as long, in the batch in which they crossed the boundary: a message
+//! that the broker refuses makes a dead letter of its record. What is held is bounded by the calls
+//! that may run and by the bytes that may be unacknowledged.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use rustc_hash::FxHashMap;
+use slab::Slab;
+
+use super::partitions::Place;
+use super::sequencer::Sequence;
+use crate::batch::Batch;
+
+/// Calls are numbered across all flows, so that one which ends late, after its flow was built
+/// again, is not taken for another.
+static NEXT_CALL: AtomicU64 = AtomicU64::new(0);
+
+/// Batches whose memory is kept for other calls.
+const MAX_SPARE: usize = 32;
+
+/// Where a flight is in the table, until it ends.
+pub type FlightKey = usize;
+
+/// A call and what came of it.
+pub struct Flight {
+    /// The assignment that its records belong to.
+    pub place: Place,
+    /// For each record its place in the window.
+    pub sequences: Vec<Sequence>,
+    /// The records. `None` while the call runs, and once nobody wants to know.
+    pub batch: Option<Batch>,
+    running: bool,
+    /// Messages that are not acknowledged, and their bytes, all together.
+    unacknowledged: usize,
+    bytes: usize,
+}
+
+/// All calls of a trigger that are not over.
+#[derive(Default)]
+pub struct Flights {
+    table: Slab<Flight>,
+    /// Calls that run, by number.
+    running: FxHashMap<u64, FlightKey>,
+    spare: Vec<(Batch, Vec<Sequence>)>,
+    /// Of the messages that are not acknowledged.
+    bytes: usize,
+}
+
+impl Flights {
+    /// An empty batch, and a list for the sequences of its records, both in memory used before.
+    pub fn prepare(&mut self, topic: &Arc<str>, partition: i32) -> (Batch, Vec<Sequence>) {
+        match self.spare.pop() {
+            Some((mut batch, sequences)) => {
+                batch.reuse(topic.clone(), partition);
+                (batch, sequences)
+            }
+            None => (Batch::new(topic.clone(), partition), Vec::new()),
+        }
+    }
+
+    /// A call starts. Returns its number.
+    pub fn start(&mut self, place: Place, sequences: Vec<Sequence>) -> u64 {
+        let flight = Flight { place, sequences, batch: None, running: true, unacknowledged: 0, bytes: 0 };
+        let id = NEXT_CALL.fetch_add(1, Relaxed);
+        self.running.insert(id, self.table.insert(flight));
+        id
+    }
+
+    /// A call ended. `None`: it was another flow's.
+    pub fn land(&mut self, id: u64) -> Option<FlightKey> {
+        let key = self.running.remove(&id)?;
+        self.table[key].running = false;
+        Some(key)
+    }
+
+    /// What was done with the outcome of a call is done; the batch stays while it is of use.
+    pub fn settle(&mut self, key: FlightKey, batch: Option<Batch>) {
+        self.table[key].batch = batch;
+        self.end_if_over(key);
+    }
+
+    pub fn get(&self, key: FlightKey) -> &Flight {
+        &self.table[key]
+    }
+
+    /// Takes the records out, to be given back by [`Flights::settle`].
+    pub fn take_batch(&mut self, key: FlightKey) -> Option<Batch> {
+        self.table[key].batch.take()
+    }
+
+    /// Messages of the call went out.
+    pub fn sent(&mut self, key: FlightKey, messages: usize, bytes: usize) {
+        let flight = &mut self.table[key];
+        flight.unacknowledged += messages;
+        flight.bytes += bytes;
+        self.bytes += bytes;
+    }
+
+    /// A message came back, whatever became of it, and nothing more is to be done about it.
+    pub fn reported(&mut self, key: FlightKey) {
+        self.table[key].unacknowledged -= 1;
+        self.end_if_over(key);
+    }
+
+    fn end_if_over(&mut self, key: FlightKey) {
+        let flight = &self.table[key];
+        if flight.running || flight.unacknowledged > 0 {
+            return;
+        }
+        let Flight { batch, mut sequences, bytes, .. } = self.table.remove(key);
+        self.bytes -= bytes;
+        if let Some(batch) = batch
+            && self.spare.len() < MAX_SPARE
+        {
+            sequences.clear();
+            self.spare.push((batch, sequences));
+        }
+    }
+
+    /// The records of an assignment are others' now.
+    pub fn forget(&mut self, place: Place) {
+        for (_, flight) in &mut self.table {
+            if flight.place == place {
+                flight.batch = None;
+            }
+        }
+    }
+
+    /// Calls that run.
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Bytes of messages that are not acknowledged. A call's count until its last one is.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}

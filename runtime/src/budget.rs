@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The most that the Kafka client of one trigger fetches ahead.
+/// The most that the Kafka client of one trigger fetches ahead in one queue.
 const MAX_PREFETCH_BYTES: u64 = 16 << 20;
 /// The most that one trigger leaves unacknowledged. More costs memory and gains nothing.
 const MAX_OUTSTANDING_BYTES: u64 = 16 << 20;
@@ -59,9 +59,9 @@ pub struct Share {
 }
 
 impl Share {
-    /// What the client may fetch ahead.
-    pub fn prefetch_bytes(&self) -> u64 {
-        (self.budget.reserve() / 2).min(MAX_PREFETCH_BYTES)
+    /// What the client may fetch ahead in each of so many queues.
+    pub fn prefetch_bytes(&self, queues: u64) -> u64 {
+        (self.budget.reserve() / 2 / queues).min(MAX_PREFETCH_BYTES)
     }
 
     /// What may be unacknowledged.

@@ -34,6 +34,16 @@ impl Load {
         self.sent.load(Ordering::Relaxed)
     }
 
+    /// Ends it without insisting on acknowledgements. What it brought to the topic is there to
+    /// be read: after an outage librdkafka may leave the records of a partition behind for good.
+    #[track_caller]
+    pub fn cut(self) {
+        let Load { stop, thread, .. } = self;
+        // The thread notices that nobody can stop it any more.
+        drop(stop);
+        thread.join().expect("the load ends well");
+    }
+
     /// Ends it, waits for all acknowledgements and returns the records with their places.
     #[track_caller]
     pub fn stop(self) -> Vec<Stored> {
@@ -53,7 +63,12 @@ fn run(
     let mut producer = acknowledging_producer(topic);
     let start = Instant::now();
     let mut number = 0;
-    while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+    let told = loop {
+        match stopped.recv_timeout(TICK) {
+            Ok(()) => break true,
+            Err(RecvTimeoutError::Disconnected) => break false,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
         let due = start.elapsed().as_millis() * u128::from(per_second) / 1000;
         while u128::from(number) < due {
             producer.send(make(number));
@@ -61,6 +76,10 @@ fn run(
         }
         producer.poll();
         sent.store(number, Ordering::Relaxed);
+    };
+    if told {
+        return producer.finish(Duration::from_secs(60));
     }
-    producer.finish(Duration::from_secs(60))
+    producer.give_up(Duration::from_secs(10));
+    Vec::new()
 }

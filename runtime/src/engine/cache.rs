@@ -4,11 +4,12 @@
 //! file carries a checksum of what was written. A file is named by the component's digest and by
 //! everything that decides how it is compiled (the engine's version and settings, the processor).
 
-use std::fs;
+use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use wasmtime::component::Component;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -16,6 +17,8 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use crate::revision::Digest;
 
 const CHECKSUM_BYTES: usize = 8;
+/// What the folder may hold. When it is more, what was not used for longest goes.
+const MAX_BYTES: u64 = 1 << 30;
 
 pub(super) struct Cache {
     folder: PathBuf,
@@ -40,6 +43,8 @@ impl Cache {
     pub(super) fn load(&self, engine: &wasmtime::Engine, digest: &Digest) -> Option<Component> {
         let path = self.path(digest);
         let bytes = fs::read(&path).ok()?;
+        // The time of its last use decides what goes first; without it, the time of writing does.
+        let _ = File::options().append(true).open(&path).and_then(|file| file.set_modified(SystemTime::now()));
         let (code, checksum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM_BYTES)?)?;
         if xxh3_64(code).to_le_bytes() != checksum {
             tracing::warn!("{} is damaged and is written again", path.display());
@@ -65,12 +70,36 @@ impl Cache {
         file.write_all(&xxh3_64(&code).to_le_bytes())?;
         file.as_file().sync_all()?;
         file.persist(self.path(digest))?;
+        tidy(&self.folder, MAX_BYTES)?;
         Ok(())
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
         self.folder.join(format!("{digest}-{:016x}.cwasm", self.compatibility))
     }
+}
+
+/// Removes compiled components, those first that were not used for longest, until the rest has at
+/// most so many bytes. Another node that uses one of them compiles it again at its next start.
+fn tidy(folder: &Path, most_bytes: u64) -> std::io::Result<()> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        // Another node may be tidying too.
+        if let (true, Ok(metadata)) = (path.extension().is_some_and(|end| end == "cwasm"), fs::metadata(&path)) {
+            files.push((metadata.modified()?, metadata.len(), path));
+        }
+    }
+    files.sort_unstable_by(|one, other| other.cmp(one));
+    let mut total = 0;
+    for (_, bytes, path) in files {
+        total += bytes;
+        if total > most_bytes {
+            tracing::debug!("{} is removed from the cache", path.display());
+            let _ = fs::remove_file(&path);
+        }
+    }
+    Ok(())
 }
 
 /// Makes sure that nobody else can put code into the folder.
@@ -86,4 +115,29 @@ fn trusted(folder: &Path) -> Result<(), String> {
         return Err("others may write to it: chmod go-w".to_owned());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_was_not_used_for_longest_goes_first() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (age_s, name) in [(30, "old.cwasm"), (10, "new.cwasm"), (20, "middle.cwasm"), (40, "foreign.txt")] {
+            let path = folder.path().join(name);
+            fs::write(&path, [0; 100]).expect("written");
+            let file = File::options().append(true).open(&path).expect("there");
+            file.set_modified(SystemTime::now() - Duration::from_secs(age_s)).expect("dated");
+        }
+        tidy(folder.path(), 250).expect("tidied");
+        let mut left: Vec<_> = fs::read_dir(folder.path())
+            .expect("there")
+            .map(|entry| entry.expect("there").file_name().into_string().expect("UTF-8"))
+            .collect();
+        left.sort();
+        assert_eq!(left, ["foreign.txt", "middle.cwasm", "new.cwasm"]);
+    }
 }

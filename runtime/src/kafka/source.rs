@@ -210,6 +210,22 @@ impl Source {
         self.forward(&self.topics[partition.topic], partition.number, flows)
     }
 
+    /// Stops fetching a partition and throws away what was fetched of it and not taken, or goes on
+    /// behind the last record taken.
+    pub fn pause(&self, partition: Partition, pauses: bool) -> Result<(), Error> {
+        let topic = self.topics[partition.topic].clone();
+        let list =
+            List::new(&[Position { topic, partition: partition.number, offset: None, metadata: String::new() }])?;
+        // SAFETY: the client and the list live; the list is dropped before the client.
+        Error::check(unsafe {
+            if pauses {
+                c::rd_kafka_pause_partitions(self.consumer.pointer(), list.pointer())
+            } else {
+                c::rd_kafka_resume_partitions(self.consumer.pointer(), list.pointer())
+            }
+        })
+    }
+
     fn forward(&self, topic: &str, partition: i32, to_us: bool) -> Result<(), Error> {
         let topic = CString::new(topic).map_err(Error::invalid)?;
         // SAFETY: the client and both queues live; the reference to the partition's queue is

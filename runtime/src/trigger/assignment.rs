@@ -4,6 +4,7 @@
 //! A revocation is answered once what runs is finished and committed, or after a short while: until
 //! then the whole assignment stands still. For a lost assignment nothing is committed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,8 @@ struct Beginning {
     position: Position,
     /// The group has no offset for it: this one was chosen by the manifest's `start`.
     chosen: bool,
+    /// See [`Progress::partitions_at_start`]; 0 if the progress itself says it.
+    partitions_at_start: u32,
 }
 
 /// Partitions that are to go.
@@ -92,13 +95,14 @@ impl Session {
         let position = &beginning.position;
         let Some(partition) = self.partition(position) else { return };
         let low = position.offset.unwrap_or(0);
-        let progress = Progress::decode(low, &position.metadata).unwrap_or_else(|unreadable| {
+        let mut progress = Progress::decode(low, &position.metadata).unwrap_or_else(|unreadable| {
             tracing::warn!(
                 trigger = %self.context.trigger.name, topic = position.topic, partition = position.partition,
                 "{unreadable}: what was done ahead of offset {low} is done again",
             );
             Progress::at(low)
         });
+        progress.partitions_at_start = progress.partitions_at_start.max(beginning.partitions_at_start);
         let topic: Arc<str> = position.topic.as_str().into();
         self.flow.assign(partition, &topic, progress);
         // A place chosen by the clock is made durable at once: after a restart the clock says
@@ -183,6 +187,7 @@ impl Session {
         tracing::info!(trigger = %self.context.trigger.name, partitions = %names(&revoking.partitions), "{how}");
         for position in &revoking.partitions {
             if let Some(partition) = self.partition(position) {
+                self.go_on(partition);
                 self.flow.revoke(partition);
             }
         }
@@ -206,22 +211,59 @@ fn names(positions: &[Position]) -> String {
 fn beginnings(reader: &Reader, partitions: &[Position], start: &Start) -> Result<Vec<Beginning>, Error> {
     let (known, new): (Vec<_>, Vec<_>) =
         reader.committed(partitions, READ_LIMIT)?.into_iter().partition(|position| position.offset.is_some());
-    let chosen = match start {
-        Start::Earliest => new,
-        Start::Latest => {
-            let end = |position: Position| {
-                let end = reader.end(&position.topic, position.partition, READ_LIMIT)?;
-                Ok(Position { offset: Some(end), ..position })
-            };
-            new.into_iter().map(end).collect::<Result<_, Error>>()?
+    let chosen = |position: Position| Beginning { position, chosen: true, partitions_at_start: 0 };
+    let chosen: Vec<_> = match start {
+        Start::Latest => latest(reader, new)?,
+        Start::Timestamp { millis } if !new.is_empty() => {
+            reader.at_time(&new, *millis, READ_LIMIT)?.into_iter().map(chosen).collect()
         }
-        Start::Timestamp { millis } if !new.is_empty() => reader.at_time(&new, *millis, READ_LIMIT)?,
-        Start::Timestamp { .. } => new,
+        Start::Earliest | Start::Timestamp { .. } => new.into_iter().map(chosen).collect(),
         Start::Offsets(offsets) => new
             .into_iter()
-            .map(|position| Position { offset: offsets.get(&position.partition).copied(), ..position })
+            .map(|position| chosen(Position { offset: offsets.get(&position.partition).copied(), ..position }))
             .collect(),
     };
-    let known = known.into_iter().map(|position| Beginning { position, chosen: false });
-    Ok(known.chain(chosen.into_iter().map(|position| Beginning { position, chosen: true })).collect())
+    let known = known.into_iter().map(|position| Beginning { position, chosen: false, partitions_at_start: 0 });
+    Ok(known.chain(chosen).collect())
+}
+
+/// Where partitions go on that the group has no offset for, if it starts at the end: at their end
+/// if the group begins with them, at their beginning if they were added to a topic that it reads
+/// already, so that no record of theirs is missed.
+fn latest(reader: &Reader, new: Vec<Position>) -> Result<Vec<Beginning>, Error> {
+    let mut at_start: BTreeMap<String, u32> = BTreeMap::new();
+    let mut beginnings = Vec::with_capacity(new.len());
+    for position in new {
+        let partitions_at_start = match at_start.get(&position.topic) {
+            Some(&known) => known,
+            None => {
+                let found = partitions_at_start(reader, &position.topic)?;
+                at_start.insert(position.topic.clone(), found);
+                found
+            }
+        };
+        let was_there = u32::try_from(position.partition).is_ok_and(|partition| partition < partitions_at_start);
+        let offset = match was_there {
+            true => Some(reader.end(&position.topic, position.partition, READ_LIMIT)?),
+            false => None,
+        };
+        beginnings.push(Beginning { position: Position { offset, ..position }, chosen: true, partitions_at_start });
+    }
+    Ok(beginnings)
+}
+
+/// How many partitions the topic had when the group began with it: what its commits say, or all
+/// there are, if it has committed nothing.
+fn partitions_at_start(reader: &Reader, topic: &str) -> Result<u32, Error> {
+    let topics = [topic.to_owned()];
+    let count = reader.metadata(&topics, READ_LIMIT)?.partitions.get(topic).copied().unwrap_or(0);
+    let all: Vec<_> = (0..count)
+        .map(|partition| Position { topic: topic.to_owned(), partition, offset: None, metadata: String::new() })
+        .collect();
+    let said = |position: Position| {
+        let progress = Progress::decode(position.offset?, &position.metadata).unwrap_or_default();
+        Some(progress.partitions_at_start)
+    };
+    let said = reader.committed(&all, READ_LIMIT)?.into_iter().filter_map(said).max();
+    Ok(said.unwrap_or(u32::try_from(count).unwrap_or(0)))
 }

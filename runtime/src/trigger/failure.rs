@@ -41,14 +41,14 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             // An outage uses up no attempts.
             let attempts = window.failures(case.sequence).attempts.max(1);
             let due = now + retry::backoff(&self.trigger.retry, attempts, chance);
-            self.wait(case, batch, due);
+            self.wait(case, batch, fault, due);
             return;
         }
         let failed = window.count_failure(case.sequence, Self::unix_s());
         let age = Duration::from_secs(Self::unix_s().saturating_sub(failed.since_unix_s));
         match retry::judge(&self.trigger.retry, failed.attempts, age, chance) {
             Verdict::Again { after } => {
-                self.wait(case, batch, now + after);
+                self.wait(case, batch, fault, now + after);
                 self.counts.retried += 1;
                 self.log(case, failed, fault, "is tried again", now);
             }
@@ -56,11 +56,15 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         }
     }
 
-    fn wait(&mut self, case: Case, batch: &Batch, due: Instant) {
+    fn wait(&mut self, case: Case, batch: &Batch, fault: &Fault, due: Instant) {
         let Some(assigned) = self.partitions.at(case.place) else { return };
         let record = R::from(batch.record(case.index).to_owned());
         // Those behind it may wait for long too, and would pin the whole fetch they came with.
         assigned.window.wait(case.sequence, due, record, R::detach);
+        // One that broke its call runs alone from now on, or it would break another whole one.
+        if !matches!(fault.cause, Cause::Retry) {
+            assigned.window.suspect(case.sequence, 1);
+        }
     }
 
     /// A running record will not be tried again.
@@ -68,7 +72,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         let over = match self.trigger.on_exhausted {
             OnExhausted::DeadLetter => {
                 self.log(case, failed, fault, "is a dead letter", now);
-                self.bury(case, batch, failed, fault).then_some(1)
+                self.bury(case, batch, failed, fault, now).then_some(1)
             }
             OnExhausted::Skip => {
                 self.counts.skipped += 1;
@@ -89,7 +93,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     }
 
     /// Produces a record's dead letter. `false`, and the trigger pauses, if it has nowhere to go.
-    fn bury(&mut self, case: Case, batch: &Batch, failed: Failed, fault: &Fault) -> bool {
+    fn bury(&mut self, case: Case, batch: &Batch, failed: Failed, fault: &Fault, now: Instant) -> bool {
         let obituary = Obituary {
             topic: batch.topic(),
             partition: batch.partition(),
@@ -104,7 +108,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             self.pause(case, failed, fault);
             return false;
         };
-        self.flights.sent(case.flight, sent.messages, sent.bytes);
+        self.flights.sent(case.flight, sent.messages, sent.bytes, now);
         self.counts.dead_letters += 1;
         true
     }
@@ -127,7 +131,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             OnExhausted::DeadLetter => {
                 self.log(case, failed, fault, "is a dead letter", now);
                 let Some(batch) = self.flights.take_batch(token.flight) else { return };
-                let is_buried = self.bury(case, &batch, failed, fault);
+                let is_buried = self.bury(case, &batch, failed, fault, now);
                 self.flights.settle(token.flight, Some(batch));
                 if is_buried && let Some(assigned) = self.partitions.at(place) {
                     assigned.window.one_more_message(sequence);

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 use slab::Slab;
@@ -37,6 +38,8 @@ pub struct Flight {
     /// Messages that are not acknowledged, and their bytes, all together.
     unacknowledged: usize,
     bytes: usize,
+    /// When the first of them went out.
+    since: Option<Instant>,
 }
 
 /// All calls of a trigger that are not over.
@@ -64,7 +67,7 @@ impl Flights {
 
     /// A call starts. Returns its number.
     pub fn start(&mut self, place: Place, sequences: Vec<Sequence>) -> u64 {
-        let flight = Flight { place, sequences, batch: None, running: true, unacknowledged: 0, bytes: 0 };
+        let flight = Flight { place, sequences, batch: None, running: true, unacknowledged: 0, bytes: 0, since: None };
         let id = NEXT_CALL.fetch_add(1, Relaxed);
         self.running.insert(id, self.table.insert(flight));
         id
@@ -93,8 +96,9 @@ impl Flights {
     }
 
     /// Messages of the call went out.
-    pub fn sent(&mut self, key: FlightKey, messages: usize, bytes: usize) {
+    pub fn sent(&mut self, key: FlightKey, messages: usize, bytes: usize, now: Instant) {
         let flight = &mut self.table[key];
+        flight.since.get_or_insert(now);
         flight.unacknowledged += messages;
         flight.bytes += bytes;
         self.bytes += bytes;
@@ -133,6 +137,12 @@ impl Flights {
     /// Calls that run.
     pub fn running(&self) -> usize {
         self.running.len()
+    }
+
+    /// Since when a call has waited longest for the acknowledgement of a message.
+    pub fn oldest(&self) -> Option<Instant> {
+        let waiting = self.table.iter().filter(|(_, flight)| flight.unacknowledged > 0);
+        waiting.filter_map(|(_, flight)| flight.since).min()
     }
 
     /// Bytes of messages that are not acknowledged. A call's count until its last one is.

@@ -14,6 +14,7 @@ use super::breaker::Breaker;
 use super::delivery::{Delivered, Delivery};
 use super::failure::Case;
 use super::flights::{Flight, FlightKey, Flights};
+use super::intake::QUEUES;
 use super::partitions::Partitions;
 use super::progress::Progress;
 use super::sequencer::Sequence;
@@ -139,7 +140,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     /// Whether the node's memory allows to take more records.
     pub fn may_admit(&mut self) -> bool {
         let held = self.partitions.bytes() + self.flights.bytes();
-        self.budget.hold(held as u64 + self.budget.prefetch_bytes());
+        self.budget.hold(held as u64 + QUEUES * self.budget.prefetch_bytes(QUEUES));
         self.budget.has_room()
     }
 
@@ -232,7 +233,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             let handled = self.handle_some(flight, batch, checked, &messages, now);
             self.delivery.send(checked, batch, flight, |index| handled[index])
         };
-        self.flights.sent(flight, sent.messages, sent.bytes);
+        self.flights.sent(flight, sent.messages, sent.bytes, now);
     }
 
     fn handle_all(&mut self, flight: FlightKey, messages: &[u32], now: Instant) {

@@ -16,6 +16,7 @@ mod delivery;
 mod failure;
 mod flights;
 mod flow;
+mod intake;
 mod partitions;
 mod progress;
 mod retry;

@@ -26,8 +26,19 @@ pub struct Assigned<R> {
     pub window: Window<R>,
     /// The partition is to go: nothing of it is started.
     pub leaving: bool,
-    /// Whether its records come; see [`crate::kafka::Source::flow`].
-    pub flowing: bool,
+    pub intake: Intake,
+}
+
+/// Whether a partition's records come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intake {
+    Flows,
+    /// They wait in a queue of their own. The number grows with each that is held back.
+    Held {
+        number: u64,
+    },
+    /// None are fetched.
+    Paused,
 }
 
 /// A table whose places are used again, so that acknowledgements find their window by an index.
@@ -69,7 +80,7 @@ impl<R> Partitions<R> {
             epoch,
             window: Window::new(progress, self.limits),
             leaving: false,
-            flowing: true,
+            intake: Intake::Flows,
         };
         self.table[index] = Some(assigned);
         self.places.insert(partition, index);

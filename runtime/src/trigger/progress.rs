@@ -27,6 +27,9 @@ pub struct Progress {
     pub done: Vec<std::ops::Range<i64>>,
     /// Records at or above `low` that failed and are not done, ascending by offset.
     pub failed: Vec<Failed>,
+    /// How many partitions the topic had when the group began with it at its end; 0: it did not.
+    /// Those that were added later are read from their beginning.
+    pub partitions_at_start: u32,
 }
 
 /// The failures of one record so far.
@@ -100,7 +103,7 @@ impl Progress {
     }
 
     fn encode_first(&self, ranges: usize, failed: usize) -> String {
-        if ranges == 0 && failed == 0 {
+        if ranges == 0 && failed == 0 && self.partitions_at_start == 0 {
             return String::new();
         }
         let mut bytes = Vec::with_capacity(ranges * 3 + failed * 4 + 8);
@@ -122,6 +125,9 @@ impl Progress {
             write(&mut bytes, record.since_unix_s - since);
             at = record.offset;
         }
+        if self.partitions_at_start > 0 {
+            write(&mut bytes, self.partitions_at_start.into());
+        }
         format!("{VERSION}{}", BASE64.encode(bytes))
     }
 
@@ -142,6 +148,9 @@ impl Progress {
             let attempts = u32::try_from(numbers.next()?).ok()?;
             let since_unix_s = since.checked_add(numbers.next()?)?;
             progress.failed.push(Failed { offset, attempts, since_unix_s });
+        }
+        if !numbers.bytes.is_empty() {
+            progress.partitions_at_start = u32::try_from(numbers.next()?).ok()?;
         }
         Some(progress)
     }
@@ -192,12 +201,14 @@ mod tests {
         for progress in [
             Progress::at(0),
             Progress::at(i64::MAX),
-            Progress { low: 7, done: vec![8..9], failed: vec![] },
-            Progress { low: 7, done: vec![], failed: vec![failed(7, 3, 1_800_000_000)] },
+            Progress { low: 7, done: vec![8..9], ..Progress::default() },
+            Progress { low: 7, failed: vec![failed(7, 3, 1_800_000_000)], ..Progress::default() },
+            Progress { low: 7, partitions_at_start: 300, ..Progress::default() },
             Progress {
                 low: 1_000_000,
                 done: vec![1_000_001..1_000_002, 1_000_500..1_090_000],
                 failed: vec![failed(1_000_000, 1, 1_800_000_009), failed(1_000_400, 70_000, 1_800_000_000)],
+                partitions_at_start: 8,
             },
         ] {
             assert_eq!(Progress::decode(progress.low, &progress.encode()), Ok(progress));
@@ -212,7 +223,7 @@ mod tests {
     #[test]
     fn too_long_progress_is_cut_at_its_end() {
         let done: Vec<_> = (0..5_000).map(|n| 2 * n + 1..2 * n + 2).collect();
-        let progress = Progress { low: 0, done, failed: vec![failed(0, 1, 5); 9] };
+        let progress = Progress { low: 0, done, failed: vec![failed(0, 1, 5); 9], ..Progress::default() };
         let text = progress.encode();
         assert!(text.len() <= MAX_METADATA && text.len() > MAX_METADATA / 2, "{} characters", text.len());
         let read = Progress::decode(0, &text).expect("what was cut is still readable");
@@ -223,7 +234,7 @@ mod tests {
     fn foreign_and_damaged_metadata_is_told_apart() {
         assert_eq!(Progress::decode(5, "2AAAA"), Err(Unreadable::Version('2')));
         assert_eq!(Progress::decode(5, "1!"), Err(Unreadable::Damaged));
-        let text = Progress { low: 5, done: vec![9..12], failed: vec![] }.encode();
+        let text = Progress { low: 5, done: vec![9..12], ..Progress::default() }.encode();
         assert_eq!(Progress::decode(5, &text[..text.len() - 2]), Err(Unreadable::Damaged));
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::assignment::{Reading, Revoking};
 use super::flow::{Flow, Stop};
+use super::intake::{QUEUES, TAKE};
 use super::status::{Problems, State};
 use super::{Command, Context, Inbox};
 use crate::engine::Invoker as _;
@@ -19,8 +20,6 @@ use crate::kafka::sink::SinkReader;
 use crate::kafka::source::{Membership, Reader};
 use crate::kafka::{Error, Event, Fetched, KafkaSink, Metadata, Position, Sink as _, Source, Wake};
 
-/// Records taken before the loop looks at everything else again.
-const TAKE: usize = 500;
 /// How often topics are looked at while all is well, and while something is wrong.
 const PROBE: Duration = Duration::from_secs(10);
 const PROBE_DEGRADED: Duration = Duration::from_secs(1);
@@ -28,12 +27,12 @@ const PROBE_DEGRADED: Duration = Duration::from_secs(1);
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 /// Probes after which a producer that reaches no broker is given up.
 const MAX_LOST_PROBES: u32 = 4;
+/// How long messages may stay unacknowledged while the brokers answer.
+const LEFT_BEHIND: Duration = Duration::from_secs(30);
 /// How long a problem that nothing ends is shown after it was last seen.
-const SHOWN: Duration = Duration::from_secs(10);
+pub(super) const SHOWN: Duration = Duration::from_secs(10);
 /// How long a commit may take when something waits for it.
 pub(super) const COMMIT_LIMIT: Duration = Duration::from_secs(5);
-/// The client's name for a batch that does not fit its checksum.
-const DAMAGED: &str = "_BAD_MSG";
 /// How soon it is looked again whether there is memory.
 const STARVED: Duration = Duration::from_millis(20);
 /// How long leaving the group may take.
@@ -82,6 +81,8 @@ pub(super) struct Session {
     probing: bool,
     /// Probes in a row that the consumer's broker answered and the producer's did not.
     lost_producer: u32,
+    /// Since when the brokers answer every probe.
+    answered_since: Option<Instant>,
     next_probe: Instant,
     next_commit: Instant,
     next_shrink: Instant,
@@ -95,9 +96,11 @@ pub(super) struct Session {
     pub(super) retry_reading: Option<(Instant, Vec<Position>)>,
     pub(super) revoking: Option<Revoking>,
     /// The node's memory is used up, maybe by others: nothing tells when it is free again.
-    starved: bool,
+    pub(super) starved: bool,
     /// It finishes what runs, until this time at the latest, and ends this way.
-    leaving: Option<(Instant, End)>,
+    pub(super) leaving: Option<(Instant, End)>,
+    /// How often a partition was held back.
+    pub(super) holds: u64,
     /// When messages stop to be sent one by one.
     single_until: Option<Instant>,
     /// Something changed that the status does not show yet.
@@ -115,7 +118,7 @@ impl Session {
             owner: &trigger.name,
             group: &trigger.group,
             topics: &trigger.topics,
-            prefetch_bytes: budget.prefetch_bytes(),
+            prefetch_bytes: budget.prefetch_bytes(QUEUES),
         };
         let source = Source::new(&context.cluster, &membership, &context.node, &end)?;
         let topics = context.topics.names();
@@ -131,6 +134,7 @@ impl Session {
             subscribed: Vec::new(),
             probing: false,
             lost_producer: 0,
+            answered_since: None,
             next_probe: now,
             next_commit: now,
             next_shrink: now + SHRINK,
@@ -141,6 +145,7 @@ impl Session {
             retry_reading: None,
             revoking: None,
             starved: false,
+            holds: 0,
             leaving: None,
             single_until: (batching == Batching::Single).then(|| now + single),
             unpublished: false,
@@ -214,7 +219,7 @@ impl Session {
         if let (Some((pool, _)), None) = (&mut inbox.serving, &self.leaving) {
             self.flow.dispatch(pool, now);
         }
-        Ok(self.regulate() || taken == TAKE)
+        Ok(self.hold_back() || taken == TAKE)
     }
 
     fn obey(&mut self, command: Command, inbox: &mut Inbox, now: Instant) -> Result<(), End> {
@@ -265,8 +270,12 @@ impl Session {
                 self.probing = false;
                 self.watch_producer(&inputs, &outputs);
                 match inputs.and_then(|inputs| Ok(Topology { inputs, outputs: outputs? })) {
-                    Ok(topology) => self.subscribe(&topology),
+                    Ok(topology) => {
+                        self.subscribe(&topology);
+                        self.watch_outputs(now);
+                    }
                     Err(error) => {
+                        self.answered_since = None;
                         self.problems.set("brokers", format!("the brokers do not answer: {error}"));
                     }
                 }
@@ -287,6 +296,18 @@ impl Session {
                 }
             }
             _ => self.lost_producer = 0,
+        }
+    }
+
+    /// Gives up a producer that leaves messages behind although the brokers answer: after an outage
+    /// the client may forget a single partition, while all others go on.
+    fn watch_outputs(&mut self, now: Instant) {
+        let answered = *self.answered_since.get_or_insert(now);
+        let Some(oldest) = self.flow.flights.oldest() else { return };
+        let waiting = now.saturating_duration_since(oldest.max(answered));
+        if waiting > LEFT_BEHIND {
+            let seconds = waiting.as_secs();
+            self.broken = Some(format!("messages are not acknowledged for {seconds} s, while the brokers answer"));
         }
     }
 
@@ -374,40 +395,6 @@ impl Session {
                 self.problems.set_for("commit", format!("progress is not committed: {error}"), now, SHOWN);
             }
         }
-    }
-
-    fn take(&mut self, now: Instant) -> usize {
-        self.starved = !self.flow.may_admit();
-        if self.leaving.is_some() || self.flow.paused.is_some() || self.starved || self.flow.is_sated() {
-            return 0;
-        }
-        let (flow, problems, broken) = (&mut self.flow, &mut self.problems, &mut self.broken);
-        self.source.take(
-            TAKE,
-            |partition, record| flow.admit(partition, record),
-            |error| {
-                let reason = format!("records cannot be fetched: {error}");
-                // The client goes on behind a damaged batch: nothing behind it may be committed.
-                if error.name == DAMAGED {
-                    *broken = Some(reason.clone());
-                }
-                problems.set_for("fetch", reason, now, SHOWN);
-            },
-        )
-    }
-
-    /// Holds back partitions whose window is full, and lets them flow again when there is room.
-    /// `true`: records that were held back may have come, which wakes nobody.
-    fn regulate(&mut self) -> bool {
-        let mut released = false;
-        for assigned in self.flow.partitions.iter_mut() {
-            let flows = if assigned.flowing { assigned.window.has_room() } else { assigned.window.has_ample_room() };
-            if flows != assigned.flowing && self.source.flow(assigned.partition, flows).is_ok() {
-                assigned.flowing = flows;
-                released |= flows;
-            }
-        }
-        released
     }
 
     /// From now on nothing is started. To stop is the only reason that replaces another.

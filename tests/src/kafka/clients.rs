@@ -9,7 +9,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, SystemTime};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -45,17 +45,26 @@ pub(super) fn wait_for_metadata(bootstrap: &str, limit: Duration) {
     });
 }
 
+fn admin(bootstrap: &str) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", bootstrap).create().expect("the admin client's settings are valid")
+}
+
+pub(super) fn grow_topic(bootstrap: &str, name: &str, partitions: i32) {
+    let wanted = NewPartitions::new(name, usize::try_from(partitions).expect("a number of partitions"));
+    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+    let results = block_on(admin(bootstrap).create_partitions([&wanted], &options)).expect("the broker answers");
+    for result in results {
+        result.unwrap_or_else(|(topic, error)| panic!("topic {topic} cannot grow: {error}"));
+    }
+}
+
 pub(super) fn create_topic(bootstrap: &str, name: &str, partitions: i32, settings: &[(&str, &str)]) {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .create()
-        .expect("the admin client's settings are valid");
     let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
     for (key, value) in settings {
         topic = topic.set(key, value);
     }
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
-    let results = block_on(admin.create_topics([&topic], &options)).expect("the broker answers");
+    let results = block_on(admin(bootstrap).create_topics([&topic], &options)).expect("the broker answers");
     for result in results {
         result.unwrap_or_else(|(topic, error)| panic!("topic {topic} cannot be created: {error}"));
     }
@@ -107,6 +116,13 @@ impl AcknowledgingProducer {
     /// Takes reports that have arrived.
     pub(crate) fn poll(&self) {
         self.producer.poll(Duration::ZERO);
+    }
+
+    /// Waits for acknowledgements so long, and throws away what has none then.
+    pub(crate) fn give_up(self, limit: Duration) {
+        if let Err(error) = self.producer.flush(limit) {
+            println!("records to {} are not acknowledged and thrown away: {error}", self.topic.name());
+        }
     }
 
     /// Waits for all acknowledgements: the records with their places, in the order of sending.

@@ -74,6 +74,12 @@ impl Topic {
         self.create_with(&[]);
     }
 
+    /// Adds partitions, so that there are that many.
+    pub fn grow(&mut self, partitions: i32) {
+        clients::grow_topic(&self.bootstrap, &self.name, partitions);
+        self.partitions = partitions;
+    }
+
     fn create_with(&self, settings: &[(&str, &str)]) {
         clients::create_topic(&self.bootstrap, &self.name, self.partitions, settings);
     }

@@ -62,6 +62,23 @@ fn two_hundred_thousand_records_end_exactly_where_the_model_says() {
     assert_eq!((foreign.records, foreign.value_bytes), (due.outputs(), due.output_bytes()));
 }
 
+/// More partitions have a full window than are held back with what was fetched of them, so some are
+/// paused and fetched again.
+#[test]
+fn small_windows_of_many_partitions_lose_and_reorder_nothing() {
+    let kafka = Kafka::shared();
+    let mut rng = chance::seeded();
+    let pipe = Pipe::new(kafka, "narrow", 12);
+    let sent = pipe.source.produce((0..30_000).map(|number| record(&mut rng, number)));
+    let settings = "window = { records = 60 }\nbatch = { records = 20 }\n\
+                    retry = { attempts = 5, backoff = \"5ms\", max-backoff = \"20ms\" }";
+    let mut node = Node::start("narrow", &pipe.manifest(kafka, "hostile", settings));
+    node.wait_ready(READY);
+    pipe.wait_handled(kafka, &mut node, PATIENCE);
+    node.term_cleanly();
+    pipe.check(&Model::default(), &sent).assert_exact();
+}
+
 #[test]
 fn null_empty_and_binary_are_kept_byte_for_byte() {
     let kafka = Kafka::shared();

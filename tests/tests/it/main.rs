@@ -15,3 +15,4 @@ mod pipe;
 mod poison;
 mod reload;
 mod restart;
+mod start;

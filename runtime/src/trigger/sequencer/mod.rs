@@ -164,7 +164,7 @@ impl<R> Window<R> {
         let sequence = self.end();
         if offset < self.resumed.low {
             // The topic was created anew: what was committed speaks of other records.
-            self.resumed = Progress::at(offset);
+            self.resumed = Progress { partitions_at_start: self.resumed.partitions_at_start, ..Progress::at(offset) };
         }
         let done = self.resumed.is_done(offset);
         let mut slot = Slot {

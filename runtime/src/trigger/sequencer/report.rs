@@ -17,7 +17,8 @@ impl<R> Window<R> {
     /// What is to be committed. From here on the window is clean.
     pub fn progress(&mut self) -> Progress {
         self.dirty = false;
-        let mut progress = Progress::at(self.low());
+        let mut progress =
+            Progress { partitions_at_start: self.resumed.partitions_at_start, ..Progress::at(self.low()) };
         let mut run: Option<std::ops::Range<i64>> = None;
         for (sequence, slot) in (self.base..).zip(&self.slots) {
             if slot.state == State::Done {

@@ -304,12 +304,22 @@ fn random_histories_lose_repeat_and_reorder_nothing() {
 
 #[test]
 fn a_topic_created_anew_starts_at_its_beginning() {
-    let resumed = Progress { low: 100, done: vec![101..110], failed: vec![] };
+    let resumed = Progress { low: 100, done: vec![101..110], ..Progress::default() };
     let mut window = Window::new(resumed, Limits { records: 100, bytes: usize::MAX });
     assert!(window.admit(0, None, 1, 0), "record 0 is another one");
     take(&mut window, 1);
     window.handled(0, 0);
     assert_eq!(window.progress(), Progress::at(1));
+}
+
+#[test]
+fn how_the_group_began_is_committed_again() {
+    let resumed = Progress { low: 5, partitions_at_start: 4, ..Progress::default() };
+    let mut window = Window::new(resumed, Limits { records: 100, bytes: usize::MAX });
+    window.admit(5, None, 1, 5);
+    take(&mut window, 1);
+    window.handled(0, 0);
+    assert_eq!(window.progress(), Progress { low: 6, partitions_at_start: 4, ..Progress::default() });
 }
 
 fn window(records: usize) -> Window<i64> {
@@ -394,12 +404,12 @@ fn running_ahead_stops_before_progress_outgrows_the_metadata() {
 
 #[test]
 fn what_the_last_owner_did_is_committed_again() {
-    let resumed = Progress { low: 10, done: vec![12..14, 20..30], failed: vec![] };
+    let resumed = Progress { low: 10, done: vec![12..14, 20..30], ..Progress::default() };
     let mut window = Window::new(resumed, Limits { records: 100, bytes: usize::MAX });
     for offset in 10..15 {
         window.admit(offset, None, 1, offset);
     }
     take(&mut window, 1);
     window.handled(0, 0);
-    assert_eq!(window.progress(), Progress { low: 11, done: vec![12..14, 20..30], failed: vec![] });
+    assert_eq!(window.progress(), Progress { low: 11, done: vec![12..14, 20..30], ..Progress::default() });
 }

@@ -164,7 +164,7 @@ impl Supervisor {
             match event {
                 Event::File(change) if change.path == self.manifest.path => self.manifest_changed(change.content),
                 Event::File(change) => self.component_changed(change),
-                Event::Compiled { path, result } => self.compiled(path, result),
+                Event::Compiled { path, result } => self.compiled(&path, result),
                 Event::Warm { trigger, setup, revision, result } => self.warm(&trigger, &setup, revision, result).await,
                 Event::Retry { trigger } => self.make_pool(&trigger),
                 Event::Gone { trigger } => {
@@ -197,7 +197,7 @@ impl Supervisor {
         }
         for (name, wanted) in wanted {
             if !self.triggers.contains_key(&name) {
-                self.start(name, wanted);
+                self.start(&name, wanted);
             }
         }
         let components = self.manifest.functions.values().map(|function| path_of(function).to_owned());
@@ -219,7 +219,7 @@ impl Supervisor {
         triggers.filter_map(|(name, trigger)| Some((name.clone(), wanted(trigger)?))).collect()
     }
 
-    fn start(&mut self, name: Name, wanted: Wanted) {
+    fn start(&mut self, name: &Name, wanted: Wanted) {
         let trigger = &wanted.trigger;
         let topics = Topics::new(trigger.output.as_deref(), &trigger.allow_topics, trigger.dead_letters.as_deref());
         let topics = Arc::new(topics);
@@ -233,7 +233,7 @@ impl Supervisor {
             node: self.options.node.clone(),
         });
         self.triggers.insert(name.clone(), Phase::Running { handle, topics, wanted });
-        self.make_pool(&name);
+        self.make_pool(name);
     }
 
     fn stop(&mut self, name: &Name) {
@@ -309,13 +309,13 @@ impl Supervisor {
         }
     }
 
-    fn compiled(&mut self, path: PathBuf, result: Result<Compiled, Rejected>) {
+    fn compiled(&mut self, path: &Path, result: Result<Compiled, Rejected>) {
         let compiled = match result {
             Ok(compiled) => compiled,
-            Err(rejected) => return self.refuse(&path, rejected.reason),
+            Err(rejected) => return self.refuse(path, rejected.reason),
         };
         tracing::info!(component = %path.display(), revision = compiled.digest.short(), "a new revision is compiled");
-        let artifact = self.artifacts.entry(path.clone()).or_default();
+        let artifact = self.artifacts.entry(path.to_owned()).or_default();
         artifact.error = None;
         artifact.candidate = Some(compiled);
         let functions = &self.manifest.functions;

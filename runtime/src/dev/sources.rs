@@ -97,7 +97,7 @@ mod tests {
         let component = path("target/wasm32-wasip2/release/x.wasm");
         let mut sources = Sources::of([component.as_path()]);
         let target = Target { folder: folder.path().to_owned(), component: component.clone() };
-        assert_eq!(sources.changed(), [target.clone()], "the first look");
+        assert_eq!(sources.changed(), std::slice::from_ref(&target), "the first look");
         fs::write(&component, "built").expect("written");
         fs::write(path("Cargo.lock"), "locked").expect("written");
         assert_eq!(sources.changed(), []);

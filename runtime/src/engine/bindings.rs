@@ -8,5 +8,5 @@ wasmtime::component::bindgen!({
     exports: { default: async },
 });
 
+pub(super) use self::tidegate::function::types::{ColumnParam, ColumnResult, FailureKind, HeadersParam};
 pub(super) use exports::tidegate::function::handler::{Batch, Outcome};
-pub(super) use tidegate::function::types::{ColumnParam, ColumnResult, FailureKind, HeadersParam};

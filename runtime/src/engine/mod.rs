@@ -1,8 +1,9 @@
 //! All that touches guests: compiling components, keeping instances, crossing into them.
 //!
 //! Guests run on a tokio runtime of their own, so that whatever they do, the data path, health
-//! and signals go on. While a call is under way a ticker lets every guest yield each millisecond;
-//! at its deadline a call is dropped and its instance with it.
+//! and signals go on; only a call that is expected to be brief begins on its caller's thread. While a
+//! call is under way a ticker lets every guest yield every 2 ms; at its deadline a call is dropped
+//! and its instance with it.
 //!
 //! Components are compiled on one thread of low priority and cached on disk; only code that this
 //! node compiled is ever loaded.
@@ -125,7 +126,7 @@ impl Engine {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(settings.threads.max(1))
             .thread_name("tidegate-guest")
-            // A guest that spins gives its thread back every millisecond; others and timers must
+            // A guest that spins gives its thread back at every tick; others and timers must
             // not wait for many such turns.
             .event_interval(4)
             .global_queue_interval(4)

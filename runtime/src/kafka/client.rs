@@ -64,6 +64,7 @@ impl Error {
         Self { name: "_FAIL".to_owned(), reason: error.to_string(), fatal: false }
     }
 
+    #[allow(clippy::needless_pass_by_value)] // so that `map_err` takes it as it is
     pub(super) fn invalid(reason: impl ToString) -> Self {
         Self { name: "_INVALID_ARG".to_owned(), reason: reason.to_string(), fatal: false }
     }

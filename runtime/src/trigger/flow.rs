@@ -83,7 +83,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             delivery: Delivery::new(sink, topics),
             revision: String::new(),
             flights: Flights::default(),
-            sizing: Sizing::new(trigger.batch.clone()),
+            sizing: Sizing::new(trigger.batch),
             breaker: Breaker::new(),
             budget,
             hold_off: None,
@@ -101,7 +101,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     /// Another revision serves from the next call on.
     pub fn revision_changed(&mut self, revision: String) {
         self.revision = revision;
-        self.sizing = Sizing::new(self.trigger.batch.clone());
+        self.sizing = Sizing::new(self.trigger.batch);
         self.breaker.reset();
         self.hold_off = None;
     }

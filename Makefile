@@ -2,6 +2,7 @@
 # one ordinary command, or prints that command and stops.
 
 CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 # One selection of packages for every step: another one would build the dependencies again.
 ALL := --workspace
 FUNCTIONS := -p echo -p uppercase -p orders -p hostile -p raw-outcomes
@@ -14,15 +15,17 @@ help:
 	@echo "make bench   CPU per record beside an ordinary native loop"
 	@echo "make lint    formatting and lints"
 
+# Programs are started as they were built: cargo would select packages anew, and build them again
+# with other features.
 demo: build
-	@$(CARGO) run --quiet -p demo
+	@$(TARGET)/debug/demo
 
 test: build functions java
 	$(CARGO) test $(ALL)
 
 bench: functions java
 	$(CARGO) build --release -p tidegate -p tidegate-tests --bins
-	@$(CARGO) run --quiet --release -p tidegate-tests --bin bench
+	@$(TARGET)/release/bench
 
 lint: tools
 	$(CARGO) fmt --all --check

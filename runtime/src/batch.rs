@@ -53,10 +53,21 @@ impl Batch {
         }
     }
 
-    /// An empty batch of another partition, in the same memory.
-    pub fn reuse(&mut self, topic: Arc<str>, partition: i32) {
+    /// An empty batch becomes one of another partition.
+    pub fn become_of(&mut self, topic: Arc<str>, partition: i32) {
+        debug_assert!(self.is_empty());
         self.topic = topic;
         self.partition = partition;
+    }
+
+    /// Bytes of its records' content.
+    pub fn bytes(&self) -> usize {
+        let HeaderColumns { names, values, .. } = &self.headers;
+        [&self.keys, &self.values, names, values].iter().map(|column| column.data.len()).sum()
+    }
+
+    /// Empties it and keeps its memory, up to a limit.
+    pub fn clear(&mut self) {
         self.offsets.clear();
         self.timestamps.clear();
         self.attempts.clear();
@@ -230,7 +241,8 @@ mod tests {
         for _ in 0..2 {
             records().iter().for_each(|record| batch.push(record, 2));
             assert_eq!(batch.records().map(BatchRecord::to_owned).collect::<Vec<_>>(), records());
-            batch.reuse("u".into(), 2);
+            batch.clear();
+            batch.become_of("u".into(), 2);
         }
         assert!(batch.is_empty());
     }

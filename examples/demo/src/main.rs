@@ -31,7 +31,9 @@ const CHANGE_AT: u64 = RECORDS / 3;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    // The wrapper of the Kafka client calls a consumer an error that was closed before it was dropped.
+    let quiet = "warn,rdkafka::consumer::base_consumer=off";
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| quiet.into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let folder = tempfile::tempdir()?;
     let project = folder.path().join("shout");

@@ -9,7 +9,7 @@ use std::hash::{Hash, Hasher};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use wasmtime::component::Component;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -19,6 +19,8 @@ use crate::revision::Digest;
 const CHECKSUM_BYTES: usize = 8;
 /// What the folder may hold. When it is more, what was not used for longest goes.
 const MAX_BYTES: u64 = 1 << 30;
+/// A file that was not completed in so long never will be.
+const ABANDONED: Duration = Duration::from_secs(3_600);
 
 pub(super) struct Cache {
     folder: PathBuf,
@@ -70,7 +72,9 @@ impl Cache {
         file.write_all(&xxh3_64(&code).to_le_bytes())?;
         file.as_file().sync_all()?;
         file.persist(self.path(digest))?;
-        tidy(&self.folder, MAX_BYTES)?;
+        if let Err(error) = tidy(&self.folder, MAX_BYTES) {
+            tracing::warn!("cannot tidy {}: {error}", self.folder.display());
+        }
         Ok(())
     }
 
@@ -80,26 +84,35 @@ impl Cache {
 }
 
 /// Removes compiled components, those first that were not used for longest, until the rest has at
-/// most so many bytes. Another node that uses one of them compiles it again at its next start.
+/// most so many bytes, but for the newest. What a node wrote that was killed goes too. Another node that uses one of them compiles it again at its next start.
 fn tidy(folder: &Path, most_bytes: u64) -> std::io::Result<()> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         // Another node may be tidying too.
-        if let (true, Ok(metadata)) = (path.extension().is_some_and(|end| end == "cwasm"), fs::metadata(&path)) {
-            files.push((metadata.modified()?, metadata.len(), path));
+        let Ok(metadata) = fs::metadata(&path) else { continue };
+        let modified = metadata.modified()?;
+        if path.extension().is_some_and(|end| end == "cwasm") {
+            files.push((modified, metadata.len(), path));
+        } else if is_temporary(&path) && modified.elapsed().is_ok_and(|age| age > ABANDONED) {
+            let _ = fs::remove_file(&path);
         }
     }
     files.sort_unstable_by(|one, other| other.cmp(one));
     let mut total = 0;
-    for (_, bytes, path) in files {
+    for (place, (_, bytes, path)) in files.into_iter().enumerate() {
         total += bytes;
-        if total > most_bytes {
+        if total > most_bytes && place > 0 {
             tracing::debug!("{} is removed from the cache", path.display());
             let _ = fs::remove_file(&path);
         }
     }
     Ok(())
+}
+
+/// Named as [`tempfile`] does.
+fn is_temporary(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(".tmp"))
 }
 
 /// Makes sure that nobody else can put code into the folder.
@@ -119,8 +132,6 @@ fn trusted(folder: &Path) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

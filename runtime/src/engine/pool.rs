@@ -1,7 +1,8 @@
 //! The instances of one revision for one trigger.
 //!
 //! The pool belongs to the trigger's loop, which starts calls; each call runs as a task on the
-//! guests' runtime and brings its instance back. An instance that trapped, ran out of time or
+//! guests' runtime, unless it is so brief that it ends where it was started, and brings its instance
+//! back. An instance that trapped, ran out of time or
 //! memory, or answered nonsense is never used again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,6 +30,8 @@ use crate::record::Topics;
 /// cost as much. What takes longer after all yields at the next tick and goes on on the guests'
 /// threads.
 const BRIEF: Duration = Duration::from_micros(100);
+/// How long all calls together may keep their caller that it starts one after another.
+const INLINE_LIMIT: Duration = Duration::from_millis(1);
 /// How long an instance may take to start.
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// How long an instance beyond the minimum is kept without a call.
@@ -57,6 +60,8 @@ pub struct Pool {
     running: usize,
     returned: mpsc::Receiver<Option<Instance>>,
     give_back: mpsc::Sender<Option<Instance>>,
+    /// How long brief calls may still keep their caller, until it asks again what is free.
+    inline_for: Duration,
 }
 
 struct Shared {
@@ -102,7 +107,7 @@ impl Pool {
             let started = engine.inner.guests.spawn(async move { starting.instantiate().await });
             idle.push(started.await.map_err(|error| PoolError(error.to_string()))?.map_err(PoolError)?);
         }
-        Ok(Self { shared, idle, running: 0, returned, give_back })
+        Ok(Self { shared, idle, running: 0, returned, give_back, inline_for: Duration::ZERO })
     }
 
     fn take_back(&mut self) {
@@ -120,6 +125,7 @@ impl Pool {
 impl Invoker for Pool {
     fn free(&mut self) -> usize {
         self.take_back();
+        self.inline_for = INLINE_LIMIT;
         self.most().saturating_sub(self.running)
     }
 
@@ -128,14 +134,17 @@ impl Invoker for Pool {
         self.running += 1;
         let instance = self.idle.pop();
         let giving = GivingBack { instance: None, to: self.give_back.clone() };
-        let is_brief = instance.is_some() && call.expected <= BRIEF;
+        let is_brief = instance.is_some() && call.expected <= BRIEF && !self.inline_for.is_zero();
         let mut run = Box::pin(self.shared.clone().run(instance, call, giving));
         let guests = &self.shared.engine.inner.guests;
         if is_brief {
-            let _world = guests.enter();
+            let (_world, start) = (guests.enter(), Instant::now());
             let mut context = Context::from_waker(Waker::noop());
-            match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(&mut context))) {
-                Ok(Poll::Pending) => {}
+            let polled = catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(&mut context)));
+            self.inline_for = self.inline_for.saturating_sub(start.elapsed());
+            match polled {
+                // It takes longer than it should, and so may the next ones.
+                Ok(Poll::Pending) => self.inline_for = Duration::ZERO,
                 // A panic was reported by the call's guard.
                 Ok(Poll::Ready(())) | Err(_) => return,
             }
@@ -270,8 +279,12 @@ async fn within<T>(limit: Duration, guest: impl Future<Output = T>) -> Option<T>
         return Some(result);
     }
     let mut timer = pin!(tokio::time::sleep_until(end.into()));
+    // It was just polled, and has woken this task if it only yielded.
+    let mut was_polled = true;
     std::future::poll_fn(|context| {
-        if let Poll::Ready(result) = guest.as_mut().poll(context) {
+        if !std::mem::take(&mut was_polled)
+            && let Poll::Ready(result) = guest.as_mut().poll(context)
+        {
             return Poll::Ready(Some(result));
         }
         let late = Instant::now() >= end || timer.as_mut().poll(context).is_ready();

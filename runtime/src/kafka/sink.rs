@@ -25,6 +25,11 @@ pub trait Sink: Send + 'static {
     /// Messages that are not acknowledged.
     fn outstanding(&self) -> usize;
 
+    /// How many messages may be unacknowledged.
+    fn most_outstanding(&self) -> usize {
+        usize::MAX
+    }
+
     /// Asks for what is queued to be sent now.
     fn flush(&mut self);
 
@@ -44,11 +49,13 @@ pub struct Acknowledgement {
 pub enum Refusal {
     /// It will never be accepted: too large, no such partition, malformed.
     ForGood(Error),
-    /// It was in a batch of which the broker refuses a message for good, and does not say which; or
-    /// it follows one. Nothing that is sent later reaches the broker.
+    /// It was in a batch of which the broker refuses a message for good, and does not say which.
+    /// Nothing that is sent later reaches the broker.
     WithOthers(Error),
     /// The client gave up; another one may succeed.
     ForNow(Error),
+    /// It was behind a message that was refused in one of the ways above, which is reported too.
+    Following,
 }
 
 /// How many messages of a partition a request carries.
@@ -60,6 +67,10 @@ pub enum Batching {
     /// One, so that the broker refuses none for what is wrong with another.
     Single,
 }
+
+/// Requests of one message that may be under way or wait for it: a partition that goes should not
+/// leave many behind, which are sent when it is another node's.
+const MAX_SINGLE: usize = 1_000;
 
 struct Producer {
     client: BaseProducer<Context>,
@@ -318,6 +329,13 @@ impl Sink for KafkaSink {
         self.outstanding
     }
 
+    fn most_outstanding(&self) -> usize {
+        match self.batching {
+            Batching::Full => usize::MAX,
+            Batching::Single => MAX_SINGLE,
+        }
+    }
+
     fn flush(&mut self) {
         // SAFETY: the client lives. A flush without time makes its threads stop lingering.
         unsafe { c::rd_kafka_flush(self.producer.pointer(), 0) };
@@ -325,7 +343,8 @@ impl Sink for KafkaSink {
 
     fn abandon(&mut self) {
         // SAFETY: the client lives. What is with the broker is left alone: it may be accepted.
-        unsafe { c::rd_kafka_purge(self.producer.pointer(), c::RD_KAFKA_PURGE_F_QUEUE) };
+        let what = c::RD_KAFKA_PURGE_F_QUEUE | c::RD_KAFKA_PURGE_F_NON_BLOCKING;
+        unsafe { c::rd_kafka_purge(self.producer.pointer(), what) };
     }
 }
 
@@ -439,8 +458,12 @@ fn refusal(producer: &Producer, code: Code) -> Refusal {
     use Code as E;
     let error = Error::from_code(code);
     match code {
-        E::RD_KAFKA_RESP_ERR__FATAL => match producer.fatal() {
-            E::RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE => Refusal::WithOthers(error),
+        E::RD_KAFKA_RESP_ERR__FATAL
+        | E::RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE
+        | E::RD_KAFKA_RESP_ERR__PURGE_QUEUE
+        | E::RD_KAFKA_RESP_ERR__PURGE_INFLIGHT => match producer.fatal() {
+            E::RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE => Refusal::Following,
+            OK => Refusal::ForNow(error),
             cause => Refusal::ForNow(Error::from_code(cause)),
         },
         E::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE

@@ -336,6 +336,13 @@ impl Reader {
         Ok(high)
     }
 
+    /// How many partitions a topic has. An error also if it is not there.
+    pub fn partitions(&self, topic: &str, limit: Duration) -> Result<i32, Error> {
+        let found = self.metadata(&[topic.to_owned()], limit)?;
+        let missing = || found.missing.get(topic).cloned().unwrap_or_default();
+        found.partitions.get(topic).copied().ok_or_else(|| Error::invalid(format!("topic {topic}: {}", missing())))
+    }
+
     /// The partitions of topics.
     pub fn metadata(&self, topics: &[String], limit: Duration) -> Result<Metadata, Error> {
         Metadata::ask(self.consumer.pointer(), topics, limit)
@@ -348,6 +355,8 @@ fn milliseconds(limit: Duration) -> i32 {
 
 fn consumer_settings(cluster: &Cluster, membership: &Membership<'_>, client_id: &str) -> ClientConfig {
     let prefetch_kbytes = (membership.prefetch_bytes / 1_024).max(1).to_string();
+    // The client counts content only, and takes about half a KiB for each record beside it.
+    let prefetch_records = (membership.prefetch_bytes / 1_024).clamp(1_000, 10_000_000).to_string();
     let mut ours = vec![
         ("group.id", membership.group),
         ("enable.auto.commit", "false"),
@@ -356,6 +365,7 @@ fn consumer_settings(cluster: &Cluster, membership: &Membership<'_>, client_id: 
         ("auto.offset.reset", "earliest"),
         ("isolation.level", "read_committed"),
         ("queued.max.messages.kbytes", prefetch_kbytes.as_str()),
+        ("queued.min.messages", prefetch_records.as_str()),
         // How long fetching stops after the prefetch was full; the default of 1 s starves it.
         ("fetch.queue.backoff.ms", "10"),
         ("fetch.wait.max.ms", "100"),

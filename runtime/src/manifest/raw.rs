@@ -134,7 +134,9 @@ pub(super) struct RawTrigger {
     /// Where to start in a partition for which the group has committed no offset. "earliest",
     /// "latest", a time such as "2026-01-31T00:00:00Z", or offsets by partition such as
     /// { 0 = 1234, 1 = 99 }, which starts other partitions at the earliest record and needs a
-    /// trigger with exactly one topic.
+    /// trigger with exactly one topic. With "latest" a partition that is added to a topic later is
+    /// read from its beginning, and so is one without an offset of a topic of which the group has
+    /// committed others with another start.
     pub start: Field<Start>,
     /// How many instances the trigger may have on this node.
     pub instances: Field<RawInstances>,

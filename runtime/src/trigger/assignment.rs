@@ -255,8 +255,7 @@ fn latest(reader: &Reader, new: Vec<Position>) -> Result<Vec<Beginning>, Error> 
 /// How many partitions the topic had when the group began with it: what its commits say, or all
 /// there are, if it has committed nothing.
 fn partitions_at_start(reader: &Reader, topic: &str) -> Result<u32, Error> {
-    let topics = [topic.to_owned()];
-    let count = reader.metadata(&topics, READ_LIMIT)?.partitions.get(topic).copied().unwrap_or(0);
+    let count = reader.partitions(topic, READ_LIMIT)?;
     let all: Vec<_> = (0..count)
         .map(|partition| Position { topic: topic.to_owned(), partition, offset: None, metadata: String::new() })
         .collect();

@@ -130,9 +130,12 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         match self.trigger.on_exhausted {
             OnExhausted::DeadLetter => {
                 self.log(case, failed, fault, "is a dead letter", now);
-                let Some(batch) = self.flights.take_batch(token.flight) else { return };
+                let Some(batch) = self.flights.take_batch(token.flight) else {
+                    self.bug("the records of a refused message are gone");
+                    return;
+                };
                 let is_buried = self.bury(case, &batch, failed, fault, now);
-                self.flights.settle(token.flight, Some(batch));
+                self.flights.settle(token.flight, batch);
                 if is_buried && let Some(assigned) = self.partitions.at(place) {
                     assigned.window.one_more_message(sequence);
                     assigned.window.acknowledged(sequence);

@@ -38,8 +38,8 @@ pub struct Flight {
     /// Messages that are not acknowledged, and their bytes, all together.
     unacknowledged: usize,
     bytes: usize,
-    /// When the first of them went out.
-    since: Option<Instant>,
+    /// When one of them went out or came back last.
+    last: Option<Instant>,
 }
 
 /// All calls of a trigger that are not over.
@@ -48,26 +48,36 @@ pub struct Flights {
     table: Slab<Flight>,
     /// Calls that run, by number.
     running: FxHashMap<u64, FlightKey>,
-    spare: Vec<(Batch, Vec<Sequence>)>,
+    spare: Vec<Batch>,
     /// Of the messages that are not acknowledged.
     bytes: usize,
+    /// Of the batches that are kept beside them.
+    batch_bytes: usize,
 }
 
 impl Flights {
-    /// An empty batch, and a list for the sequences of its records, both in memory used before.
-    pub fn prepare(&mut self, topic: &Arc<str>, partition: i32) -> (Batch, Vec<Sequence>) {
+    /// An empty batch, in memory used before.
+    pub fn prepare(&mut self, topic: &Arc<str>, partition: i32) -> Batch {
         match self.spare.pop() {
-            Some((mut batch, sequences)) => {
-                batch.reuse(topic.clone(), partition);
-                (batch, sequences)
+            Some(mut batch) => {
+                batch.become_of(topic.clone(), partition);
+                batch
             }
-            None => (Batch::new(topic.clone(), partition), Vec::new()),
+            None => Batch::new(topic.clone(), partition),
+        }
+    }
+
+    /// Takes back a batch that is of no use any more, for its memory.
+    pub fn recycle(&mut self, mut batch: Batch) {
+        if self.spare.len() < MAX_SPARE {
+            batch.clear();
+            self.spare.push(batch);
         }
     }
 
     /// A call starts. Returns its number.
     pub fn start(&mut self, place: Place, sequences: Vec<Sequence>) -> u64 {
-        let flight = Flight { place, sequences, batch: None, running: true, unacknowledged: 0, bytes: 0, since: None };
+        let flight = Flight { place, sequences, batch: None, running: true, unacknowledged: 0, bytes: 0, last: None };
         let id = NEXT_CALL.fetch_add(1, Relaxed);
         self.running.insert(id, self.table.insert(flight));
         id
@@ -80,9 +90,16 @@ impl Flights {
         Some(key)
     }
 
-    /// What was done with the outcome of a call is done; the batch stays while it is of use.
-    pub fn settle(&mut self, key: FlightKey, batch: Option<Batch>) {
-        self.table[key].batch = batch;
+    /// What was to be done with the outcome of a call is done. The batch stays until its messages
+    /// are acknowledged.
+    pub fn settle(&mut self, key: FlightKey, batch: Batch) {
+        self.batch_bytes += batch.bytes();
+        self.table[key].batch = Some(batch);
+        self.end_if_over(key);
+    }
+
+    /// As [`Flights::settle`], without a batch to keep.
+    pub fn settle_bare(&mut self, key: FlightKey) {
         self.end_if_over(key);
     }
 
@@ -92,21 +109,25 @@ impl Flights {
 
     /// Takes the records out, to be given back by [`Flights::settle`].
     pub fn take_batch(&mut self, key: FlightKey) -> Option<Batch> {
-        self.table[key].batch.take()
+        let batch = self.table[key].batch.take()?;
+        self.batch_bytes -= batch.bytes();
+        Some(batch)
     }
 
     /// Messages of the call went out.
     pub fn sent(&mut self, key: FlightKey, messages: usize, bytes: usize, now: Instant) {
         let flight = &mut self.table[key];
-        flight.since.get_or_insert(now);
+        flight.last = Some(now);
         flight.unacknowledged += messages;
         flight.bytes += bytes;
         self.bytes += bytes;
     }
 
     /// A message came back, whatever became of it, and nothing more is to be done about it.
-    pub fn reported(&mut self, key: FlightKey) {
-        self.table[key].unacknowledged -= 1;
+    pub fn reported(&mut self, key: FlightKey, now: Instant) {
+        let flight = &mut self.table[key];
+        flight.unacknowledged -= 1;
+        flight.last = Some(now);
         self.end_if_over(key);
     }
 
@@ -115,21 +136,18 @@ impl Flights {
         if flight.running || flight.unacknowledged > 0 {
             return;
         }
-        let Flight { batch, mut sequences, bytes, .. } = self.table.remove(key);
-        self.bytes -= bytes;
-        if let Some(batch) = batch
-            && self.spare.len() < MAX_SPARE
-        {
-            sequences.clear();
-            self.spare.push((batch, sequences));
-        }
+        let batch = self.take_batch(key);
+        self.bytes -= self.table.remove(key).bytes;
+        batch.into_iter().for_each(|batch| self.recycle(batch));
     }
 
     /// The records of an assignment are others' now.
     pub fn forget(&mut self, place: Place) {
         for (_, flight) in &mut self.table {
-            if flight.place == place {
-                flight.batch = None;
+            if flight.place == place
+                && let Some(batch) = flight.batch.take()
+            {
+                self.batch_bytes -= batch.bytes();
             }
         }
     }
@@ -139,10 +157,16 @@ impl Flights {
         self.running.len()
     }
 
-    /// Since when a call has waited longest for the acknowledgement of a message.
-    pub fn oldest(&self) -> Option<Instant> {
+    /// Since when messages of a call are not acknowledged and none of them was, of the call of
+    /// which that is true for longest.
+    pub fn silent_since(&self) -> Option<Instant> {
         let waiting = self.table.iter().filter(|(_, flight)| flight.unacknowledged > 0);
-        waiting.filter_map(|(_, flight)| flight.since).min()
+        waiting.filter_map(|(_, flight)| flight.last).min()
+    }
+
+    /// Bytes of the batches that are kept for messages that are not acknowledged.
+    pub fn batch_bytes(&self) -> usize {
+        self.batch_bytes
     }
 
     /// Bytes of messages that are not acknowledged. A call's count until its last one is.

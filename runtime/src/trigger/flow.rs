@@ -24,7 +24,7 @@ use crate::batch::Batch;
 use crate::budget::Share as BudgetShare;
 use crate::engine::{Call, CallError, Completion, Invoker};
 use crate::kafka::{Partition, Refusal, Sink};
-use crate::manifest::{Ordering, Trigger};
+use crate::manifest::{OnExhausted, Ordering, Trigger};
 use crate::outcome::{Cause, Checked, Fault};
 use crate::record::{OwnedRecord, Record, Topics};
 use crate::throttle::Throttle;
@@ -48,6 +48,8 @@ pub enum Stop {
     /// The broker refuses a message for good, and others with it. Sent one by one, it will be the
     /// only one.
     Refused(String),
+    /// A partition's records went back: its topic was truncated or created anew.
+    WentBack(String),
     /// Our own fault.
     Bug(String),
 }
@@ -129,8 +131,13 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         let Some(assigned) = self.partitions.get_mut(partition) else { return };
         self.counts.taken += 1;
         let window = &mut assigned.window;
-        let sequence = window.next_sequence();
-        let is_open = window.admit(record.offset(), line, record.bytes(), record);
+        let (sequence, offset) = (window.next_sequence(), record.offset());
+        if sequence > 0 && offset < window.next_offset() {
+            // The client would go on where it was before, if it were paused now.
+            let reason = format!("{}/{} at {offset}", assigned.topic, partition.number);
+            self.stop.get_or_insert(Stop::WentBack(reason));
+        }
+        let is_open = window.admit(offset, line, record.bytes(), record);
         // It may wait for long, and would pin the whole fetch it came with.
         if is_open && let Some(record) = window.held_up_mut(sequence) {
             record.detach();
@@ -139,7 +146,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
 
     /// Whether the node's memory allows to take more records.
     pub fn may_admit(&mut self) -> bool {
-        let held = self.partitions.bytes() + self.flights.bytes();
+        let held = self.partitions.bytes() + self.flights.bytes() + self.flights.batch_bytes();
         self.budget.hold(held as u64 + QUEUES * self.budget.prefetch_bytes(QUEUES));
         self.budget.has_room()
     }
@@ -148,7 +155,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     /// it is better left with the client. Records that wait for their key do not count, so that
     /// others run ahead of them.
     pub fn is_sated(&self) -> bool {
-        self.partitions.ready() >= APPETITE * self.trigger.batch.records.get() as usize
+        self.partitions.startable() >= APPETITE * self.trigger.batch.records.get() as usize
     }
 
     /// Starts as many calls as there are records that may run, instances and room for outputs.
@@ -168,12 +175,14 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             if probing {
                 share.records = 1;
             }
-            let (mut batch, mut sequences) = self.flights.prepare(&assigned.topic, assigned.partition.number);
+            let mut batch = self.flights.prepare(&assigned.topic, assigned.partition.number);
+            let mut sequences = Vec::with_capacity(share.records);
             assigned.window.take(share, |taken| {
                 sequences.push(taken.sequence);
                 batch.push(&taken.record, taken.attempt);
             });
             if batch.is_empty() {
+                self.flights.recycle(batch);
                 tried += 1;
                 continue;
             }
@@ -195,21 +204,24 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
 
     fn has_room_for_outputs(&self) -> bool {
         (self.flights.bytes() as u64) < self.budget.outstanding_bytes()
+            && self.delivery.sink().outstanding() < self.delivery.sink().most_outstanding()
     }
 
     /// A call ended.
     pub fn complete(&mut self, completion: Completion, now: Instant) {
         let Some(flight) = self.flights.land(completion.id) else { return };
         let Some(batch) = completion.batch else {
+            self.flights.settle_bare(flight);
             self.stop = Some(Stop::Bug("a call vanished".to_owned()));
             return;
         };
         // Unless the partition was revoked meanwhile: then others do this work.
         let place = self.flights.get(flight).place;
-        let is_ours = self.partitions.at(place).is_some();
-        if is_ours {
+        if self.partitions.at(place).is_some() {
             self.sizing.observe(batch.len(), completion.elapsed);
             match completion.result {
+                // Nothing is accepted any more; it runs again from what is committed.
+                _ if self.refuses.is_some() => self.put_back(flight, &batch),
                 Ok(checked) => self.handle(flight, &batch, &checked, now),
                 Err(CallError::Fault(fault)) => self.blame(flight, &batch, &fault, now),
                 Err(CallError::NoInstance(reason)) => {
@@ -219,7 +231,13 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
                 Err(CallError::Bug) => self.stop = Some(Stop::Bug("a call broke".to_owned())),
             }
         }
-        self.flights.settle(flight, Some(batch));
+        // Only a dead letter would be made of it.
+        if self.trigger.on_exhausted == OnExhausted::DeadLetter {
+            self.flights.settle(flight, batch);
+        } else {
+            self.flights.recycle(batch);
+            self.flights.settle_bare(flight);
+        }
     }
 
     /// An outcome: failures fail, what is blocked by them runs again, the rest is handled.
@@ -326,7 +344,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             if let Some(assigned) = partitions.at(flight.place) {
                 assigned.window.acknowledged(flight.sequences[token.index]);
             }
-            flights.reported(token.flight);
+            flights.reported(token.flight, now);
         });
         let under_way = self.delivery.sink().outstanding() > 0;
         self.silent_since = under_way.then(|| self.silent_since.filter(|_| !any).unwrap_or(now));
@@ -339,12 +357,15 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
                 Refusal::ForNow(error) => {
                     self.stop.get_or_insert_with(|| Stop::Delivery(error.to_string()));
                 }
+                // What it follows is reported too, and says why.
+                Refusal::Following => {}
             }
-            self.flights.reported(token.flight);
+            self.flights.reported(token.flight, now);
         }
-        // What follows a refused batch fails with it; the refusal is the reason.
         if let Some(reason) = &self.refuses {
-            self.stop = Some(Stop::Refused(reason.clone()));
+            if !matches!(self.stop, Some(Stop::Bug(_))) {
+                self.stop = Some(Stop::Refused(reason.clone()));
+            }
             self.delivery.sink_mut().abandon();
         }
     }
@@ -389,6 +410,11 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     /// Why the flow must be built again, once.
     pub fn take_stop(&mut self) -> Option<Stop> {
         self.stop.take()
+    }
+
+    /// Something happened that cannot happen.
+    pub(super) fn bug(&mut self, reason: &str) {
+        self.stop = Some(Stop::Bug(reason.to_owned()));
     }
 
     /// Seconds since 1970-01-01 UTC.

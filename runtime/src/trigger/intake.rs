@@ -69,9 +69,7 @@ impl Session {
             }
             held += usize::from(matches!(assigned.intake, Intake::Held { .. }));
         }
-        if held > MAX_HELD {
-            self.pause_first();
-        }
+        (MAX_HELD..held).for_each(|_| self.pause_first());
         released
     }
 

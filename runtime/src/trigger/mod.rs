@@ -18,6 +18,7 @@ mod flights;
 mod flow;
 mod intake;
 mod partitions;
+mod probe;
 mod progress;
 mod retry;
 mod sequencer;
@@ -36,7 +37,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use self::session::{End, Session};
+use self::session::{End, Manner, Session};
 pub use self::status::{Counts, State, Status};
 use crate::budget::Budget;
 use crate::engine::{Completion, Pool};
@@ -53,6 +54,9 @@ const WELL: Duration = Duration::from_secs(60);
 /// How long messages are sent one by one after the broker refused a batch for one of them.
 const FIRST_SINGLE: Duration = Duration::from_secs(30);
 const LONGEST_SINGLE: Duration = Duration::from_secs(16 * 60);
+/// How long messages may stay unacknowledged while the brokers answer: at first, and at most.
+const FIRST_PATIENCE: Duration = Duration::from_secs(30);
+const LONGEST_PATIENCE: Duration = Duration::from_secs(16 * 60);
 /// After so long without a refusal the next one is the first one again.
 const CALM: Duration = Duration::from_secs(10 * 60);
 /// How often the status is written at most, unless its state changes.
@@ -141,6 +145,25 @@ pub fn start(context: Context) -> Handle {
     Handle { commands, completions, status, task }
 }
 
+impl Manner {
+    /// Learns from a session that ended after so long.
+    fn adapt(&mut self, end: &End, lived: Duration) {
+        let longer = |last: Duration| if lived > CALM { Duration::ZERO } else { last * 2 };
+        self.batching = Batching::Full;
+        match end {
+            // One refusal now and then is cheap; of a function that causes many, most time is spent
+            // sending messages one by one, and little on changing over.
+            End::Refused(_) => {
+                self.batching = Batching::Single;
+                self.single = longer(self.single).clamp(FIRST_SINGLE, LONGEST_SINGLE);
+            }
+            // Or it was the cluster that could not acknowledge them.
+            End::LeftBehind(_) => self.patience = longer(self.patience).clamp(FIRST_PATIENCE, LONGEST_PATIENCE),
+            _ => {}
+        }
+    }
+}
+
 /// Sessions, one after another, until it is told to stop.
 async fn run(context: Arc<Context>, mut inbox: Inbox) {
     // Without a revision to call, a trigger would only keep its partitions from other nodes.
@@ -149,20 +172,11 @@ async fn run(context: Arc<Context>, mut inbox: Inbox) {
         return;
     }
     let mut pause = FIRST_PAUSE;
-    let mut batching = Batching::Full;
-    let mut single = Duration::ZERO;
+    let mut manner = Manner { batching: Batching::Full, single: Duration::ZERO, patience: FIRST_PATIENCE };
     loop {
         let started = Instant::now();
-        let ended = one_session(&context, batching, single, &mut inbox).await;
-        if let End::Refused(_) = ended {
-            // One refusal now and then is cheap; of a function that causes many, most time is spent
-            // sending messages one by one, and little on changing over.
-            let longer = if started.elapsed() > CALM { Duration::ZERO } else { single * 2 };
-            single = longer.clamp(FIRST_SINGLE, LONGEST_SINGLE);
-            batching = Batching::Single;
-        } else {
-            batching = Batching::Full;
-        }
+        let ended = one_session(&context, manner, &mut inbox).await;
+        manner.adapt(&ended, started.elapsed());
         let reason = match ended {
             // However the session ended, what was asked for counts.
             _ if inbox.told_to_stop => break,
@@ -179,7 +193,7 @@ async fn run(context: Arc<Context>, mut inbox: Inbox) {
                 tracing::info!(trigger = %context.trigger.name, "goes on with another revision");
                 continue;
             }
-            End::Broken(reason) => reason,
+            End::Broken(reason) | End::LeftBehind(reason) => reason,
         };
         if started.elapsed() > WELL {
             pause = FIRST_PAUSE;
@@ -199,8 +213,8 @@ async fn run(context: Arc<Context>, mut inbox: Inbox) {
     inbox.publish(State::Stopped, None);
 }
 
-async fn one_session(context: &Arc<Context>, batching: Batching, single: Duration, inbox: &mut Inbox) -> End {
-    let mut session = match Session::start(context, batching, single) {
+async fn one_session(context: &Arc<Context>, manner: Manner, inbox: &mut Inbox) -> End {
+    let mut session = match Session::start(context, manner) {
         Ok(session) => session,
         Err(error) => return End::Broken(error.to_string()),
     };

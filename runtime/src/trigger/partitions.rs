@@ -134,6 +134,11 @@ impl<R> Partitions<R> {
         self.iter().filter(|assigned| !assigned.leaving).map(|assigned| assigned.window.ready()).sum()
     }
 
+    /// Records that could start now.
+    pub fn startable(&self) -> usize {
+        self.iter().filter(|assigned| !assigned.leaving).map(|assigned| assigned.window.startable()).sum()
+    }
+
     /// Records in calls.
     pub fn running(&self) -> usize {
         self.iter().map(|assigned| assigned.window.running()).sum()

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::assignment::{Reading, Revoking};
 use super::flow::{Flow, Stop};
 use super::intake::{QUEUES, TAKE};
+use super::probe::Topology;
 use super::status::{Problems, State};
 use super::{Command, Context, Inbox};
 use crate::engine::Invoker as _;
@@ -25,10 +26,6 @@ const PROBE: Duration = Duration::from_secs(10);
 const PROBE_DEGRADED: Duration = Duration::from_secs(1);
 /// How long a broker may take to answer a probe.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
-/// Probes after which a producer that reaches no broker is given up.
-const MAX_LOST_PROBES: u32 = 4;
-/// How long messages may stay unacknowledged while the brokers answer.
-const LEFT_BEHIND: Duration = Duration::from_secs(30);
 /// How long a problem that nothing ends is shown after it was last seen.
 pub(super) const SHOWN: Duration = Duration::from_secs(10);
 /// How long a commit may take when something waits for it.
@@ -40,6 +37,16 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 /// How often instances that nobody needs are let go.
 const SHRINK: Duration = Duration::from_secs(10);
 
+/// How a session works, going by how earlier ones ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    pub batching: Batching,
+    /// How long one works that sends messages one by one.
+    pub single: Duration,
+    /// How long messages may stay unacknowledged while the brokers answer.
+    pub patience: Duration,
+}
+
 /// Why a session ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -49,6 +56,8 @@ pub(super) enum End {
     Broken(String),
     /// It is to be built again, and the next one sends messages one by one, because of this.
     Refused(String),
+    /// It is to be built again, because its producer forgot messages.
+    LeftBehind(String),
     /// Messages were sent one by one for a while; that is over.
     Restored,
     /// A paused trigger got another revision: what is committed decides what runs again.
@@ -61,12 +70,6 @@ pub(super) enum Answer {
     Topics { inputs: Result<Metadata, Error>, outputs: Result<Metadata, Error> },
 }
 
-/// The topics of a trigger as the brokers see them.
-pub(super) struct Topology {
-    inputs: Metadata,
-    outputs: Metadata,
-}
-
 pub(super) struct Session {
     pub(super) context: Arc<Context>,
     // The flow before the source: its records lie in the source's memory.
@@ -77,12 +80,12 @@ pub(super) struct Session {
     wake: Wake,
     answers: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
     pub(super) problems: Problems,
-    subscribed: Vec<String>,
+    pub(super) subscribed: Vec<String>,
     probing: bool,
     /// Probes in a row that the consumer's broker answered and the producer's did not.
-    lost_producer: u32,
+    pub(super) lost_producer: u32,
     /// Since when the brokers answer every probe.
-    answered_since: Option<Instant>,
+    pub(super) answered_since: Option<Instant>,
     next_probe: Instant,
     next_commit: Instant,
     next_shrink: Instant,
@@ -93,6 +96,9 @@ pub(super) struct Session {
     pub(super) failed_readings: u32,
     /// Why this client is of no use any more.
     pub(super) broken: Option<String>,
+    /// Why its producer is not.
+    pub(super) left_behind: Option<String>,
+    pub(super) manner: Manner,
     pub(super) retry_reading: Option<(Instant, Vec<Position>)>,
     pub(super) revoking: Option<Revoking>,
     /// The node's memory is used up, maybe by others: nothing tells when it is free again.
@@ -108,8 +114,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// A session that sends messages one by one does so for `single`, and ends.
-    pub(super) fn start(context: &Arc<Context>, batching: Batching, single: Duration) -> Result<Self, Error> {
+    pub(super) fn start(context: &Arc<Context>, manner: Manner) -> Result<Self, Error> {
         let now = Instant::now();
         let (wake, end) = Wake::new().map_err(|error| Error::local(&error))?;
         let budget = context.budget.share();
@@ -122,7 +127,8 @@ impl Session {
         };
         let source = Source::new(&context.cluster, &membership, &context.node, &end)?;
         let topics = context.topics.names();
-        let sink = KafkaSink::new(&context.output_cluster, &trigger.name, &context.node, topics, batching, &end)?;
+        let sink =
+            KafkaSink::new(&context.output_cluster, &trigger.name, &context.node, topics, manner.batching, &end)?;
         Ok(Self {
             reader: source.reader(),
             sink_reader: sink.reader(),
@@ -142,12 +148,14 @@ impl Session {
             readings: 0,
             failed_readings: 0,
             broken: None,
+            left_behind: None,
+            manner,
             retry_reading: None,
             revoking: None,
             starved: false,
             holds: 0,
             leaving: None,
-            single_until: (batching == Batching::Single).then(|| now + single),
+            single_until: (manner.batching == Batching::Single).then(|| now + manner.single),
             unpublished: false,
             context: context.clone(),
         })
@@ -198,12 +206,21 @@ impl Session {
         match self.flow.take_stop() {
             Some(Stop::Delivery(reason)) => return Err(End::Broken(format!("messages are refused: {reason}"))),
             Some(Stop::Refused(reason)) => self.leave_soon(End::Refused(reason), now),
-            Some(Stop::Bug(reason)) => return Err(End::Broken(reason)),
+            Some(Stop::WentBack(place)) => {
+                return Err(End::Broken(format!("records went back, the topic was truncated or made anew: {place}")));
+            }
+            Some(Stop::Bug(reason)) => {
+                tracing::error!(trigger = %self.context.trigger.name, "bug: {reason}");
+                return Err(End::Broken(format!("a bug in tidegate: {reason}")));
+            }
             None => {}
         }
         self.go_on_with_rebalance(now);
         if let Some(reason) = self.broken.take() {
             return Err(End::Broken(reason));
+        }
+        if let Some(reason) = self.left_behind.take() {
+            return Err(End::LeftBehind(reason));
         }
         if self.single_until.is_some_and(|end| now >= end) && self.flow.paused.is_none() {
             self.leave_soon(End::Restored, now);
@@ -272,7 +289,7 @@ impl Session {
                 match inputs.and_then(|inputs| Ok(Topology { inputs, outputs: outputs? })) {
                     Ok(topology) => {
                         self.subscribe(&topology);
-                        self.watch_outputs(now);
+                        self.watch_outputs(&topology, now);
                     }
                     Err(error) => {
                         self.answered_since = None;
@@ -281,58 +298,6 @@ impl Session {
                 }
                 self.next_probe = now + if self.problems.is_empty() { PROBE } else { PROBE_DEGRADED };
             }
-        }
-    }
-
-    /// Gives up a producer that does not find back to brokers which the consumer of the same cluster
-    /// reaches: after an outage the client may stay without a connection for good.
-    fn watch_producer(&mut self, inputs: &Result<Metadata, Error>, outputs: &Result<Metadata, Error>) {
-        let same_cluster = self.context.cluster == self.context.output_cluster;
-        match (inputs, outputs) {
-            (Ok(_), Err(error)) if same_cluster => {
-                self.lost_producer += 1;
-                if self.lost_producer >= MAX_LOST_PROBES {
-                    self.broken = Some(format!("the producer does not connect any more: {error}"));
-                }
-            }
-            _ => self.lost_producer = 0,
-        }
-    }
-
-    /// Gives up a producer that leaves messages behind although the brokers answer: after an outage
-    /// the client may forget a single partition, while all others go on.
-    fn watch_outputs(&mut self, now: Instant) {
-        let answered = *self.answered_since.get_or_insert(now);
-        let Some(oldest) = self.flow.flights.oldest() else { return };
-        let waiting = now.saturating_duration_since(oldest.max(answered));
-        if waiting > LEFT_BEHIND {
-            let seconds = waiting.as_secs();
-            self.broken = Some(format!("messages are not acknowledged for {seconds} s, while the brokers answer"));
-        }
-    }
-
-    /// Subscribes to the topics that exist, once all topics to write to do.
-    fn subscribe(&mut self, topology: &Topology) {
-        self.problems.clear("brokers");
-        self.problems.clear("client");
-        self.flow.delivery.sink_mut().update(&topology.outputs);
-        let missing = topology.inputs.missing.iter().chain(&topology.outputs.missing);
-        let missing: Vec<_> = missing.map(|(topic, reason)| format!("topic {topic}: {reason}")).collect();
-        if missing.is_empty() {
-            self.problems.clear("topics");
-        } else {
-            self.problems.set("topics", missing.join("; "));
-        }
-        let inputs: Vec<_> = topology.inputs.partitions.keys().cloned().collect();
-        // A topic that vanishes under a subscription is waited for: leaving it would lose its place.
-        let grows = inputs.iter().any(|topic| !self.subscribed.contains(topic));
-        if !grows || !topology.outputs.missing.is_empty() && self.subscribed.is_empty() {
-            return;
-        }
-        let topics: Vec<_> = inputs.iter().map(String::as_str).collect();
-        match self.source.subscribe(&topics) {
-            Ok(()) => self.subscribed = inputs,
-            Err(error) => self.problems.set("topics", format!("cannot subscribe: {error}")),
         }
     }
 

@@ -206,11 +206,12 @@ impl<R> Window<R> {
         let Some(line) = slot.line else { return };
         let Some(last) = self.lines.insert(line, sequence) else { return };
         let distance = (sequence - last) as u32;
+        let any_waits = !self.waiting.is_empty();
         let ahead = self.slot_mut(last);
         ahead.next = distance;
         slot.previous = distance;
         slot.state = State::Behind;
-        slot.held_up = ahead.held_up || ahead.state == State::Waiting;
+        slot.held_up = any_waits && (ahead.held_up || ahead.state == State::Waiting);
     }
 
     /// Records that could run now, not counting those that could ride behind one of their line.
@@ -355,6 +356,11 @@ impl<R> Window<R> {
     pub fn held_up_mut(&mut self, sequence: Sequence) -> Option<&mut R> {
         let slot = self.slot_mut(sequence);
         if slot.held_up { slot.record.as_mut() } else { None }
+    }
+
+    /// The offset behind the last record that was admitted.
+    pub fn next_offset(&self) -> i64 {
+        self.next_offset
     }
 
     /// The sequence of the next record to be admitted.

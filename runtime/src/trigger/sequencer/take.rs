@@ -115,6 +115,11 @@ impl<R> Window<R> {
         Taken { sequence, attempt, record }
     }
 
+    /// Records that are ready and that the size of the progress lets start.
+    pub fn startable(&self) -> usize {
+        self.ready.min(self.fresh_allowance() + self.failing)
+    }
+
     /// How many records that never failed may start without endangering the size of the progress.
     /// Each open record can at worst split a range in two: two lengths more, of one byte each
     /// unless they span more than 127 offsets, of which there are only so many.

@@ -61,6 +61,9 @@ pub struct FakeSink {
     /// Values that the broker refuses for good.
     pub refuses: Vec<Vec<u8>>,
     pub breaks: bool,
+    /// It accepts nothing after a refusal, as the real one with full requests.
+    pub gapless: bool,
+    ended: bool,
     under_way: Vec<(u64, bool)>,
 }
 
@@ -88,10 +91,13 @@ impl Sink for FakeSink {
         let error = Error { name: "E".to_owned(), reason: "refused".to_owned(), fatal: false };
         for (token, refused) in self.under_way.drain(..) {
             let result = match (refused, self.breaks) {
+                _ if self.ended => Err(Refusal::Following),
+                (true, _) if self.gapless => Err(Refusal::WithOthers(error.clone())),
                 (true, _) => Err(Refusal::ForGood(error.clone())),
                 (false, true) => Err(Refusal::ForNow(error.clone())),
                 (false, false) => Ok(()),
             };
+            self.ended |= self.gapless && refused;
             each(Acknowledgement { token, result });
         }
     }

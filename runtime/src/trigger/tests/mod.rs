@@ -7,6 +7,7 @@ use fakes::{PARTITION, Verdict, World};
 use super::flow::Stop;
 use super::progress::Progress;
 use crate::outcome::Cause;
+use crate::record::OwnedRecord;
 
 fn ok(_: &str, _: u32) -> Verdict {
     Verdict::Handle
@@ -172,6 +173,31 @@ fn an_output_that_is_refused_for_good_is_a_dead_letter_of_its_record() {
     assert_eq!((world.sent(0), world.sent(1)), (vec!["small!".to_owned()], vec!["big".to_owned()]));
     assert_eq!(world.sink().sent[1].header("tidegate-cause"), "output");
     assert_eq!(world.progress(), Progress::at(2));
+}
+
+#[test]
+fn after_a_refused_batch_nothing_is_done_buried_or_counted_any_more() {
+    let mut world = World::new("");
+    world.sink().refuses = vec![b"big!".to_vec()];
+    world.sink().gapless = true;
+    ["first", "big", "behind"].iter().for_each(|value| world.admit("k", value));
+    world.dispatch();
+    world.admit("other", "late");
+    world.dispatch();
+    world.finish(ok);
+    world.finish(|_, _| Verdict::Reject);
+    assert!(matches!(world.flow.take_stop(), Some(Stop::Refused(_))));
+    assert_eq!((world.sent(1), world.flow.counts.failed), (vec![], 0));
+    assert_eq!(world.progress(), Progress::at(1), "what comes next runs again");
+}
+
+#[test]
+fn records_that_go_back_stop_the_flow() {
+    let mut world = World::new("");
+    world.admit("k", "v0");
+    world.admit("k", "v1");
+    world.flow.admit(PARTITION, OwnedRecord::default());
+    assert!(matches!(world.flow.take_stop(), Some(Stop::WentBack(_))));
 }
 
 #[test]

@@ -342,8 +342,8 @@ impl Sink for KafkaSink {
     }
 
     fn abandon(&mut self) {
-        // SAFETY: the client lives. What is with the broker is left alone: it may be accepted.
         let what = c::RD_KAFKA_PURGE_F_QUEUE | c::RD_KAFKA_PURGE_F_NON_BLOCKING;
+        // SAFETY: the client lives. What is with the broker is left alone: it may be accepted.
         unsafe { c::rd_kafka_purge(self.producer.pointer(), what) };
     }
 }

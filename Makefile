@@ -32,7 +32,7 @@ lint: tools
 	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
 
 build: tools
-	@test -e target/debug/tidegate || echo "The first build compiles wasmtime and librdkafka: about 8 minutes on two cores. Cargo shows how far it is."
+	@test -e target/debug/tidegate || echo "The first build compiles wasmtime and librdkafka: 8 to 17 minutes on two cores. Cargo shows how far it is."
 	$(CARGO) build $(ALL) --bins --tests
 
 functions: tools

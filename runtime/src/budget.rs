@@ -7,7 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The most that the Kafka client of one trigger fetches ahead in one queue.
-const MAX_PREFETCH_BYTES: u64 = 16 << 20;
+const MAX_QUEUE_BYTES: u64 = 16 << 20;
+/// Most partitions of a trigger whose records wait in a queue of their own, beside the queue that all
+/// others share. The client fills each of these queues up to the same limit.
+pub const MAX_HELD: usize = 4;
+const QUEUES: u64 = 1 + MAX_HELD as u64;
 /// The most that one trigger leaves unacknowledged. More costs memory and gains nothing.
 const MAX_OUTSTANDING_BYTES: u64 = 16 << 20;
 
@@ -59,9 +63,14 @@ pub struct Share {
 }
 
 impl Share {
-    /// What the client may fetch ahead in each of so many queues.
-    pub fn prefetch_bytes(&self, queues: u64) -> u64 {
-        (self.budget.reserve() / 2 / queues).min(MAX_PREFETCH_BYTES)
+    /// What the client may fetch ahead in one queue.
+    pub fn queue_bytes(&self) -> u64 {
+        (self.budget.reserve() / 2 / QUEUES).min(MAX_QUEUE_BYTES)
+    }
+
+    /// What the client may fetch ahead in all its queues.
+    pub fn prefetch_bytes(&self) -> u64 {
+        QUEUES * self.queue_bytes()
     }
 
     /// What may be unacknowledged.

@@ -27,8 +27,7 @@ impl Tail {
     pub fn new(cluster: &Cluster, topics: &BTreeMap<String, Role>) -> Result<Self, Error> {
         let (wake, end) = Wake::new().map_err(|error| Error::local(&error))?;
         let names: Vec<_> = topics.keys().cloned().collect();
-        let membership =
-            Membership { owner: "dev", group: "tidegate-dev-tail", topics: &names, prefetch_bytes: 1 << 20 };
+        let membership = Membership { owner: "dev", group: "tidegate-dev-tail", topics: &names, queue_bytes: 1 << 20 };
         let source = Source::new(cluster, &membership, "tidegate-dev", &end)?;
         source.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
         Ok(Self { source, wake, topics: topics.iter().map(|(name, role)| (name.clone(), *role)).collect() })

@@ -47,8 +47,9 @@ pub struct Membership<'a> {
     pub group: &'a str,
     /// What [`Partition::topic`] counts in. All topics that are ever subscribed to.
     pub topics: &'a [String],
-    /// Bound of what the client fetches ahead, all partitions together.
-    pub prefetch_bytes: u64,
+    /// Bound of what the client fetches ahead in one queue: of all partitions together that flow, or
+    /// of one that is held back.
+    pub queue_bytes: u64,
 }
 
 /// A member of a consumer group.
@@ -354,9 +355,9 @@ fn milliseconds(limit: Duration) -> i32 {
 }
 
 fn consumer_settings(cluster: &Cluster, membership: &Membership<'_>, client_id: &str) -> ClientConfig {
-    let prefetch_kbytes = (membership.prefetch_bytes / 1_024).max(1).to_string();
+    let queue_kbytes = (membership.queue_bytes / 1_024).max(1).to_string();
     // The client counts content only, and takes about half a KiB for each record beside it.
-    let prefetch_records = (membership.prefetch_bytes / 1_024).clamp(1_000, 10_000_000).to_string();
+    let queue_records = (membership.queue_bytes / 1_024).clamp(1_000, 10_000_000).to_string();
     let mut ours = vec![
         ("group.id", membership.group),
         ("enable.auto.commit", "false"),
@@ -364,8 +365,8 @@ fn consumer_settings(cluster: &Cluster, membership: &Membership<'_>, client_id: 
         // Only for offsets that the broker no longer has: what is left of the partition.
         ("auto.offset.reset", "earliest"),
         ("isolation.level", "read_committed"),
-        ("queued.max.messages.kbytes", prefetch_kbytes.as_str()),
-        ("queued.min.messages", prefetch_records.as_str()),
+        ("queued.max.messages.kbytes", queue_kbytes.as_str()),
+        ("queued.min.messages", queue_records.as_str()),
         // How long fetching stops after the prefetch was full; the default of 1 s starves it.
         ("fetch.queue.backoff.ms", "10"),
         ("fetch.wait.max.ms", "100"),

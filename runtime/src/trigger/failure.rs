@@ -3,27 +3,15 @@
 use std::time::{Duration, Instant};
 
 use super::delivery::{Obituary, Token};
-use super::flights::FlightKey;
+use super::flights::Case;
 use super::flow::Flow;
-use super::partitions::Place;
 use super::progress::Failed;
 use super::retry::{self, Verdict};
-use super::sequencer::Sequence;
 use crate::batch::Batch;
 use crate::kafka::Sink;
 use crate::manifest::OnExhausted;
 use crate::outcome::{Cause, Fault};
 use crate::record::{OwnedRecord, Record};
-
-/// A record of a call.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Case {
-    pub flight: FlightKey,
-    /// Its index in the call's batch.
-    pub index: usize,
-    pub place: Place,
-    pub sequence: Sequence,
-}
 
 impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     /// An attempt of a running record failed.

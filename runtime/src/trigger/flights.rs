@@ -42,6 +42,16 @@ pub struct Flight {
     last: Option<Instant>,
 }
 
+/// A record of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    pub flight: FlightKey,
+    /// Its index in the call's batch.
+    pub index: usize,
+    pub place: Place,
+    pub sequence: Sequence,
+}
+
 /// All calls of a trigger that are not over.
 #[derive(Default)]
 pub struct Flights {

@@ -12,9 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::breaker::Breaker;
 use super::delivery::{Delivered, Delivery};
-use super::failure::Case;
-use super::flights::{Flight, FlightKey, Flights};
-use super::intake::QUEUES;
+use super::flights::{Case, Flight, FlightKey, Flights};
 use super::partitions::Partitions;
 use super::progress::Progress;
 use super::sequencer::Sequence;
@@ -147,7 +145,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     /// Whether the node's memory allows to take more records.
     pub fn may_admit(&mut self) -> bool {
         let held = self.partitions.bytes() + self.flights.bytes() + self.flights.batch_bytes();
-        self.budget.hold(held as u64 + QUEUES * self.budget.prefetch_bytes(QUEUES));
+        self.budget.hold(held as u64 + self.budget.prefetch_bytes());
         self.budget.has_room()
     }
 

@@ -10,14 +10,11 @@ use std::time::Instant;
 
 use super::partitions::Intake;
 use super::session::{SHOWN, Session};
+use crate::budget::MAX_HELD;
 use crate::kafka::Partition;
 
 /// Records taken before the loop looks at everything else again.
 pub(super) const TAKE: usize = 500;
-/// Most partitions whose queue is cut off, beside the one that all others share.
-pub(super) const MAX_HELD: usize = 4;
-/// Queues that the client fills, each up to the same limit.
-pub(super) const QUEUES: u64 = 1 + MAX_HELD as u64;
 /// The client's name for a batch that does not fit its checksum.
 const DAMAGED: &str = "_BAD_MSG";
 

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::assignment::{Reading, Revoking};
 use super::flow::{Flow, Stop};
-use super::intake::{QUEUES, TAKE};
+use super::intake::TAKE;
 use super::probe::Topology;
 use super::status::{Problems, State};
 use super::{Command, Context, Inbox};
@@ -123,7 +123,7 @@ impl Session {
             owner: &trigger.name,
             group: &trigger.group,
             topics: &trigger.topics,
-            prefetch_bytes: budget.prefetch_bytes(QUEUES),
+            queue_bytes: budget.queue_bytes(),
         };
         let source = Source::new(&context.cluster, &membership, &context.node, &end)?;
         let topics = context.topics.names();

@@ -11,7 +11,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread::Thread;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
@@ -45,23 +46,28 @@ impl std::fmt::Debug for Content {
 pub struct FileRegistry {
     /// What is to be watched. The newest set counts, so nobody ever waits for the thread.
     paths: watch::Sender<BTreeSet<PathBuf>>,
+    thread: Thread,
 }
 
 impl FileRegistry {
     pub fn start(changes: mpsc::Sender<Change>) -> io::Result<Self> {
         let (paths, wanted) = watch::channel(BTreeSet::new());
-        std::thread::Builder::new().name("tidegate-files".to_owned()).spawn(move || look(wanted, &changes))?;
-        Ok(Self { paths })
+        let builder = std::thread::Builder::new().name("tidegate-files".to_owned());
+        let handle = builder.spawn(move || look(wanted, &changes))?;
+        Ok(Self { paths, thread: handle.thread().clone() })
     }
 
-    /// Replaces the files that are watched. The first look at a new one is reported as a change.
+    /// Replaces the files that are watched. The first look at a new one is taken at once, and
+    /// reported as a change.
     pub fn watch(&self, paths: BTreeSet<PathBuf>) {
         self.paths.send_replace(paths);
+        self.thread.unpark();
     }
 }
 
 fn look(mut wanted: watch::Receiver<BTreeSet<PathBuf>>, changes: &mpsc::Sender<Change>) {
     let mut watches: BTreeMap<PathBuf, Watch> = BTreeMap::new();
+    let mut next_look = Instant::now();
     loop {
         match wanted.has_changed() {
             Ok(true) => {
@@ -74,14 +80,20 @@ fn look(mut wanted: watch::Receiver<BTreeSet<PathBuf>>, changes: &mpsc::Sender<C
             Ok(false) => {}
             Err(_) => return,
         }
-        for (path, watch) in &mut watches {
+        // Files that are known are looked at in even steps, whatever wakes the thread: two looks
+        // that tell the same must lie apart.
+        let is_time = Instant::now() >= next_look;
+        for (path, watch) in watches.iter_mut().filter(|(_, watch)| is_time || watch.seen.is_none()) {
             if let Some(content) = watch.look(path)
                 && changes.blocking_send(Change { path: path.clone(), content }).is_err()
             {
                 return;
             }
         }
-        std::thread::sleep(LOOK);
+        if is_time {
+            next_look = Instant::now() + LOOK;
+        }
+        std::thread::park_timeout(next_look.saturating_duration_since(Instant::now()));
     }
 }
 

@@ -85,10 +85,10 @@ impl Session {
             Intake::Held { number } => Some((number, assigned)),
             Intake::Flows | Intake::Paused => None,
         });
-        if let Some((_, first)) = held.min_by_key(|(number, _)| *number)
-            && self.source.pause(first.partition, true).is_ok()
-        {
-            first.intake = Intake::Paused;
+        let Some((_, first)) = held.min_by_key(|(number, _)| *number) else { return };
+        match self.source.pause(first.partition, true) {
+            Ok(()) => first.intake = Intake::Paused,
+            Err(error) => tracing::debug!("a partition that is held back cannot be paused: {error}"),
         }
     }
 }

@@ -8,7 +8,7 @@ use tidegate_tests::kafka::{Kafka, Record};
 use tidegate_tests::model::Model;
 use tidegate_tests::node::Node;
 
-use crate::pipe::{PATIENCE, Pipe, READY};
+use crate::pipe::{PATIENCE, Pipe, READY, cluster, component};
 
 const RECORDS: u32 = 200_000;
 const KEYS: u32 = 5_000;
@@ -62,17 +62,25 @@ fn two_hundred_thousand_records_end_exactly_where_the_model_says() {
     assert_eq!((foreign.records, foreign.value_bytes), (due.outputs(), due.output_bytes()));
 }
 
-/// More partitions have a full window than are held back with what was fetched of them, so some are
-/// paused and fetched again.
+/// The first records of every partition wait for a retry, so all windows fill up behind them. Those
+/// are more partitions than are held back with what was fetched of them; the others are paused, and
+/// fetched again.
 #[test]
-fn small_windows_of_many_partitions_lose_and_reorder_nothing() {
+fn full_windows_of_many_partitions_lose_and_reorder_nothing() {
     let kafka = Kafka::shared();
-    let mut rng = chance::seeded();
     let pipe = Pipe::new(kafka, "narrow", 12);
-    let sent = pipe.source.produce((0..30_000).map(|number| record(&mut rng, number)));
+    let slow = (0..100).map(|n| Record::of(format!("retry:2;{n}")).key(format!("slow-{n}")));
+    let mut sent = pipe.source.produce(slow);
+    // In small batches: a fetch takes whole ones, and must not take all of a partition at once.
+    for batch in 0..30 {
+        let fast = (0..2_000).map(|n| Record::of(format!("ok;{batch}-{n}")).key(format!("k{}", n % 500)));
+        sent.extend(pipe.source.produce(fast));
+    }
     let settings = "window = { records = 60 }\nbatch = { records = 20 }\n\
-                    retry = { attempts = 5, backoff = \"5ms\", max-backoff = \"20ms\" }";
-    let mut node = Node::start("narrow", &pipe.manifest(kafka, "hostile", settings));
+                    retry = { attempts = 5, backoff = \"2s\", max-backoff = \"2s\" }";
+    let small = cluster(kafka, "\"max.partition.fetch.bytes\" = \"16384\"");
+    let manifest = [small, component("hostile", ""), pipe.table("hostile", settings)].concat();
+    let mut node = Node::start("narrow", &manifest);
     node.wait_ready(READY);
     pipe.wait_handled(kafka, &mut node, PATIENCE);
     node.term_cleanly();

@@ -82,7 +82,7 @@ fn full_windows_of_many_partitions_lose_and_reorder_nothing() {
     let manifest = [small, component("hostile", ""), pipe.table("hostile", settings)].concat();
     let mut node = Node::start("narrow", &manifest);
     node.wait_ready(READY);
-    pipe.wait_handled(kafka, &mut node, PATIENCE);
+    pipe.wait_handled(kafka, &mut node, 2 * PATIENCE);
     node.term_cleanly();
     pipe.check(&Model::default(), &sent).assert_exact();
 }

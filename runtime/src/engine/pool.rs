@@ -2,8 +2,8 @@
 //!
 //! The pool belongs to the trigger's loop, which starts calls; each call runs as a task on the
 //! guests' runtime, unless it is so brief that it ends where it was started, and brings its instance
-//! back. An instance that trapped, ran out of time or
-//! memory, or answered nonsense is never used again.
+//! back. An instance that trapped, ran out of time or memory, or answered nonsense is never used
+//! again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;

@@ -5,6 +5,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # One selection of packages for every step: another one would build the dependencies again.
 ALL := --workspace
+GUESTS := $(TARGET)/wasm32-wasip2/release
 FUNCTIONS := -p echo -p uppercase -p orders -p hostile -p raw-outcomes
 
 .PHONY: help demo test bench lint build functions tools java
@@ -12,7 +13,7 @@ FUNCTIONS := -p echo -p uppercase -p orders -p hostile -p raw-outcomes
 help:
 	@echo "make demo    the main job on an embedded broker, with a change of the function on the way"
 	@echo "make test    all tests, against a real Apache Kafka that it fetches"
-	@echo "make bench   CPU per record beside an ordinary native loop"
+	@echo "make bench   CPU per record beside an ordinary native loop, and what functions cost by themselves"
 	@echo "make lint    formatting and lints"
 
 # Programs are started as they were built: cargo would select packages anew, and build them again
@@ -26,6 +27,7 @@ test: build functions java
 bench: functions java
 	$(CARGO) build --release -p tidegate -p tidegate-tests --bins
 	@$(TARGET)/release/bench
+	$(CARGO) bench -p tidegate -p tidegate-tests --bench functions -- $(abspath $(GUESTS)/echo.wasm $(GUESTS)/uppercase.wasm)
 
 lint: tools
 	$(CARGO) fmt --all --check

@@ -58,6 +58,9 @@ pub struct Completion {
     /// The records of the call. None only with [`CallError::Bug`].
     pub batch: Option<Batch>,
     pub result: Result<Checked, CallError>,
+    /// How long an instance took to start, where none was free.
+    pub started: Option<Duration>,
+    /// How long the call took, without that.
     pub elapsed: Duration,
 }
 

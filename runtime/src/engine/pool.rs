@@ -183,8 +183,13 @@ struct BugGuard {
 impl Drop for BugGuard {
     fn drop(&mut self) {
         if let Some(completions) = self.completions.take() {
-            let completion =
-                Completion { id: self.id, batch: None, result: Err(CallError::Bug), elapsed: Duration::ZERO };
+            let completion = Completion {
+                id: self.id,
+                batch: None,
+                result: Err(CallError::Bug),
+                started: None,
+                elapsed: Duration::ZERO,
+            };
             let _ = completions.try_send(completion);
         }
     }
@@ -214,9 +219,15 @@ impl Shared {
 
     async fn run(self: Arc<Self>, instance: Option<Instance>, call: Call, mut giving: GivingBack) {
         let mut guard = BugGuard { id: call.id, completions: Some(self.completions.clone()) };
+        let mut started = None;
         let instance = match instance {
             Some(instance) => Ok(instance),
-            None => self.instantiate().await,
+            None => {
+                let start = Instant::now();
+                let instance = self.instantiate().await;
+                started = Some(start.elapsed());
+                instance
+            }
         };
         let start = Instant::now();
         let result = match instance {
@@ -233,7 +244,7 @@ impl Shared {
         // First the instance, then the completion: who reads the completion finds the instance free.
         drop(giving);
         guard.completions = None;
-        let completion = Completion { id: call.id, batch: Some(call.batch), result, elapsed: start.elapsed() };
+        let completion = Completion { id: call.id, batch: Some(call.batch), result, started, elapsed: start.elapsed() };
         // A trigger that is gone takes its records from its successor.
         let _ = self.completions.send(completion).await;
     }

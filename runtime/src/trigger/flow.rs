@@ -213,6 +213,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             self.stop = Some(Stop::Bug("a call vanished".to_owned()));
             return;
         };
+        self.counts.instances += u64::from(completion.started.is_some());
         // Unless the partition was revoked meanwhile: then others do this work.
         let place = self.flights.get(flight).place;
         if self.partitions.at(place).is_some() {

@@ -28,6 +28,8 @@ pub struct Counts {
     pub taken: u64,
     /// Calls that were started. `handled` by `calls` is the size of a batch.
     pub calls: u64,
+    /// Instances that were started for a call, beyond those that the pool began with.
+    pub instances: u64,
     /// Records handled by the function.
     pub handled: u64,
     /// Attempts that failed.

@@ -159,8 +159,13 @@ impl World {
     pub fn finish(&mut self, verdict: impl Fn(&str, u32) -> Verdict) {
         let Some(call) = self.invoker.calls.pop_front() else { panic!("no call is under way") };
         let result = judge(&call, verdict);
-        let completion =
-            Completion { id: call.id, batch: Some(call.batch), result, elapsed: Duration::from_micros(10) };
+        let completion = Completion {
+            id: call.id,
+            batch: Some(call.batch),
+            result,
+            started: None,
+            elapsed: Duration::from_micros(10),
+        };
         self.flow.complete(completion, self.now);
         self.flow.acknowledge(self.now);
     }

@@ -151,7 +151,8 @@ impl AcknowledgingProducer {
     }
 }
 
-fn now_ms() -> i64 {
+/// Milliseconds since 1970-01-01 UTC, as a broker on this machine tells the time.
+pub fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock after 1970");
     i64::try_from(since.as_millis()).expect("a clock before the year 292,000,000")
 }

@@ -20,6 +20,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 pub(crate) use clients::acknowledging_producer;
+pub use clients::now_ms;
 pub use group::{Committed, Group};
 pub use java::JavaRead;
 pub use record::{Record, Stored};

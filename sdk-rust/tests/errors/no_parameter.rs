@@ -1,0 +1,4 @@
+#[tidegate_sdk::function]
+fn handle() {}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[tidegate_sdk::function]
+struct Function;
+
+fn main() {}

@@ -1,0 +1,87 @@
+// Package tidegate is for writing Tidegate functions in Go.
+//
+// A function takes records of a Kafka topic and answers with messages. It is an ordinary Go
+// function that is registered from init:
+//
+//	package main
+//
+//	import (
+//		"bytes"
+//
+//		"github.com/tidegate/tidegate/sdk-go"
+//	)
+//
+//	func init() {
+//		tidegate.Handle(func(r tidegate.Record) (tidegate.Messages, error) {
+//			return tidegate.One(r.WithValue(bytes.ToUpper(r.Value()))), nil
+//		})
+//	}
+//
+//	func main() {}
+//
+// The main function is never called in a component, but Go asks for one. The stock Go toolchain
+// compiles it:
+//
+//	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -trimpath -ldflags="-s -w" .
+//
+// which is what "tidegate build" runs before it makes a component of the result. One module holds
+// one function.
+//
+// # What a function takes
+//
+// A [Record] at a time, with [Handle]: what suits nearly every function. Records of different keys
+// are handled side by side by several instances, those of one key one after another.
+//
+// Typed JSON, with [HandleJSON]: the value is read into a type of yours, and what you return
+// becomes the value of the message. A value that is not such JSON is rejected.
+//
+// A [Batch], with [HandleBatch], where many records together are cheaper than each alone.
+//
+// # What a function returns
+//
+// [None], [One] or [Many] messages. [Record.Forward] and its kin make a message that is the record
+// over again but for what you set; what you do not set is not even copied.
+//
+// A nil key or value is null, in records and in messages, and null is not the same as empty: as a
+// value it is a tombstone.
+//
+// # Failures
+//
+// An error fails its record with a retry, and [Reject] makes a reject of it: see [Error]. A panic
+// fails its record with a retry too, with its message and stack as the reason, and the records
+// behind it go on.
+//
+// What Go cannot recover from ends the instance: a panic in a goroutine of your own, os.Exit,
+// runtime.Goexit, a deadlock, a stack that overflows, the end of the memory, the function's
+// deadline. A new instance takes over, and the record at fault is found and retried. Since that
+// costs an instance and some calls, fail with an error where you can foresee it.
+//
+// # Logs, configuration, state
+//
+// What is written to standard output and standard error, with fmt, log or log/slog, goes to the
+// log, each line with the trigger, the revision and the records it belongs to. Since a call may
+// have many records, name the one you mean: slog.Info("late", "record", r). Settings and secrets
+// are environment variables, to be read with os.Getenv, in init if you like. There are no files, no
+// sockets and no arguments.
+//
+// An instance handles one call after another, so a package variable keeps what is dear to set up.
+// It is a cache and no more: instances come and go, and the records of a key need not meet the same
+// one.
+//
+// # Go in an instance
+//
+// An instance has one thread. Goroutines, channels, timers and time.Sleep work within a call, but a
+// goroutine that spins keeps all others from running. Between two calls the instance stands still:
+// a goroutine that was left behind is frozen, and runs on only while a later call waits for
+// something; a timer that comes due fires then at the earliest. So end in a call what you began in
+// it, and do not rely on work in the background.
+//
+// The garbage collector runs within calls too. The runtime sets GOMEMLIMIT to four fifths of the
+// function's memory limit, so that the collector runs before the limit refuses. Records are not on
+// Go's heap, and a record that is forwarded allocates nothing.
+//
+// # Tests
+//
+// Functions are tested on your own machine with go test: see
+// [github.com/tidegate/tidegate/sdk-go/tidegatetest].
+package tidegate

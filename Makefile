@@ -6,9 +6,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # One selection of packages for every step: another one would build the dependencies again.
 ALL := --workspace
 GUESTS := $(TARGET)/wasm32-wasip2/release
-FUNCTIONS := -p echo -p uppercase -p orders -p hostile -p raw-outcomes
+FUNCTIONS := -p echo -p uppercase -p orders -p hostile -p raw-outcomes -p asks-http
+GO_FUNCTIONS := tests/functions/gopher
 
-.PHONY: help demo test bench lint build functions tools java
+.PHONY: help demo test bench lint build functions go-functions tools go java
 
 help:
 	@echo "make demo    the main job on an embedded broker, with a change of the function on the way"
@@ -21,7 +22,8 @@ help:
 demo: build
 	@$(TARGET)/debug/demo
 
-test: build functions java
+test: build functions go-functions java
+	cd sdk-go && go test ./...
 	$(CARGO) test $(ALL)
 
 bench: functions java
@@ -29,7 +31,9 @@ bench: functions java
 	@$(TARGET)/release/bench
 	$(CARGO) bench -p tidegate -p tidegate-tests --bench functions -- $(abspath $(GUESTS)/echo.wasm $(GUESTS)/uppercase.wasm)
 
-lint: tools
+lint: tools go
+	@unformatted=$$(gofmt -l sdk-go tests/functions); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
+	cd sdk-go && go vet ./...
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
 
@@ -40,12 +44,20 @@ build: tools
 functions: tools
 	$(CARGO) build --release --target wasm32-wasip2 $(FUNCTIONS)
 
+# By this very tidegate: that is how authors build theirs.
+go-functions: build go
+	@for folder in $(GO_FUNCTIONS); do \
+		$(TARGET)/debug/tidegate build $$folder --output $(GUESTS)/$$(basename $$folder).wasm || exit 1; done
+
 tools:
 	@command -v $(CARGO) >/dev/null || { echo "Rust is missing. Install it from https://rustup.rs and run make again."; exit 1; }
 	@command -v cc >/dev/null || { echo "A C compiler is missing: apt-get install build-essential (Debian), xcode-select --install (macOS)."; exit 1; }
 	@rustc --print target-libdir --target wasm32-wasip2 2>/dev/null | xargs test -d 2>/dev/null || { \
 		command -v rustup >/dev/null || { echo "The Rust target wasm32-wasip2 is missing: install it, or install Rust from https://rustup.rs."; exit 1; }; \
 		echo "Installing the Rust target wasm32-wasip2."; rustup target add wasm32-wasip2; }
+
+go:
+	@command -v go >/dev/null || { echo "Go is missing. Install 1.24 or later from https://go.dev/dl and run make again."; exit 1; }
 
 java:
 	@test -n "$$TIDEGATE_TEST_KAFKA" || { command -v java >/dev/null && command -v mvn >/dev/null; } || { \

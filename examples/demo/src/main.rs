@@ -19,7 +19,7 @@ use tidegate::engine::{Engine, Settings};
 use tidegate::kafka::embedded::EmbeddedBroker;
 use tidegate::manifest;
 use tidegate::supervisor::{Options, Stopper, Supervisor};
-use tidegate::toolchain::{self, Sdk};
+use tidegate::toolchain::{self, Language, Project, Sdk, Template};
 
 const RECORDS: u64 = 50_000;
 const PER_SECOND: u64 = 5_000;
@@ -38,7 +38,9 @@ fn main() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let project = folder.path().join("shout");
     println!("A new function, as `tidegate new shout` makes it, is built.");
-    toolchain::create("shout", &project, &Sdk::of_this_build())?;
+    let language = Language::Rust;
+    let sdk = Sdk::of_this_build(language);
+    toolchain::create(&Project { name: "shout", language, template: Template::Record, sdk }, &project)?;
     toolchain::build(&project, None)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let broker = Arc::new(EmbeddedBroker::start()?);

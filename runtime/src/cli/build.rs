@@ -5,9 +5,10 @@ use crate::toolchain;
 
 /// Build the component of a project.
 ///
-/// Runs cargo for the target wasm32-wasip2, which is installed with rustup if it is missing, and
-/// puts the component into the project's folder as NAME.wasm. It is replaced as a whole and only by
-/// a function, so that a node that watches it never sees half of one.
+/// Finds the language by the files of the folder. Rust: runs cargo for the target wasm32-wasip2, which
+/// is installed with rustup if it is missing. Go: runs `go build` for wasip1 and makes a component of
+/// the module. The component goes into the project's folder as NAME.wasm. It is replaced as a whole
+/// and only by a function, so that a node that watches it never sees half of one.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  tidegate build\n  tidegate build functions/enrich --output deploy/enrich.wasm")]
 pub(super) struct Arguments {

@@ -1,16 +1,20 @@
-//! The source folders of functions: built at the start and when something in them is saved.
+//! The source folders of functions: built at the start and when something in them is saved, golden
+//! cases too.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::golden;
+use crate::toolchain::Language;
+
 /// Folders that hold no source.
 const SKIPPED: [&str; 3] = ["target", "node_modules", "functions"];
 /// How deep folders are looked into.
 const DEPTH: usize = 8;
 
-/// The state of a source folder: what changes when a file is saved, added or removed.
+/// The state of a folder: what changes when a file is saved, added or removed.
 type State = (usize, Option<SystemTime>);
 
 /// What is built: the project in a folder, into a component of the manifest.
@@ -23,7 +27,7 @@ pub struct Target {
 /// The source folders behind the components of a manifest.
 #[derive(Debug, Default)]
 pub struct Sources {
-    targets: BTreeMap<Target, Option<State>>,
+    targets: BTreeMap<Target, Option<[State; 2]>>,
 }
 
 impl Sources {
@@ -38,7 +42,7 @@ impl Sources {
     pub fn changed(&mut self) -> Vec<Target> {
         let mut changed = Vec::new();
         for (target, known) in &mut self.targets {
-            let state = state(&target.folder, DEPTH);
+            let state = [state(&target.folder, DEPTH), cases(&target.folder)];
             if known.replace(state) != Some(state) {
                 changed.push(target.clone());
             }
@@ -47,10 +51,11 @@ impl Sources {
     }
 }
 
-fn project(component: &Path) -> Option<PathBuf> {
+/// The folder of the project that a component lies in: the nearest one above it.
+pub fn project(component: &Path) -> Option<PathBuf> {
     let folders = component.ancestors().skip(1);
     let here = |folder: &Path| if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() };
-    folders.map(here).find(|folder| folder.join("Cargo.toml").is_file())
+    folders.map(here).find(|folder| Language::of(folder).is_some())
 }
 
 /// Counts the files of a folder, and finds when the newest was written.
@@ -76,10 +81,17 @@ fn state(folder: &Path, depth: usize) -> State {
     state
 }
 
+/// The same of the golden cases of a project.
+fn cases(folder: &Path) -> State {
+    let cases = golden::find(folder).unwrap_or_default();
+    let written = cases.iter().filter_map(|path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok());
+    (cases.len(), written.max())
+}
+
 fn is_source(name: &str) -> bool {
     let name = Path::new(name);
     let extension = name.extension().and_then(|extension| extension.to_str());
-    matches!(extension, Some("rs" | "toml" | "wit")) && name != Path::new("tidegate.toml")
+    matches!(extension, Some("rs" | "toml" | "wit" | "go" | "mod")) && name != Path::new("tidegate.toml")
 }
 
 #[cfg(test)]
@@ -102,6 +114,11 @@ mod tests {
         fs::write(path("Cargo.lock"), "locked").expect("written");
         assert_eq!(sources.changed(), []);
         fs::write(path("src/more.rs"), "two").expect("written");
+        assert_eq!(sources.changed(), std::slice::from_ref(&target));
+        fs::write(path("records.ndjson"), "{}").expect("written");
+        assert_eq!(sources.changed(), []);
+        fs::create_dir(path("cases")).expect("a folder");
+        fs::write(path("cases/one.ndjson"), "{}").expect("written");
         assert_eq!(sources.changed(), [target]);
     }
 }

@@ -29,6 +29,19 @@ fn column(column: &Column) -> ColumnParam<'_> {
     ColumnParam { lens: &column.lens, data: &column.data }
 }
 
+/// At most so many bytes does a batch take in the memory of a guest, all lists together.
+pub(super) fn lowered_bytes(batch: &Batch) -> u64 {
+    /// Of a record: offset, timestamp, attempt, the lengths of key and value, the number of headers.
+    const EACH_RECORD: usize = 8 + 8 + 4 + 4 + 4 + 4;
+    /// The lengths of its name and value.
+    const EACH_HEADER: usize = 4 + 4;
+    /// Every list may be moved to where its elements want to lie.
+    const ALIGNMENT: usize = 14 * 7;
+    let headers = batch.headers().names.lens.len();
+    let fixed = batch.topic().len() + batch.len() * EACH_RECORD + headers * EACH_HEADER + ALIGNMENT;
+    (batch.bytes() + fixed) as u64
+}
+
 /// Moves an outcome out of the generated types.
 pub(super) fn outcome(lifted: Lifted) -> Outcome {
     let column = |column: ColumnResult| Column { lens: column.lens, data: column.data };

@@ -15,10 +15,11 @@ use tokio::sync::mpsc;
 use wasmtime::Store;
 
 use super::bindings::Runner;
-use super::columns::{lower, outcome};
+use super::columns::{lower, lowered_bytes, outcome};
 use super::compile::Compiled;
 use super::fault::{MAX_TRANSFER_BYTES, classify};
 use super::host::Host;
+use super::http::Client;
 use super::log::LogScope;
 use super::{Call, CallError, Completion, Engine, Invoker};
 use crate::batch::Batch;
@@ -36,8 +37,10 @@ const INLINE_LIMIT: Duration = Duration::from_millis(1);
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// How long an instance beyond the minimum is kept without a call.
 const KEEP_IDLE: Duration = Duration::from_secs(60);
-/// The batch that a single record of a broker's default size limit makes.
+/// The largest record of a broker with default settings.
 const LARGEST_RECORD_BYTES: u64 = 1 << 20;
+/// How a function is told of the largest batch.
+const BATCH_BYTES: &str = "TIDEGATE_BATCH_BYTES";
 
 /// Why a pool cannot serve.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -69,6 +72,9 @@ struct Shared {
     compiled: Compiled,
     setup: Setup,
     environment: Vec<(String, String)>,
+    /// The largest batch that is to be expected, as lowered.
+    batch_bytes: u64,
+    http: Arc<Client>,
     scope: Arc<LogScope>,
     completions: mpsc::Sender<Completion>,
 }
@@ -76,6 +82,8 @@ struct Shared {
 struct Instance {
     store: Store<Host>,
     runner: Runner,
+    /// The largest batch that it was told to expect.
+    batch_bytes: u64,
     calls: u64,
     last_used: Instant,
 }
@@ -89,6 +97,7 @@ impl Pool {
         setup: Setup,
         completions: mpsc::Sender<Completion>,
     ) -> Result<Self, PoolError> {
+        let http = engine.inner.http.get(&setup.function).map_err(PoolError)?;
         let revision = compiled.digest;
         let scope = LogScope::new(&setup.trigger.name, &setup.function.name, &revision.short());
         let most = setup.trigger.instances.max.get() as usize;
@@ -96,15 +105,17 @@ impl Pool {
         let shared = Arc::new(Shared {
             engine: engine.clone(),
             environment: environment(&setup, &revision.to_string()),
+            batch_bytes: batch_bytes(&setup.trigger),
             compiled,
             setup,
+            http,
             scope: Arc::new(scope),
             completions,
         });
         let mut idle = Vec::new();
         for _ in 0..(shared.setup.trigger.instances.min as usize).clamp(1, most) {
             let starting = shared.clone();
-            let started = engine.inner.guests.spawn(async move { starting.instantiate().await });
+            let started = engine.inner.guests.spawn(async move { starting.instantiate(0).await });
             idle.push(started.await.map_err(|error| PoolError(error.to_string()))?.map_err(PoolError)?);
         }
         Ok(Self { shared, idle, running: 0, returned, give_back, inline_for: Duration::ZERO })
@@ -115,6 +126,16 @@ impl Pool {
             self.running -= 1;
             self.idle.extend(instance);
         }
+    }
+
+    /// An instance that a batch of so many bytes fits, if one is free. One that was started for
+    /// smaller ones gives way to the one that has to be started now.
+    fn take(&mut self, batch_bytes: u64) -> Option<Instance> {
+        let fitting = self.idle.iter().rposition(|instance| instance.batch_bytes >= batch_bytes);
+        if fitting.is_none() {
+            self.idle.pop();
+        }
+        fitting.map(|at| self.idle.remove(at))
     }
 
     fn most(&self) -> usize {
@@ -132,7 +153,7 @@ impl Invoker for Pool {
     fn start(&mut self, call: Call) {
         self.take_back();
         self.running += 1;
-        let instance = self.idle.pop();
+        let instance = self.take(lowered_bytes(&call.batch));
         let giving = GivingBack { instance: None, to: self.give_back.clone() };
         let is_brief = instance.is_some() && call.expected <= BRIEF && !self.inline_for.is_zero();
         let mut run = Box::pin(self.shared.clone().run(instance, call, giving));
@@ -196,8 +217,12 @@ impl Drop for BugGuard {
 }
 
 impl Shared {
-    async fn instantiate(&self) -> Result<Instance, String> {
-        let host = Host::new(&self.environment, self.setup.function.memory_bytes, self.scope.clone());
+    /// Starts an instance for batches of up to so many bytes, and for all that are to be expected.
+    async fn instantiate(&self, batch_bytes: u64) -> Result<Instance, String> {
+        let batch_bytes = self.batch_bytes.max(batch_bytes.next_power_of_two());
+        let mut environment = self.environment.clone();
+        environment.push((BATCH_BYTES.to_owned(), batch_bytes.to_string()));
+        let host = Host::new(&environment, self.setup.function.memory_bytes, self.http.clone(), self.scope.clone());
         let mut store = Store::new(&self.engine.inner.wasmtime, host);
         store.limiter(|host| &mut host.limits);
         store.set_epoch_deadline(1);
@@ -214,7 +239,7 @@ impl Shared {
             }
             None => return Err(format!("it does not start within {START_LIMIT:?}")),
         };
-        Ok(Instance { store, runner, calls: 0, last_used: Instant::now() })
+        Ok(Instance { store, runner, batch_bytes, calls: 0, last_used: Instant::now() })
     }
 
     async fn run(self: Arc<Self>, instance: Option<Instance>, call: Call, mut giving: GivingBack) {
@@ -224,7 +249,7 @@ impl Shared {
             Some(instance) => Ok(instance),
             None => {
                 let start = Instant::now();
-                let instance = self.instantiate().await;
+                let instance = self.instantiate(lowered_bytes(&call.batch)).await;
                 started = Some(start.elapsed());
                 instance
             }
@@ -304,15 +329,19 @@ async fn within<T>(limit: Duration, guest: impl Future<Output = T>) -> Option<T>
     .await
 }
 
+/// What calls of a trigger take, unless a record is larger than brokers allow by default, or has many
+/// headers.
+fn batch_bytes(trigger: &Trigger) -> u64 {
+    let batch = &trigger.batch;
+    batch.bytes.max(LARGEST_RECORD_BYTES) + u64::from(batch.records.get()) * 64
+}
+
 fn environment(setup: &Setup, revision: &str) -> Vec<(String, String)> {
     let function = &setup.function;
-    let batch = &setup.trigger.batch;
-    let largest_batch = batch.bytes.max(LARGEST_RECORD_BYTES) + u64::from(batch.records.get()) * 64;
     let mut environment = vec![
         ("TIDEGATE_TRIGGER".to_owned(), setup.trigger.name.to_string()),
         ("TIDEGATE_FUNCTION".to_owned(), function.name.to_string()),
         ("TIDEGATE_REVISION".to_owned(), revision.to_owned()),
-        ("TIDEGATE_BATCH_BYTES".to_owned(), largest_batch.to_string()),
         ("GOMEMLIMIT".to_owned(), (function.memory_bytes / 5 * 4).to_string()),
     ];
     environment.extend(function.env.iter().map(|(name, value)| (name.clone(), value.clone())));

@@ -39,6 +39,14 @@ impl InPlace {
         let mut headers = ptr::null_mut();
         // SAFETY: the message lives; the headers belong to it and live as long.
         let code = unsafe { c::rd_kafka_message_headers(message.as_ptr(), &raw mut headers) };
+        if code != OK && code != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__NOENT {
+            // SAFETY: the message lives.
+            let (offset, partition) = unsafe { (message.as_ref().offset, message.as_ref().partition) };
+            tracing::error!(
+                "the Kafka client cannot read the headers of the record at offset {offset} of partition {partition}, \
+                 which goes on without them ({code:?}); it reads at most 100,000"
+            );
+        }
         Self { message, headers: if code == OK { headers } else { ptr::null_mut() }, _consumer: consumer }
     }
 

@@ -4,15 +4,18 @@
 //!
 //! Blocks while the tools run. Their messages go to standard error, unchanged.
 
+mod component;
+mod go;
 mod project;
 mod rust;
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-pub use project::{Sdk, create};
+pub use project::{Project, Sdk, Template, create};
 
 use crate::engine::{self, Inspection};
 use crate::revision::Digest;
@@ -20,7 +23,10 @@ use crate::revision::Digest;
 /// Why there is no component, or no project.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{} is no project: there is no Cargo.toml; `tidegate new NAME` makes one", .0.display())]
+    #[error(
+        "{} is no project: there is neither a Cargo.toml nor a file of Go; `tidegate new NAME` makes one",
+        .0.display()
+    )]
     NoProject(PathBuf),
     #[error("{what}; {remedy}")]
     Missing { what: String, remedy: &'static str },
@@ -33,20 +39,25 @@ pub enum Error {
         .0.display()
     )]
     NoComponent(PathBuf),
+    #[error(
+        "{} holds the package {package}: a function is a `package main`, with an empty func main",
+        .folder.display()
+    )]
+    NoMain { folder: PathBuf, package: String },
     #[error("{} builds several components ({names}): give the folder of one", .folder.display())]
     Several { folder: PathBuf, names: String },
-    #[error("{} is not a function: {reason}", .component.display())]
-    NoFunction { component: PathBuf, reason: String },
+    #[error("what {} builds is not a function: {reason}", .folder.display())]
+    NoFunction { folder: PathBuf, reason: String },
     #[error("no project can be called {name:?}: {reason}")]
     ProjectName { name: String, reason: String },
     #[error("{} is not empty: choose another folder with --path, or another name", .0.display())]
     NotEmpty(PathBuf),
     #[error(
-        "the Rust SDK is not in {} any more, where this tidegate was built: name its folder in a checkout of Tidegate \
+        "the {language} SDK is not in {}, where this tidegate was built: name its folder in a checkout of Tidegate \
          with --sdk, or write version numbers with --released",
-        .0.display()
+        .folder.display()
     )]
-    NoSdk(PathBuf),
+    NoSdk { language: Language, folder: PathBuf },
     #[error("{}: {error}", .path.display())]
     File { path: PathBuf, error: io::Error },
 }
@@ -55,6 +66,41 @@ impl Error {
     fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::File { path: path.to_owned(), error }
     }
+}
+
+/// A language that there is an SDK for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    Rust,
+    Go,
+}
+
+impl Language {
+    /// That of the project in a folder; `None` if there is none.
+    pub fn of(folder: &Path) -> Option<Self> {
+        if folder.join("Cargo.toml").is_file() {
+            return Some(Self::Rust);
+        }
+        // The go.mod may stand further up: several functions in one module are usual.
+        let is_go = |entry: fs::DirEntry| entry.path().extension().is_some_and(|extension| extension == "go");
+        fs::read_dir(folder).ok()?.flatten().any(is_go).then_some(Self::Go)
+    }
+}
+
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rust => "Rust",
+            Self::Go => "Go",
+        })
+    }
+}
+
+/// What the tools of a language made.
+struct Artifact {
+    bytes: Vec<u8>,
+    /// As the function is called.
+    name: String,
 }
 
 /// A component that was built and lies where it is wanted.
@@ -70,21 +116,21 @@ pub struct Built {
 }
 
 /// Builds the project in a folder and puts its component at `output`, or else into the folder as
-/// `NAME.wasm`: the package's name with `-` for `_`, as functions are called in manifests.
+/// `NAME.wasm`: the name of the crate, with `-` for `_`, or of the Go package.
 ///
 /// The file is replaced as a whole, so whoever watches it sees the old component or the new one.
 /// Nothing is replaced by what is not a function.
 pub fn build(folder: &Path, output: Option<&Path>) -> Result<Built, Error> {
     // The folder of a file that is named without one.
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    if !folder.join("Cargo.toml").is_file() {
-        return Err(Error::NoProject(folder.to_owned()));
-    }
-    let artifact = rust::build(folder)?;
-    let bytes = fs::read(&artifact.path).map_err(Error::file(&artifact.path))?;
-    let inspection = inspect(&artifact.path, &bytes)?;
+    let Artifact { bytes, name } = match Language::of(folder) {
+        Some(Language::Rust) => rust::build(folder)?,
+        Some(Language::Go) => go::build(folder)?,
+        None => return Err(Error::NoProject(folder.to_owned())),
+    };
     let beside = if folder == Path::new(".") { Path::new("") } else { folder };
-    let component = output.map_or_else(|| beside.join(format!("{}.wasm", artifact.name)), Path::to_owned);
+    let component = output.map_or_else(|| beside.join(format!("{name}.wasm")), Path::to_owned);
+    let inspection = inspect(folder, &bytes)?;
     let changed = fs::read(&component).ok().is_none_or(|old| old != bytes);
     if changed {
         replace(&component, &bytes).map_err(Error::file(&component))?;
@@ -92,8 +138,8 @@ pub fn build(folder: &Path, output: Option<&Path>) -> Result<Built, Error> {
     Ok(Built { component, bytes: bytes.len(), digest: Digest::of(&bytes), inspection, changed })
 }
 
-fn inspect(component: &Path, bytes: &[u8]) -> Result<Inspection, Error> {
-    let refused = |reason| Error::NoFunction { component: component.to_owned(), reason };
+fn inspect(folder: &Path, bytes: &[u8]) -> Result<Inspection, Error> {
+    let refused = |reason| Error::NoFunction { folder: folder.to_owned(), reason };
     let inspection = engine::inspect(bytes).map_err(|rejected| refused(rejected.reason))?;
     if inspection.handler().is_none() {
         let reason = "it exports no handler; put #[tidegate_sdk::function] on the function in its src/lib.rs";
@@ -105,7 +151,8 @@ fn inspect(component: &Path, bytes: &[u8]) -> Result<Inspection, Error> {
 /// Others read the file too: a node may run as another user.
 const MODE: u32 = 0o644;
 
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Replaces a component as a whole.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let mut file = tempfile::Builder::new().prefix(".tidegate-").tempfile_in(folder)?;

@@ -4,19 +4,12 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::Error;
+use super::{Artifact, Error};
 
 const TARGET: &str = "wasm32-wasip2";
 const ADD_TARGET: &str = "install it with `rustup target add wasm32-wasip2`";
 const NO_RUSTUP: &str = "there is no rustup to install it: install Rust with `curl -sSf https://sh.rustup.rs | sh`";
 const INSTALL_RUST: &str = "install Rust with `curl -sSf https://sh.rustup.rs | sh`";
-
-/// What cargo built.
-pub(super) struct Artifact {
-    pub(super) path: PathBuf,
-    /// As a function is called.
-    pub(super) name: String,
-}
 
 /// Builds the package in a folder, or all of its workspace if there is none, for release.
 pub(super) fn build(folder: &Path) -> Result<Artifact, Error> {
@@ -35,7 +28,9 @@ pub(super) fn build(folder: &Path) -> Result<Artifact, Error> {
     if !status.success() {
         return Err(Error::Build { folder: folder.to_owned(), status });
     }
-    choose(folder, &artifacts)
+    let (path, name) = choose(folder, &artifacts)?;
+    let bytes = std::fs::read(&path).map_err(Error::file(&path))?;
+    Ok(Artifact { bytes, name })
 }
 
 /// Makes sure that the compiler that cargo will use in this folder can make components.
@@ -110,7 +105,7 @@ fn wasm(message: &Message) -> Option<&PathBuf> {
 
 /// The component of the package in this very folder; of a folder that is a workspace without a
 /// package the one component of it.
-fn choose(folder: &Path, artifacts: &[Message]) -> Result<Artifact, Error> {
+fn choose(folder: &Path, artifacts: &[Message]) -> Result<(PathBuf, String), Error> {
     let manifest = folder.join("Cargo.toml");
     let text = std::fs::read_to_string(&manifest).map_err(Error::file(&manifest))?;
     let is_package = text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("package"));
@@ -121,7 +116,7 @@ fn choose(folder: &Path, artifacts: &[Message]) -> Result<Artifact, Error> {
         [] => Err(Error::NoComponent(folder.to_owned())),
         [message] => {
             let path = wasm(message).cloned().unwrap_or_default();
-            Ok(Artifact { path, name: message.target.name.replace('_', "-") })
+            Ok((path, message.target.name.replace('_', "-")))
         }
         several => {
             let names: Vec<&str> = several.iter().map(|message| message.target.name.as_str()).collect();
@@ -157,7 +152,7 @@ mod tests {
             "not JSON".to_owned(),
         ];
         let artifacts: Vec<Message> = lines.iter().filter_map(|line| component(line.as_bytes())).collect();
-        choose(folder.path(), &artifacts).map(|artifact| artifact.name).map_err(|error| error.to_string())
+        choose(folder.path(), &artifacts).map(|(_, name)| name).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -11,10 +11,14 @@ fn text(path: PathBuf) -> String {
     fs::read_to_string(path).expect("a text")
 }
 
+fn rust(name: &str, sdk: Sdk) -> Project<'_> {
+    Project { name, language: Language::Rust, template: Template::Record, sdk }
+}
+
 #[track_caller]
 fn check_refused(name: &str, reason: &str) {
     let folder = folder();
-    let error = create(name, &folder.path().join("p"), &Sdk::Released).expect_err(name).to_string();
+    let error = create(&rust(name, Sdk::Released), &folder.path().join("p")).expect_err(name).to_string();
     assert!(error.contains(reason), "{error}");
     assert!(!folder.path().join("p").exists(), "{name}");
 }
@@ -22,7 +26,7 @@ fn check_refused(name: &str, reason: &str) {
 #[test]
 fn a_new_project_has_a_good_manifest_and_points_at_the_sdk() {
     let folder = folder();
-    create("price-orders", folder.path(), &Sdk::of_this_build()).expect("made");
+    create(&rust("price-orders", Sdk::of_this_build(Language::Rust)), folder.path()).expect("made");
     let path = folder.path().join("tidegate.toml");
     let manifest = manifest::load(&path, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
     let function = &manifest.functions["price-orders"];
@@ -40,7 +44,7 @@ fn a_new_project_has_a_good_manifest_and_points_at_the_sdk() {
 #[test]
 fn a_released_sdk_is_a_version() {
     let folder = folder();
-    create("a", folder.path(), &Sdk::Released).expect("made");
+    create(&rust("a", Sdk::Released), folder.path()).expect("made");
     let cargo: toml::Table = text(folder.path().join("Cargo.toml")).parse().expect("good TOML");
     assert_eq!(cargo["dependencies"]["tidegate-sdk"].as_str(), Some(env!("CARGO_PKG_VERSION")));
 }
@@ -49,7 +53,7 @@ fn a_released_sdk_is_a_version() {
 fn nothing_is_written_over() {
     let folder = folder();
     fs::write(folder.path().join("precious"), "").expect("written");
-    let error = create("a", folder.path(), &Sdk::Released).expect_err("not empty").to_string();
+    let error = create(&rust("a", Sdk::Released), folder.path()).expect_err("not empty").to_string();
     assert!(error.contains("is not empty"), "{error}");
     assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
 }
@@ -57,7 +61,7 @@ fn nothing_is_written_over() {
 #[test]
 fn an_sdk_that_is_gone_is_named_with_what_to_do() {
     let (folder, gone) = (folder(), Path::new("/no/such/sdk-rust"));
-    let error = create("a", folder.path(), &Sdk::Checkout(gone.to_owned())).expect_err("gone").to_string();
+    let error = create(&rust("a", Sdk::Checkout(gone.to_owned())), folder.path()).expect_err("gone").to_string();
     assert!(error.contains("/no/such/sdk-rust") && error.contains("--released"), "{error}");
     assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
 }

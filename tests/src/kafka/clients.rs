@@ -84,6 +84,7 @@ pub(crate) fn acknowledging_producer(topic: &Topic) -> AcknowledgingProducer {
         .set("enable.idempotence", "true")
         .set("partitioner", "murmur2_random") // Java's, and so the world's
         .set("linger.ms", "2")
+        .set("message.max.bytes", "20000000") // the topic has the say
         .set("queue.buffering.max.kbytes", "65536")
         .set("reconnect.backoff.max.ms", "500")
         .create_with_context(Acknowledgements::default())

@@ -1,4 +1,4 @@
-//! The commands of the `hostile` function, as far as their results can be known beforehand.
+//! The commands of the functions `hostile` and `gopher`, as far as their results can be known beforehand.
 
 /// What becomes of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +35,10 @@ fn command(text: &str, attempts: u32) -> Option<Fate> {
             Fate::Messages((0..count).map(|n| format!("{payload}#{n}").into_bytes()).collect())
         }
         ("retry", Some(below), Some(payload)) => done_on(below.parse().ok()?, payload),
-        ("trap", Some(up_to), Some(payload)) => done_on(up_to.parse::<u32>().ok()?.saturating_add(1), payload),
-        ("reject", None, Some(_)) | ("trap" | "spin" | "bomb" | "overflow", None, None) => Fate::Dead,
+        ("trap" | "fatal", Some(up_to), Some(payload)) => {
+            done_on(up_to.parse::<u32>().ok()?.saturating_add(1), payload)
+        }
+        ("reject", None, Some(_)) | ("trap" | "spin" | "bomb" | "overflow" | "deadlock", None, None) => Fate::Dead,
         ("exit", Some(status), None) => status.parse::<i32>().ok().map(|_| Fate::Dead)?,
         ("env" | "big", Some(_), None) | ("to" | "part", Some(_), Some(_)) => {
             panic!("the model does not know what {text} ends in")

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate_tests::{functions, node, place};
 
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
-fn text(bytes: &[u8]) -> &str {
+pub(crate) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("text")
 }
 
@@ -32,7 +32,7 @@ fn tidegate(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn succeeds(folder: &Path, arguments: &[&str]) -> String {
+pub(crate) fn succeeds(folder: &Path, arguments: &[&str]) -> String {
     let output = tidegate(folder, arguments);
     assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
     text(&output.stdout).to_owned()
@@ -41,7 +41,7 @@ fn succeeds(folder: &Path, arguments: &[&str]) -> String {
 /// Runs `tidegate`, which must fail with this code and name this, and write nothing to standard
 /// output.
 #[track_caller]
-fn fails(folder: &Path, arguments: &[&str], code: i32, named: &[&str]) {
+pub(crate) fn fails(folder: &Path, arguments: &[&str], code: i32, named: &[&str]) {
     let output = tidegate(folder, arguments);
     let errors = text(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {errors}");
@@ -49,7 +49,7 @@ fn fails(folder: &Path, arguments: &[&str], code: i32, named: &[&str]) {
     assert_eq!(text(&output.stdout), "", "{arguments:?}");
 }
 
-fn lines(stdout: &str) -> Vec<Value> {
+pub(crate) fn lines(stdout: &str) -> Vec<Value> {
     stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
@@ -108,19 +108,22 @@ fn a_new_project_is_built_inspected_and_invoked() {
 }
 
 #[test]
-fn the_unit_test_of_a_new_project_passes() {
-    let folder = folder();
-    succeeds(folder.path(), &["new", "shout", "--path", "."]);
-    fs::copy(place::repository().join("Cargo.lock"), folder.path().join("Cargo.lock")).expect("copied");
-    let output = Command::new("cargo")
-        .args(["test", "--quiet"])
-        .current_dir(folder.path())
-        .env("CARGO_TARGET_DIR", place::target())
-        .output()
-        .expect("cargo starts");
-    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
-    assert!(text(&output.stdout).contains("1 passed"), "{}", text(&output.stdout));
-    clean(folder.path(), &["-p", "shout"]);
+fn the_unit_tests_of_new_projects_pass() {
+    for (template, tests) in [("record", 1), ("batch", 1), ("json", 2)] {
+        let folder = folder();
+        succeeds(folder.path(), &["new", "shout", "--path", ".", "--template", template]);
+        fs::copy(place::repository().join("Cargo.lock"), folder.path().join("Cargo.lock")).expect("copied");
+        let output = Command::new("cargo")
+            .args(["test", "--quiet"])
+            .current_dir(folder.path())
+            .env("CARGO_TARGET_DIR", place::target())
+            .output()
+            .expect("cargo starts");
+        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+        assert!(text(&output.stdout).contains(&format!("{tests} passed")), "{}", text(&output.stdout));
+        assert_eq!(succeeds(folder.path(), &["test"]).lines().last(), Some("1 case passed"));
+        clean(folder.path(), &["-p", "shout"]);
+    }
 }
 
 #[test]

@@ -10,25 +10,30 @@ use tidegate_tests::node::Node;
 
 use crate::pipe::{PATIENCE, Pipe, READY, cluster, component};
 
-const RECORDS: u32 = 200_000;
 const KEYS: u32 = 5_000;
 
-/// Mostly records that are handled, and a few of everything else that a function can end in.
-fn command(rng: &mut Rng, number: u32) -> String {
+/// Mostly records that are handled, and a few of everything else that a function can end in: in Go
+/// what only Go can do, too.
+fn command(rng: &mut Rng, is_go: bool, number: u32) -> String {
     match rng.u32(..1000) {
         0..40 => "drop".to_owned(),
         40..80 => format!("many:{};{number}", rng.u32(..6)),
         80..85 => format!("retry:{};{number}", rng.u32(2..=3)),
         85..88 => format!("reject;{number}"),
         88 => format!("trap:{};{number}", rng.u32(1..=2)),
+        89 if is_go => match rng.u32(..20) {
+            0 => "exit:1".to_owned(),
+            1..10 => format!("fatal:{};{number}", rng.u32(1..=2)),
+            _ => format!("trap:{};{number}", rng.u32(1..=9)),
+        },
         89 if rng.bool() => format!("retry:99;{number}"),
         90..150 => format!("copy;{number}"),
         _ => format!("ok;{number}"),
     }
 }
 
-fn record(rng: &mut Rng, number: u32) -> Record {
-    let record = Record::of(command(rng, number)).timestamp(1_700_000_000_000 + i64::from(number));
+fn record(rng: &mut Rng, is_go: bool, number: u32) -> Record {
+    let record = Record::of(command(rng, is_go, number)).timestamp(1_700_000_000_000 + i64::from(number));
     let record = match rng.u32(..100) {
         0 => record, // no key
         1 => record.key(""),
@@ -43,17 +48,28 @@ fn record(rng: &mut Rng, number: u32) -> Record {
 
 #[test]
 fn two_hundred_thousand_records_end_exactly_where_the_model_says() {
+    check_exact("hostile", 200_000);
+}
+
+#[test]
+fn a_hundred_thousand_records_of_go_do_so_too() {
+    check_exact("gopher", 100_000);
+}
+
+#[track_caller]
+fn check_exact(function: &str, records: u32) {
     let kafka = Kafka::shared();
     let mut rng = chance::seeded();
-    let pipe = Pipe::new(kafka, "exact", 8);
+    let name = format!("exact-{function}");
+    let pipe = Pipe::new(kafka, &name, 8);
     let retry = "retry = { attempts = 5, backoff = \"5ms\", max-backoff = \"20ms\" }";
-    let mut node = Node::start("exact", &pipe.manifest(kafka, "hostile", retry));
+    let mut node = Node::start(&name, &pipe.manifest(kafka, function, retry));
     node.wait_ready(READY);
 
     let start = Instant::now();
-    let sent = pipe.source.produce((0..RECORDS).map(|number| record(&mut rng, number)));
+    let sent = pipe.source.produce((0..records).map(|number| record(&mut rng, function == "gopher", number)));
     pipe.wait_handled(kafka, &mut node, Duration::from_secs(150));
-    println!("{RECORDS} records were handled in {:?}", start.elapsed());
+    println!("{records} records were handled by {function} in {:?}", start.elapsed());
     node.term_cleanly();
 
     let due = Model::default().expect(&sent);
@@ -89,10 +105,23 @@ fn full_windows_of_many_partitions_lose_and_reorder_nothing() {
 
 #[test]
 fn null_empty_and_binary_are_kept_byte_for_byte() {
+    check_bytes("hostile", "");
+}
+
+/// The function takes every field apart and puts it together again.
+#[test]
+fn null_empty_and_binary_cross_into_go_and_back() {
+    check_bytes("gopher", "env = { REBUILD = \"yes\" }");
+}
+
+#[track_caller]
+fn check_bytes(function: &str, settings: &str) {
     let kafka = Kafka::shared();
     let mut rng = chance::seeded();
-    let pipe = Pipe::new(kafka, "bytes", 3);
-    let mut node = Node::start("bytes", &pipe.manifest(kafka, "hostile", ""));
+    let name = format!("bytes-{function}");
+    let pipe = Pipe::new(kafka, &name, 3);
+    let manifest = [cluster(kafka, ""), component(function, settings), pipe.table(function, "")];
+    let mut node = Node::start(&name, &manifest.concat());
 
     let sent = pipe.source.produce(peculiar().into_iter().chain((0..2_000).map(|_| arbitrary(&mut rng))));
     node.wait_ready(READY);
@@ -139,4 +168,27 @@ fn arbitrary(rng: &mut Rng) -> Record {
     // The client ends a name at its first zero byte.
     let name: Vec<u8> = name.into_iter().filter(|byte| *byte != 0).collect();
     Record::of(value).key(key).header(name, content)
+}
+
+/// A function in Go has room for the largest batch that it was told to expect. What is larger gets an
+/// instance that was told of it.
+#[test]
+fn records_larger_than_expected_fit_into_go() {
+    let kafka = Kafka::shared();
+    let pipe = Pipe::with_settings(kafka, "large", 2, &[("max.message.bytes", "20000000")]);
+    let large = |n: usize, bytes: usize| {
+        let value = [format!("copy;{n};").into_bytes(), vec![b'x'; bytes]].concat();
+        Record::of(value).key(format!("k{}", n % 7))
+    };
+    let sizes = [10, 3 << 20, 100, 5 << 20, 1 << 20, 20, 2 << 20, 12 << 20];
+    let mut records: Vec<Record> = (0..24).map(|n| large(n, sizes[n % sizes.len()])).collect();
+    records.push(Record::of("copy;headers").key("h").headers((0..90_000).map(|_| (vec![b'h'; 3], None))));
+    let limits = "\"fetch.message.max.bytes\" = \"20000000\", \"message.max.bytes\" = \"20000000\"";
+    let manifest = [cluster(kafka, limits), component("gopher", "memory = \"256MiB\""), pipe.table("gopher", "")];
+    let mut node = Node::start("large", &manifest.concat());
+    node.wait_ready(READY);
+    let sent = pipe.source.produce(records);
+    pipe.wait_handled(kafka, &mut node, PATIENCE);
+    node.term_cleanly();
+    pipe.check(&Model::default(), &sent).assert_exact();
 }

@@ -9,13 +9,28 @@ use tidegate_tests::{chance, wait};
 
 use crate::pipe::{PATIENCE, Pipe, READY, cluster, component};
 
-/// What each command of `hostile` is called in the header `tidegate-cause`.
-const CAUSES: &[(&str, &str)] = &[
+/// What each command of a function is called in the header `tidegate-cause`.
+type Causes = &'static [(&'static str, &'static str)];
+
+const RUST_CAUSES: Causes = &[
     ("trap", "trap"),
     ("overflow", "trap"),
     ("spin", "deadline"),
     ("bomb", "memory"),
     ("exit:3", "exit"),
+    ("reject;no", "reject"),
+    ("retry:99;x", "retry"),
+];
+
+/// A panic is a failure of its record in Go, unless no one can recover from it. A stack that ends is
+/// left out: it lies in the memory and grows there, and what ends it is the memory or the deadline.
+const GO_CAUSES: Causes = &[
+    ("trap:99;x", "retry"),
+    ("fatal:99;x", "trap"),
+    ("deadlock", "trap"),
+    ("spin", "deadline"),
+    ("bomb", "memory"),
+    ("exit:1", "exit"),
     ("reject;no", "reject"),
     ("retry:99;x", "retry"),
 ];
@@ -34,24 +49,35 @@ fn upper(sent: &[Stored]) -> Vec<Stored> {
 
 #[test]
 fn poison_goes_to_the_dead_letters_and_everything_else_goes_on() {
+    check_poison("hostile", RUST_CAUSES);
+}
+
+#[test]
+fn poison_of_go_does_so_too() {
+    check_poison("gopher", GO_CAUSES);
+}
+
+#[track_caller]
+fn check_poison(function: &str, causes: Causes) {
     let kafka = Kafka::shared();
     let mut rng = chance::seeded();
-    let (poison, bystander) = (Pipe::new(kafka, "poison", 4), Pipe::new(kafka, "bystander", 2));
+    let name = format!("poison-{function}");
+    let (poison, bystander) = (Pipe::new(kafka, &name, 4), Pipe::new(kafka, &format!("beside-{function}"), 2));
     let manifest = [
         cluster(kafka, ""),
-        component("hostile", HOSTILE),
+        component(function, HOSTILE),
         component("uppercase", ""),
-        poison.table("hostile", RETRY),
+        poison.table(function, RETRY),
         bystander.table("uppercase", ""),
     ];
-    let mut node = Node::start("poison", &manifest.concat());
+    let mut node = Node::start(&name, &manifest.concat());
     node.wait_ready(READY);
     let load = Load::start(&bystander.source, 200, |n| Record::of(format!("by-{n}")).key(format!("k{}", n % 20)));
 
     let mut records: Vec<Record> =
         (0..400).map(|n| Record::of(format!("ok;{n}")).key(format!("good-{}", n % 40))).collect();
     for round in 0..3 {
-        for (command, _) in CAUSES {
+        for (command, _) in causes {
             let key = format!("{command}-{round}");
             // What waits behind poison of its key comes after it.
             let place = rng.usize(..records.len());
@@ -70,7 +96,7 @@ fn poison_goes_to_the_dead_letters_and_everything_else_goes_on() {
     bystander.check(&model, &upper(&load)).assert_exact();
     for letter in poison.dead.read_all() {
         let (_, cause) =
-            CAUSES.iter().find(|(command, _)| letter.record.text() == *command).expect("it is one of them");
+            causes.iter().find(|(command, _)| letter.record.text() == *command).expect("it is one of them");
         assert_eq!(letter.record.header_text("tidegate-cause").as_deref(), Some(*cause), "{letter:?}");
     }
 }
@@ -210,19 +236,30 @@ fn a_spinning_guest_is_stopped_at_its_deadline() {
 /// What a trap leaves behind is gone: the next record of the same key meets a new instance.
 #[test]
 fn the_next_record_succeeds_after_each_kind_of_poison() {
+    check_next("hostile", RUST_CAUSES);
+}
+
+#[test]
+fn the_next_record_succeeds_after_each_kind_of_poison_of_go() {
+    check_next("gopher", GO_CAUSES);
+}
+
+#[track_caller]
+fn check_next(function: &str, causes: Causes) {
     let kafka = Kafka::shared();
-    let pipe = Pipe::new(kafka, "next", 1);
+    let name = format!("next-{function}");
+    let pipe = Pipe::new(kafka, &name, 1);
     let settings = "retry = { attempts = 1 }\ninstances = { min = 1, max = 1 }\nordering = \"partition\"";
-    let manifest = [cluster(kafka, ""), component("hostile", HOSTILE), pipe.table("hostile", settings)];
-    let mut node = Node::start("next", &manifest.concat());
+    let manifest = [cluster(kafka, ""), component(function, HOSTILE), pipe.table(function, settings)];
+    let mut node = Node::start(&name, &manifest.concat());
     node.wait_ready(READY);
     let mut outputs = pipe.output.reader();
-    for (count, (command, _)) in (1..).zip(CAUSES) {
+    for (count, (command, _)) in (1..).zip(causes) {
         pipe.source.produce([Record::of(*command).key("k"), Record::of(format!("ok;{command}")).key("k")]);
         let read = outputs.count(count, PATIENCE);
         assert_eq!(read[count - 1].record.text(), format!("done:{command}"));
     }
-    wait::until("every poison is a dead letter", PATIENCE, || pipe.dead.read_all().len() == CAUSES.len());
+    wait::until("every poison is a dead letter", PATIENCE, || pipe.dead.read_all().len() == causes.len());
 }
 
 /// Outcomes that break a rule of the contract, each by one detail. `raw-outcomes` makes the shape

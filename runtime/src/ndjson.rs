@@ -56,18 +56,7 @@ pub struct RecordLine {
 impl RecordLine {
     /// Reads a line, with or without the line break at its end.
     pub fn read(line: &[u8]) -> Result<Self, Malformed> {
-        let text = std::str::from_utf8(line)
-            .map_err(|error| malformed(error.valid_up_to() + 1, "not UTF-8; bytes are written {\"base64\": \"…\"}"))?;
-        // Serde would take an array for the fields in their order.
-        let indent = text.len() - text.trim_start().len();
-        if !text[indent..].starts_with('{') {
-            return Err(malformed(indent + 1, "a record is an object such as {\"key\": \"k\", \"value\": \"v\"}"));
-        }
-        let line: Self = serde_json::from_str(text).map_err(|error| {
-            let place = format!(" at line {} column {}", error.line(), error.column());
-            let reason = error.to_string();
-            malformed(error.column(), reason.strip_suffix(&place).unwrap_or(&reason))
-        })?;
+        let line: Self = object(line, "a record is an object such as {\"key\": \"k\", \"value\": \"v\"}")?;
         line.check().map_err(|reason| malformed(1, reason))?;
         Ok(line)
     }
@@ -87,6 +76,22 @@ impl RecordLine {
         }
         Ok(())
     }
+}
+
+/// Reads a line that is one object. `expected` is said of a line that is none.
+pub(crate) fn object<'de, T: Deserialize<'de>>(line: &'de [u8], expected: &str) -> Result<T, Malformed> {
+    let text = std::str::from_utf8(line)
+        .map_err(|error| malformed(error.valid_up_to() + 1, "not UTF-8; bytes are written {\"base64\": \"…\"}"))?;
+    // Serde would take an array for the fields in their order.
+    let indent = text.len() - text.trim_start().len();
+    if !text[indent..].starts_with('{') {
+        return Err(malformed(indent + 1, expected));
+    }
+    serde_json::from_str(text).map_err(|error| {
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let reason = error.to_string();
+        malformed(error.column(), reason.strip_suffix(&place).unwrap_or(&reason))
+    })
 }
 
 fn malformed(column: usize, reason: impl Into<String>) -> Malformed {
@@ -286,7 +291,8 @@ fn line(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-struct Shown<'a>(Option<&'a [u8]>);
+/// Bytes or null, as they are written.
+pub(crate) struct Shown<'a>(pub(crate) Option<&'a [u8]>);
 
 impl Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -7,12 +7,12 @@ use anyhow::Context as _;
 use tokio::sync::mpsc;
 
 use super::run::{self, Node};
-use super::{Failure, check, node};
-use crate::dev::{Role, Sources, Tail, Target, Typist, components, embed, topics};
+use super::{Failure, check, colour, node};
+use crate::dev::{Builder, Role, Sources, Tail, Target, Typist, components, embed, topics};
+use crate::golden::Paint;
 use crate::kafka::embedded::{EmbeddedBroker, LIMITS};
 use crate::manifest::Manifest;
 use crate::supervisor::Options;
-use crate::toolchain;
 
 /// How often sources are looked at.
 const LOOK: Duration = Duration::from_millis(300);
@@ -20,8 +20,10 @@ const LOOK: Duration = Duration::from_millis(300);
 /// Try functions: an embedded broker, builds on save, records shown as they go.
 ///
 /// Runs the manifest as `run` does, but on a broker inside this process, so nothing else is needed.
-/// Kafka clients such as kcat connect to the address that is printed. The project that a component
-/// lies in is built now and whenever one of its files is saved; a build that fails leaves what runs.
+/// Kafka clients connect to the address that is printed: `tidegate produce`, `consume` and `record`
+/// with --brokers, kcat, any other. The project that a component lies in is built now and whenever
+/// one of its files is saved. A build that fails, or whose golden cases fail (see `tidegate test`),
+/// leaves what runs.
 /// A line typed here is produced to the first topic: a value, or key:value.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  tidegate new shout && cd shout && tidegate dev")]
@@ -52,15 +54,26 @@ async fn develop(manifest: Manifest, arguments: &Arguments, engine: crate::engin
     let broker = Arc::new(EmbeddedBroker::start().context("cannot start the embedded broker")?);
     eprintln!("embedded broker at {}: {LIMITS}", broker.address());
     let mut sources = Sources::of(components(&manifest));
+    let mut builder = Builder {
+        engine: engine.clone(),
+        manifest: manifest.clone(),
+        environment: node::environment,
+        paint: Paint(colour()),
+        runtime: tokio::runtime::Handle::current(),
+    };
     if !arguments.no_build {
         let targets = sources.changed();
-        tokio::task::spawn_blocking(move || build(&targets)).await.context("the build ended")?;
+        let first = move || {
+            build(&mut builder, &targets);
+            builder
+        };
+        builder = tokio::task::spawn_blocking(first).await.context("the build ended")?;
     }
     let partitions = arguments.partitions;
     let manifest = embed(manifest, &broker, partitions);
     let tail = tokio::spawn(show(manifest.clone()));
     let typing = type_lines(&manifest, partitions)?;
-    let building = (!arguments.no_build).then(|| tokio::task::spawn_blocking(move || build_on_save(sources)));
+    let building = (!arguments.no_build).then(|| tokio::task::spawn_blocking(move || build_on_save(sources, builder)));
     let options = Options {
         engine,
         node: "dev".into(),
@@ -110,18 +123,19 @@ fn type_lines(manifest: &Manifest, partitions: i32) -> anyhow::Result<tokio::tas
     }))
 }
 
-fn build_on_save(mut sources: Sources) {
+fn build_on_save(mut sources: Sources, mut builder: Builder) {
     loop {
         std::thread::sleep(LOOK);
-        build(&sources.changed());
+        build(&mut builder, &sources.changed());
     }
 }
 
-fn build(targets: &[Target]) {
-    for Target { folder, component } in targets {
-        match toolchain::build(folder, Some(component)) {
-            Ok(built) => eprintln!("built {} ({} KiB)", name(component), built.bytes >> 10),
-            Err(error) => eprintln!("error: {error}\n{} stays as it is", name(component)),
+fn build(builder: &mut Builder, targets: &[Target]) {
+    for target in targets {
+        let name = name(&target.component);
+        match builder.build(target, &mut |line| eprintln!("{line}")) {
+            Ok(bytes) => eprintln!("built {name} ({} KiB)", bytes >> 10),
+            Err(error) => eprintln!("error: {error}\n{name} stays as it is"),
         }
     }
 }

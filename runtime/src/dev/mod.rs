@@ -1,8 +1,10 @@
-//! The author's loop of `tidegate dev`: an embedded broker, builds on save, records as they go.
+//! The author's loop of `tidegate dev`: an embedded broker, builds and golden cases on save, records
+//! as they go.
 //!
 //! The node itself is the one of `tidegate run`; only its clusters are the embedded broker, whatever
 //! the manifest says.
 
+mod build;
 mod sources;
 mod tail;
 
@@ -10,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-pub use sources::{Sources, Target};
+pub use build::Builder;
+pub use sources::{Sources, Target, project};
 pub use tail::{Line, Tail};
 
 use crate::kafka::Error;

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 pub use batch::{Batcher, Misplaced};
 
 use crate::batch::{Batch, BatchRecord};
-use crate::engine::{Call, CallError, Completion, Engine, Invoker as _, Pool, PoolError, Rejected, Setup};
+use crate::engine::{Call, CallError, Compiled, Completion, Engine, Invoker as _, Pool, PoolError, Rejected, Setup};
 use crate::manifest::{self, Function, Ordering, Trigger};
 use crate::ndjson::Message;
 use crate::outcome::{Checked, Fault};
@@ -99,6 +99,11 @@ impl Session {
     pub async fn start(engine: &Engine, component: Vec<u8>, setup: Setup) -> Result<Self, Error> {
         let digest = Digest::of(&component);
         let compiled = engine.compile(component.into(), digest).await?;
+        Ok(Self::of(engine, compiled, setup).await?)
+    }
+
+    /// Starts an instance of a component that is compiled already.
+    pub async fn of(engine: &Engine, compiled: Compiled, setup: Setup) -> Result<Self, PoolError> {
         let (topics, ordering) = (setup.topics.clone(), setup.trigger.ordering);
         let (sender, completions) = mpsc::channel(1);
         let pool = Pool::warm(engine, compiled, setup, sender).await?;

@@ -1,0 +1,90 @@
+//! Builds: aside first, then through the golden cases, and only then to where the node finds the
+//! component. What fails on the way leaves the component as it is.
+
+use std::fs;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::Target;
+use crate::engine::Engine;
+use crate::golden::{self, Case, Paint, Suite};
+use crate::manifest::{self, Component, Function, Manifest};
+use crate::toolchain;
+
+/// Builds components and tests them. It blocks.
+pub struct Builder {
+    pub engine: Engine,
+    /// The newest one that was good. The node tells what is wrong with others.
+    pub manifest: Manifest,
+    pub environment: fn(&str) -> Option<String>,
+    pub paint: Paint,
+    /// Where calls wait.
+    pub runtime: Handle,
+}
+
+impl Builder {
+    /// Builds a component, tests it, and puts it in place. Returns its size.
+    ///
+    /// # Errors
+    ///
+    /// Why the component stays as it is. `say` was told the cases that failed.
+    pub fn build(&mut self, target: &Target, say: &mut dyn FnMut(&str)) -> Result<usize, String> {
+        let aside = tempfile::tempdir().map_err(|error| format!("no place to build: {error}"))?;
+        let path = aside.path().join("function.wasm");
+        toolchain::build(&target.folder, Some(&path)).map_err(|error| error.to_string())?;
+        let bytes = fs::read(&path).map_err(|error| format!("what was built is gone: {error}"))?;
+        self.test(target, &bytes, say)?;
+        if fs::read(&target.component).ok().is_none_or(|old| old != bytes) {
+            let placed = toolchain::replace(&target.component, &bytes);
+            placed.map_err(|error| format!("{}: {error}", target.component.display()))?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn test(&mut self, target: &Target, component: &[u8], say: &mut dyn FnMut(&str)) -> Result<(), String> {
+        let paths = golden::find(&target.folder)
+            .map_err(|error| format!("{}: {error}", target.folder.join(golden::FOLDER).display()))?;
+        if paths.is_empty() {
+            return Ok(());
+        }
+        if let Ok(manifest) = manifest::load(&self.manifest.path, &self.environment) {
+            self.manifest = manifest;
+        }
+        let is_its = |function: &&Arc<Function>| match &function.component {
+            Component::File(path) => *path == target.component,
+        };
+        let functions: Vec<&Arc<Function>> = self.manifest.functions.values().filter(is_its).collect();
+        let [function] = functions.as_slice() else {
+            let names: Vec<&str> = functions.iter().map(|function| &*function.name).collect();
+            say(&format!("golden cases are not run: of several functions ({})", names.join(", ")));
+            return Ok(());
+        };
+        let called = golden::Target::new(Some((&self.manifest, function)), &[]).map_err(|error| error.to_string())?;
+        let suite = self.runtime.block_on(Suite::new(&self.engine, component.to_vec(), called));
+        let suite = suite.map_err(|error| format!("the function cannot be called: {error}"))?;
+        let failed = paths.iter().filter_map(|path| self.run(&suite, path)).inspect(|text| say(text)).count();
+        match (failed, paths.len()) {
+            (0, 1) => say("1 golden case passed"),
+            (0, all) => say(&format!("{all} golden cases passed")),
+            (failed, all) => {
+                let hint = "`tidegate test --update` accepts what came";
+                return Err(format!("{failed} of {all} golden cases failed; {hint}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with a case, if something is.
+    fn run(&self, suite: &Suite, path: &std::path::Path) -> Option<String> {
+        let case = match Case::read(path) {
+            Ok(case) => case,
+            Err(broken) => return Some(golden::broken(path, &broken, self.paint)),
+        };
+        match self.runtime.block_on(suite.run(&case)) {
+            Ok(verdict) if verdict.passed() => None,
+            Ok(verdict) => Some(golden::verdict(&case, &verdict, self.paint)),
+            Err(error) => Some(golden::broken(path, &error, self.paint)),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The file of a case: reading it, and writing it anew with other expectations.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::Verdict;
+use super::expectation::{self, Expectation};
+use crate::ndjson::{Malformed, RecordLine};
+
+/// Where cases lie in the folder of a project.
+pub const FOLDER: &str = "cases";
+const MAX_BYTES: u64 = 64 << 20;
+
+/// A file of cases that cannot be used as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    #[error("{}, line {line}, {malformed}", .path.display())]
+    Line { path: PathBuf, line: usize, malformed: Malformed },
+    #[error("{}: {reason}", .path.display())]
+    File { path: PathBuf, reason: String },
+}
+
+/// Records and what is expected of them.
+#[derive(Debug)]
+pub struct Case {
+    /// The file's name without its ending.
+    pub name: String,
+    pub path: PathBuf,
+    text: String,
+    records: Vec<CaseRecord>,
+}
+
+/// A record of a case.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct CaseRecord {
+    /// From 1.
+    pub(super) line: usize,
+    pub(super) record: RecordLine,
+    pub(super) expected: Option<Expectation>,
+}
+
+/// The files of the cases of a project, by name. None, if there is no folder for them.
+pub fn find(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    // As a person would name them.
+    let folder = if folder == Path::new(".") { Path::new("") } else { folder };
+    let entries = match fs::read_dir(folder.join(FOLDER)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>()?;
+    let is_hidden = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "ndjson") && !is_hidden(path));
+    paths.sort_by(|one, other| one.file_stem().cmp(&other.file_stem()));
+    Ok(paths)
+}
+
+impl Case {
+    /// The name of the case in a file.
+    pub fn name_of(path: &Path) -> String {
+        path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    pub fn read(path: &Path) -> Result<Self, Broken> {
+        let refused = |reason: String| Broken::File { path: path.to_owned(), reason };
+        let mut bytes = Vec::new();
+        let read = fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
+        read.map_err(|error| refused(error.to_string()))?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(refused(format!("larger than {} MiB: make several cases of it", MAX_BYTES >> 20)));
+        }
+        Self::parse(path, bytes)
+    }
+
+    pub(super) fn parse(path: &Path, bytes: Vec<u8>) -> Result<Self, Broken> {
+        let mut records: Vec<CaseRecord> = Vec::new();
+        for (index, text) in bytes.split(|&byte| byte == b'\n').enumerate() {
+            let line = index + 1;
+            let broken = |malformed| Broken::Line { path: path.to_owned(), line, malformed };
+            let wrong = |reason: &str| broken(Malformed { column: 1, reason: reason.to_owned() });
+            if text.trim_ascii().is_empty() {
+                continue;
+            }
+            if !expectation::is_one(text) {
+                let record = RecordLine::read(text).map_err(broken)?;
+                records.push(CaseRecord { line, record, expected: None });
+                continue;
+            }
+            let expected = Expectation::read(text).map_err(broken)?;
+            let Some(last) = records.last_mut() else {
+                return Err(wrong("no record stands above this expectation; write the record first"));
+            };
+            if last.expected.replace(expected).is_some() {
+                let reason = "a second expectation of the same record; put all its messages into one list";
+                return Err(wrong(reason));
+            }
+        }
+        let text = String::from_utf8(bytes).map_err(|_| Broken::File {
+            path: path.to_owned(),
+            reason: "not UTF-8; bytes are written {\"base64\": \"…\"}".to_owned(),
+        })?;
+        if records.is_empty() {
+            let reason = "it holds no record; write one such as {\"key\": \"k\", \"value\": \"v\"}".to_owned();
+            return Err(Broken::File { path: path.to_owned(), reason });
+        }
+        Ok(Self { name: Self::name_of(path), path: path.to_owned(), text, records })
+    }
+
+    pub(super) fn records(&self) -> &[CaseRecord] {
+        &self.records
+    }
+
+    /// Writes what came as what is expected, the file as a whole. Lines that need no change stay as they
+    /// are, and a case that passed is not touched. Returns whether it was written.
+    pub fn update(&self, verdict: &Verdict) -> io::Result<bool> {
+        if verdict.passed() {
+            return Ok(false);
+        }
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut file = tempfile::Builder::new().prefix(".tidegate-").tempfile_in(folder)?;
+        file.write_all(self.updated(verdict).as_bytes())?;
+        file.as_file().set_permissions(fs::metadata(&self.path)?.permissions())?;
+        file.as_file().sync_all()?;
+        // Not over a symbolic link, but over what it points to.
+        file.persist(fs::canonicalize(&self.path)?)?;
+        Ok(true)
+    }
+
+    fn updated(&self, verdict: &Verdict) -> String {
+        let mut text = String::with_capacity(self.text.len());
+        let mut next = 0;
+        for (line, number) in self.text.split_inclusive('\n').zip(1..) {
+            if self.records.get(next).is_some_and(|record| record.line == number) {
+                next += 1;
+                text.push_str(line.trim_end_matches('\n'));
+                text.push('\n');
+                if self.records[next - 1].expected.is_none() {
+                    text.push_str(&self.answer(next - 1, verdict));
+                }
+            } else if next == 0 || line.trim().is_empty() || !verdict.differing.contains(&(next - 1)) {
+                text.push_str(line);
+            } else {
+                text.push_str(&self.answer(next - 1, verdict));
+            }
+        }
+        text
+    }
+
+    fn answer(&self, index: usize, verdict: &Verdict) -> String {
+        expectation::line(&self.records[index].record, &verdict.answers[index]) + "\n"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ndjson::Message;
+    use crate::outcome::{Cause, Fault};
+
+    fn parse(text: &str) -> Result<Case, String> {
+        Case::parse(Path::new("cases/a.ndjson"), text.into()).map_err(|broken| broken.to_string())
+    }
+
+    #[test]
+    fn records_and_expectations_are_told_apart() {
+        let case = parse("{\"value\": \"a\"}\r\n\n{\"messages\": [{}]}\n{\"value\": \"b\"}\n").expect("good");
+        let lines: Vec<(usize, bool)> =
+            case.records().iter().map(|record| (record.line, record.expected.is_some())).collect();
+        assert_eq!((case.name.as_str(), lines), ("a", vec![(1, true), (4, false)]));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place_and_what_to_write() {
+        let check = |text: &str, message: &str| assert_eq!(parse(text).expect_err(text), message, "{text}");
+        let at = |place: &str, reason: &str| format!("cases/a.ndjson, line {place}: {reason}");
+        check(
+            "{\"messages\": []}",
+            &at("1, column 1", "no record stands above this expectation; write the record first"),
+        );
+        check(
+            "{}\n{\"messages\": []}\n{\"messages\": []}",
+            &at("3, column 1", "a second expectation of the same record; put all its messages into one list"),
+        );
+        check("{}\n  hello", &at("2, column 3", "a record is an object such as {\"key\": \"k\", \"value\": \"v\"}"));
+        check(
+            "{}\n{\"messages\": [{\"valeu\": \"x\"}]}",
+            &at(
+                "2, column 22",
+                "unknown field `valeu`, expected one of `topic`, `partition`, `timestamp`, `key`, `value`, `headers`",
+            ),
+        );
+        check(
+            "{}\n{\"failure\": {\"cause\": \"panic\"}}",
+            &at(
+                "2, column 30",
+                "no cause is called panic; there are retry, reject, trap, exit, deadline, memory, bad-outcome",
+            ),
+        );
+        check(
+            "{}\n{\"failure\": {\"cause\": \"trap\", \"reason\": \"x\"}}",
+            &at("2, column 1", "only the cause of a trap is compared: leave its reason out"),
+        );
+        check(
+            "{}\n{\"failure\": {\"cause\": \"reject\"}}",
+            &at("2, column 1", "the reason of a reject is compared: write \"reason\": \"…\" beside its cause"),
+        );
+        check(
+            "{}\n{\"failure\": {\"cause\": \"trap\"}, \"messages\": []}",
+            &at("2, column 1", "a record has messages or a failure, not both"),
+        );
+        check("\n", "cases/a.ndjson: it holds no record; write one such as {\"key\": \"k\", \"value\": \"v\"}");
+    }
+
+    #[test]
+    fn an_update_keeps_every_line_that_is_right() {
+        let text = "{ \"value\": \"a\" }\n{ \"messages\": [ {} ] }\n\n{\"value\": \"b\"}\n{\"messages\": []}\n{\"value\": \"c\"}";
+        let case = parse(text).expect("good");
+        let message = |value: &[u8]| Message {
+            topic: None,
+            partition: None,
+            timestamp: None,
+            key: None,
+            value: Some(value.to_vec()),
+            headers: Vec::new(),
+        };
+        let verdict = Verdict {
+            places: Vec::new(),
+            answers: vec![Ok(vec![message(b"a")]), Ok(vec![message(b"B")]), Err(Fault::new(Cause::Reject, "no"))],
+            output: None,
+            differing: vec![1],
+            missing: vec![2],
+        };
+        let expected = "{ \"value\": \"a\" }\n{ \"messages\": [ {} ] }\n\n{\"value\": \"b\"}\n\
+                        {\"messages\":[{\"value\":\"B\"}]}\n{\"value\": \"c\"}\n\
+                        {\"failure\":{\"cause\":\"reject\",\"reason\":\"no\"}}\n";
+        assert_eq!(case.updated(&verdict), expected);
+
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join(FOLDER)).expect("a folder");
+        let path = folder.path().join("cases/a.ndjson");
+        fs::write(&path, text).expect("written");
+        fs::write(folder.path().join("cases/notes.txt"), "").expect("written");
+        assert!(Case::read(&path).expect("good").update(&verdict).expect("written"));
+        assert_eq!(fs::read_to_string(&path).expect("a text"), expected);
+        assert_eq!(find(folder.path()).expect("a folder"), [path], "nothing else is left there");
+    }
+}

@@ -1,0 +1,125 @@
+//! Results for people, in 80 columns, with colours on a terminal.
+
+use std::fmt::Write as _;
+
+use super::difference::{Difference, Sides, between};
+use super::{Case, Verdict, shown};
+
+const COLUMNS: usize = 80;
+/// Before what was expected and what came.
+const INDENT: usize = 16;
+/// Lines of one description.
+const MAX_LINES: usize = 6;
+/// Of a case, records that are shown; of a record, differences.
+const MAX_SHOWN: usize = 10;
+
+/// Whether there are colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paint(pub bool);
+
+impl Paint {
+    const GREEN: &str = "32";
+    const RED: &str = "31";
+    const BOLD: &str = "1";
+
+    fn paint(self, style: &str, text: &str) -> String {
+        if self.0 && !text.is_empty() { format!("\x1b[{style}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// The result of a case, without a line break at the end: one line if it passed, all differences if
+/// not.
+pub fn verdict(case: &Case, verdict: &Verdict, paint: Paint) -> String {
+    let records = case.records().len();
+    let s = if records == 1 { "" } else { "s" };
+    if verdict.passed() {
+        let name = padded(&case.name);
+        return format!("{}      {name}  {records} record{s}", paint.paint(Paint::GREEN, "ok"));
+    }
+    let failed = verdict.differing.len() + verdict.missing.len();
+    let mut text = failed_line(&case.name, &format!("{failed} of {records} record{s}"), paint);
+    for &index in verdict.differing.iter().take(MAX_SHOWN) {
+        let record = &case.records()[index];
+        let Some(expected) = &record.expected else { continue };
+        place(&mut text, case, verdict, index);
+        let expected = expected.resolved(&record.record, verdict.output.as_deref());
+        let differences = between(&record.record, &expected, &verdict.answers[index]);
+        for difference in differences.iter().take(MAX_SHOWN) {
+            write(&mut text, difference, paint);
+        }
+        more(&mut text, "    ", differences.len(), "differences");
+    }
+    more(&mut text, "  ", verdict.differing.len(), "records differ");
+    if let Some(&first) = verdict.missing.first() {
+        place(&mut text, case, verdict, first);
+        let (further, it) = match verdict.missing.len() - 1 {
+            0 => (String::new(), "it"),
+            1 => (", nor has 1 more record".to_owned(), "them"),
+            more => (format!(", nor have {more} more records"), "them"),
+        };
+        let _ = write!(text, "\n    has no expectation{further}:\n    `tidegate test --update` writes {it}");
+    }
+    text
+}
+
+/// The result of a case that cannot be run.
+pub fn broken(path: &std::path::Path, why: &dyn std::fmt::Display, paint: Paint) -> String {
+    let mut text = failed_line(&Case::name_of(path), "cannot be run", paint);
+    for line in shown::wrapped(&why.to_string(), COLUMNS - 2, MAX_LINES) {
+        let _ = write!(text, "\n  {line}");
+    }
+    text
+}
+
+fn failed_line(name: &str, what: &str, paint: Paint) -> String {
+    format!("{}  {}  {what}", paint.paint(Paint::RED, "FAILED"), paint.paint(Paint::BOLD, &padded(name)))
+}
+
+fn padded(name: &str) -> String {
+    format!("{:<20}", shown::plain(name))
+}
+
+/// Where a record stands, as editors take it, and where it is read.
+fn place(text: &mut String, case: &Case, verdict: &Verdict, index: usize) {
+    let stands = format!("{}:{}", case.path.display(), case.records()[index].line);
+    let at = &verdict.places[index];
+    let read = format!("{}/{} @{}", shown::plain(&at.topic), at.partition, at.offset);
+    let fits = shown::width(&stands) + shown::width(&read) + 4 <= COLUMNS;
+    let _ = write!(text, "\n  {stands}{}{read}", if fits { "  " } else { "\n  " });
+}
+
+fn more(text: &mut String, indent: &str, count: usize, what: &str) {
+    if count > MAX_SHOWN {
+        let _ = write!(text, "\n{indent}… {count} {what} in all");
+    }
+}
+
+fn write(text: &mut String, difference: &Difference, paint: Paint) {
+    let about = &difference.about;
+    match &difference.sides {
+        Sides::Words { expected, came } => {
+            let _ = write!(text, "\n    {about}");
+            for (label, style, words) in [("expected", Paint::GREEN, expected), ("got", Paint::RED, came)] {
+                let lines = words.iter().flat_map(|words| shown::wrapped(words, COLUMNS - INDENT, MAX_LINES));
+                for (index, line) in lines.enumerate() {
+                    let label = if index == 0 { label } else { "" };
+                    let _ = write!(text, "\n      {label:<8}  {}", paint.paint(style, &line));
+                }
+            }
+        }
+        Sides::Values { expected, came } => {
+            let (at, expected, came) = shown::part(expected, came, COLUMNS - INDENT);
+            let at = if at > 0 { format!(", from byte {at}") } else { String::new() };
+            let _ = write!(text, "\n    {about}{at}");
+            for (label, style, window) in [("expected", Paint::GREEN, &expected), ("got", Paint::RED, &came)] {
+                let (before, rest) = window.text.split_at(window.marked.start);
+                let (marked, behind) = rest.split_at(window.marked.len());
+                let line = format!("      {label:<8}  {before}{}{behind}", paint.paint(style, marked));
+                let _ = write!(text, "\n{}", line.trim_end());
+            }
+            let (before, columns) = came.columns;
+            let marks = "^".repeat(columns.max(1));
+            let _ = write!(text, "\n{}{}", " ".repeat(INDENT + before), paint.paint(Paint::RED, &marks));
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Golden cases, as an author has them: `tidegate test`, and `tidegate dev` on save.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tidegate_tests::process::{Process, Signal};
+use tidegate_tests::{functions, net, node, place, wait};
+
+/// A build of a small crate on a busy machine.
+const BUILT: Duration = Duration::from_secs(240);
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("text")
+}
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = node::command();
+    command.args(arguments).current_dir(folder).env("CARGO_TARGET_DIR", place::target());
+    command
+}
+
+fn tidegate(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder, arguments).stdin(Stdio::null()).output().expect("tidegate starts")
+}
+
+/// Runs `tidegate test`, which must end with this code, and returns what it writes to both streams.
+#[track_caller]
+fn test(folder: &Path, arguments: &[&str], code: i32) -> (String, String) {
+    let output = tidegate(folder, &[&["test"], arguments].concat());
+    let (shown, errors) = (text(&output.stdout).to_owned(), text(&output.stderr).to_owned());
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}:\n{shown}{errors}");
+    (shown, errors)
+}
+
+/// A project of one function that answers in upper case, ready to be built, without its case.
+fn project(folder: &Path, name: &str) -> PathBuf {
+    let made = tidegate(folder, &["new", name]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let project = folder.join(name);
+    fs::remove_dir_all(project.join("cases")).expect("a new project has a case");
+    // The same versions as the workspace, which are downloaded already.
+    fs::copy(place::repository().join("Cargo.lock"), project.join("Cargo.lock")).expect("copied");
+    project
+}
+
+/// Removes what cargo built of this package: it keeps that apart for each folder that it ever met.
+fn clean(project: &Path, name: &str) {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["clean", "--quiet", "-p", name, "--release", "--target", "wasm32-wasip2"]);
+    let cleaned = cargo.current_dir(project).env("CARGO_TARGET_DIR", place::target()).status();
+    assert!(cleaned.expect("cargo starts").success());
+}
+
+/// Changes the source of a project.
+fn edit(project: &Path, from: &str, to: &str) {
+    let path = project.join("src/lib.rs");
+    let source = fs::read_to_string(&path).expect("a text");
+    assert!(source.contains(from), "{source}");
+    fs::write(&path, source.replace(from, to)).expect("written");
+}
+
+fn write_case(project: &Path, name: &str, text: &str) -> PathBuf {
+    fs::create_dir_all(project.join("cases")).expect("a folder");
+    let path = project.join("cases").join(format!("{name}.ndjson"));
+    fs::write(&path, text).expect("written");
+    path
+}
+
+#[test]
+fn a_case_of_a_new_project_passes_fails_and_is_updated() {
+    let folder = folder();
+    let project = project(folder.path(), "golden-shout");
+    let (_, errors) = test(&project, &[], 1);
+    for named in ["no golden case is in cases", "cases/NAME.ndjson", r#"{"key": "k", "value": "hello"}"#, "--update"] {
+        assert!(errors.contains(named), "{errors}");
+    }
+
+    let records = "{\"key\": \"a\", \"value\": \"hello\"}\n{\"value\": {\"json\": {\"id\": \"a1\"}}, \"headers\": [[\"h\", \"1\"]]}\n";
+    let case = write_case(&project, "greeting", records);
+    let (shown, errors) = test(&project, &[], 1);
+    assert_eq!(
+        shown,
+        "FAILED  greeting              2 of 2 records\n\
+         \x20 cases/greeting.ndjson:1  golden-shout-in/0 @0\n\
+         \x20   has no expectation, nor has 1 more record:\n\
+         \x20   `tidegate test --update` writes them\n\
+         0 cases passed, 1 failed\n"
+    );
+    assert!(errors.ends_with("error: 1 of 1 cases failed; `tidegate test --update` accepts what came\n"), "{errors}");
+    assert_eq!(fs::read_to_string(&case).expect("a text"), records, "nothing is written unasked");
+
+    let (shown, _) = test(&project, &["--update"], 0);
+    assert_eq!(shown, "written    greeting\n1 case written, 0 unchanged\n");
+    let written = fs::read_to_string(&case).expect("a text");
+    let lines: Vec<&str> = written.lines().collect();
+    assert_eq!(lines[1], r#"{"messages":[{"value":"HELLO"}]}"#);
+    assert_eq!(lines[3], r#"{"messages":[{"value":{"json":{"ID": "A1"}}}]}"#);
+    let passed = "ok      greeting              2 records\n1 case passed\n";
+    assert_eq!(test(&project, &[], 0).0, passed);
+    assert_eq!(test(&project, &["--update"], 0).0, "unchanged  greeting\n0 cases written, 1 unchanged\n");
+    assert!(!project.join("golden-shout.wasm").exists(), "what is tested is not put where a node finds it");
+
+    edit(&project, "to_ascii_uppercase", "to_ascii_lowercase");
+    let (shown, _) = test(&project, &[], 1);
+    assert_eq!(
+        shown,
+        "FAILED  greeting              2 of 2 records\n\
+         \x20 cases/greeting.ndjson:1  golden-shout-in/0 @0\n\
+         \x20   value\n\
+         \x20     expected  HELLO\n\
+         \x20     got       hello\n\
+         \x20               ^^^^^\n\
+         \x20 cases/greeting.ndjson:3  golden-shout-in/0 @1\n\
+         \x20   value, from byte 2\n\
+         \x20     expected  {\"ID\": \"A1\"}\n\
+         \x20     got       {\"id\": \"a1\"}\n\
+         \x20                 ^^^^^^^\n\
+         0 cases passed, 1 failed\n"
+    );
+    test(&project, &["--update"], 0);
+    assert_eq!(test(&project, &[], 0).0, passed);
+    clean(&project, "golden-shout");
+}
+
+/// A folder with a manifest for the function `hostile`, which is not built there.
+fn hostile(folder: &Path) {
+    let component = functions::component("hostile");
+    let manifest = format!(
+        "[cluster.main]\nbrokers = \"${{NO_SUCH_BROKERS}}\"\n[function.obey]\ncomponent = {component:?}\n\
+         deadline = \"500ms\"\nmemory = \"8MiB\"\nenv = {{ MODE = \"test\" }}\nsecrets = {{ KEY = {{ env = \"NO_SUCH_KEY\" }} }}\n\
+         [trigger.orders]\nfunction = \"obey\"\ntopics = [\"orders\"]\noutput = \"obeyed\"\n\
+         allow-topics = [\"audit\"]\non-exhausted = \"skip\"\n"
+    );
+    fs::write(folder.join("tidegate.toml"), manifest).expect("written");
+}
+
+#[test]
+fn the_real_engine_runs_the_cases_with_the_settings_of_the_manifest() {
+    let folder = folder();
+    let at = folder.path();
+    hostile(at);
+    let values = [
+        ("spin", r#"{"failure":{"cause":"deadline"}}"#),
+        ("trap", r#"{"failure":{"cause":"trap"}}"#),
+        ("bomb", r#"{"failure":{"cause":"memory"}}"#),
+        ("exit:3", r#"{"failure":{"cause":"exit"}}"#),
+        ("to:elsewhere;x", r#"{"failure":{"cause":"bad-outcome"}}"#),
+        ("reject;no good", r#"{"failure":{"cause":"reject","reason":"no good"}}"#),
+        ("retry:2;x", r#"{"failure":{"cause":"retry","reason":"attempt 1"}}"#),
+        ("to:audit;x", r#"{"messages":[{"topic":"audit","value":"x"}]}"#),
+        ("to:obeyed;x", r#"{"messages":[{"value":"x"}]}"#),
+        ("part:3;x", r#"{"messages":[{"partition":3,"value":"x"}]}"#),
+        ("many:2;x", r#"{"messages":[{"value":"x#0"},{"value":"x#1"}]}"#),
+        ("drop", r#"{"messages":[]}"#),
+        ("copy", r#"{"messages":[{}]}"#),
+        ("env:MODE", r#"{"messages":[{"value":"test"}]}"#),
+        ("env:KEY", r#"{"messages":[{"value":null}]}"#),
+        ("env:TIDEGATE_TRIGGER", r#"{"messages":[{"value":"orders"}]}"#),
+    ];
+    let record = |value: &str| format!("{{\"key\": \"k\", \"timestamp\": 7, \"value\": \"{value}\"}}\n");
+    let records: String = values.iter().map(|(value, _)| record(value)).collect();
+    let expected: String = values.iter().map(|(value, answer)| record(value) + answer + "\n").collect();
+    let case = write_case(at, "all", &records);
+    let quiet = ["--no-build", "--log", "warn"];
+    let (_, errors) = test(at, &[&quiet[..], &["--update"]].concat(), 0);
+    assert!(errors.contains("the secret KEY of obey is not there; --env KEY=VALUE gives one"), "{errors}");
+    assert_eq!(fs::read_to_string(&case).expect("a text"), expected);
+
+    let first = test(at, &quiet, 0);
+    assert_eq!(first.0, "ok      all                   16 records\n1 case passed\n");
+    assert_eq!(test(at, &quiet, 0), first, "the same each time");
+    let (shown, errors) = test(at, &[&quiet[..], &["--env", "KEY=sesame", "--env", "MODE=live"]].concat(), 1);
+    assert_eq!(errors, "error: 1 of 1 cases failed; `tidegate test --update` accepts what came\n");
+    assert_eq!(
+        shown,
+        "FAILED  all                   2 of 16 records\n\
+         \x20 cases/all.ndjson:27  orders/0 @13\n\
+         \x20   value\n\
+         \x20     expected  test\n\
+         \x20     got       live\n\
+         \x20               ^^^^\n\
+         \x20 cases/all.ndjson:29  orders/0 @14\n\
+         \x20   value\n\
+         \x20     expected  (null)\n\
+         \x20     got       sesame\n\
+         0 cases passed, 1 failed\n"
+    );
+}
+
+#[test]
+fn cases_are_chosen_and_those_that_cannot_be_read_are_named() {
+    let folder = folder();
+    let at = folder.path();
+    hostile(at);
+    let good = "{\"value\": \"copy\"}\n{\"messages\": [{}]}\n";
+    for name in ["vat", "vat-reduced", "refund"] {
+        write_case(at, name, good);
+    }
+    let line = |name: &str| format!("ok      {name:<20}  1 record\n");
+    let (shown, _) = test(at, &["--no-build", "--filter", "vat"], 0);
+    assert_eq!(shown, [&line("vat"), &line("vat-reduced"), "2 cases passed\n"].concat());
+    let (shown, _) = test(at, &["--no-build", "--filter", "reduced", "--filter", "refund"], 0);
+    assert_eq!(shown, [&line("refund"), &line("vat-reduced"), "2 cases passed\n"].concat());
+    let (_, errors) = test(at, &["--no-build", "--filter", "VAT"], 2);
+    assert_eq!(errors, "error: no case has VAT in its name; there are refund, vat, vat-reduced\n");
+
+    write_case(at, "broken", "{\"value\": \"copy\"}\n{\"messages\": [{\"vaule\": \"x\"}]}\n");
+    write_case(at, "misplaced", "{\"offset\": 7}\n{\"offset\": 7}\n");
+    let (shown, errors) = test(at, &["--no-build"], 2);
+    assert_eq!(shown, "");
+    assert!(errors.contains("error: cases/broken.ndjson, line 2, column 22: unknown field `vaule`"), "{errors}");
+    let (_, errors) = test(at, &["--no-build", "--filter", "misplaced"], 2);
+    assert!(errors.contains("cases/misplaced.ndjson, line 2") && errors.contains("ascend"), "{errors}");
+
+    let (_, errors) = test(at, &["--filter", "vat"], 2);
+    assert!(errors.contains("is no project") && errors.contains("--no-build"), "{errors}");
+    let (_, errors) = test(at, &["--no-build", "--filter", "vat", "--function", "shut"], 2);
+    assert!(errors.contains("\"shut\"") && errors.contains("it has obey"), "{errors}");
+}
+
+/// A running `tidegate dev`.
+struct Dev {
+    process: Process,
+    admin: SocketAddr,
+    log: PathBuf,
+}
+
+impl Dev {
+    fn start(project: &Path) -> Self {
+        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, net::free_port()));
+        let manifest = project.join("tidegate.toml");
+        let text = fs::read_to_string(&manifest).expect("a text");
+        fs::write(&manifest, format!("{text}\n[admin]\nlisten = \"{admin}\"\n")).expect("written");
+        let path = project.join("dev.log");
+        let log = fs::File::create(&path).expect("a log");
+        let mut dev = command(project, &["dev"]);
+        dev.stdout(Stdio::null()).stderr(log);
+        Self { process: Process::spawn(&mut dev, project).expect("tidegate starts"), admin, log: path }
+    }
+
+    /// What it said until now.
+    fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until it says this once more than it had in `before`.
+    #[track_caller]
+    fn wait_for(&mut self, words: &str, before: &str) {
+        let before = before.matches(words).count();
+        let said = wait::try_some(BUILT, || {
+            assert!(self.process.ended().is_none(), "dev ended:\n{}", self.said());
+            (self.said().matches(words).count() > before).then_some(())
+        });
+        assert!(said.is_some(), "waited in vain for {words:?}:\n{}", self.said());
+    }
+
+    /// The revision that serves. Null: none, or no answer.
+    fn serving(&self, trigger: &str) -> Value {
+        let answer = net::get(self.admin, "/health").ok();
+        let health: Option<Value> = answer.and_then(|answer| serde_json::from_str(&answer.body).ok());
+        health.unwrap_or_default()["triggers"][trigger]["revision"].take()
+    }
+}
+
+#[test]
+fn dev_keeps_the_old_revision_while_a_case_fails() {
+    let folder = folder();
+    let project = project(folder.path(), "golden-dev");
+    let expected = "{\"value\": \"hello\"}\n{\"messages\": [{\"value\": \"HELLO\"}]}\n";
+    let case = write_case(&project, "greeting", expected);
+    let mut dev = Dev::start(&project);
+    dev.wait_for("built golden-dev.wasm", "");
+    assert!(dev.said().contains("1 golden case passed\n"), "{}", dev.said());
+    wait::until("the first revision serves", BUILT, || dev.serving("golden-dev").is_string());
+    let component = || fs::read(project.join("golden-dev.wasm")).expect("a component");
+    let (first, serving) = (component(), dev.serving("golden-dev"));
+
+    let before = dev.said();
+    edit(&project, "to_ascii_uppercase", "to_ascii_lowercase");
+    dev.wait_for("golden-dev.wasm stays as it is", &before);
+    let difference = "FAILED  greeting              1 of 1 record\n\
+                      \x20 cases/greeting.ndjson:1  golden-dev-in/0 @0\n\
+                      \x20   value\n\
+                      \x20     expected  HELLO\n\
+                      \x20     got       hello\n\
+                      \x20               ^^^^^\n\
+                      error: 1 of 1 golden cases failed; `tidegate test --update` accepts what came\n\
+                      golden-dev.wasm stays as it is\n";
+    assert!(dev.said().contains(difference), "{}", dev.said());
+    assert!(component() == first && dev.serving("golden-dev") == serving, "the old revision serves");
+
+    // A file that is no case stops nothing either.
+    let before = dev.said();
+    fs::write(&case, "hello\n").expect("written");
+    dev.wait_for("golden-dev.wasm stays as it is", &before);
+    let broken =
+        "FAILED  greeting              cannot be run\n  cases/greeting.ndjson, line 1, column 1: a record is an object";
+    assert!(dev.said().contains(broken), "{}", dev.said());
+
+    let before = dev.said();
+    node::replace(&case, expected.replace("HELLO", "hello").as_bytes());
+    dev.wait_for("built golden-dev.wasm", &before);
+    wait::until("the new revision serves", BUILT, || {
+        let now = dev.serving("golden-dev");
+        now.is_string() && now != serving
+    });
+    assert!(component() != first);
+    dev.process.signal(Signal::Term);
+    assert!(dev.process.wait(Duration::from_secs(60)).is_some_and(|status| status.success()), "{}", dev.said());
+    clean(&project, "golden-dev");
+}

@@ -6,11 +6,13 @@
 //! this module only, behind types that cannot be used wrongly.
 
 pub mod client;
+pub mod create;
 pub mod embedded;
 mod fetched;
 mod list;
 mod murmur2;
 mod queue;
+pub mod scan;
 pub mod sink;
 pub mod source;
 

@@ -66,6 +66,9 @@ pub enum Batching {
     Full,
     /// One, so that the broker refuses none for what is wrong with another.
     Single,
+    /// As many as there are. What follows a refused message goes on all the same: for records that
+    /// nobody sends again.
+    Separate,
 }
 
 /// Requests of one message that may be under way or wait for it: a partition that goes should not
@@ -143,9 +146,10 @@ impl KafkaSink {
             ],
         );
         match batching {
-            Batching::Full => config.set("enable.gapless.guarantee", "true"),
-            Batching::Single => config.set("batch.num.messages", "1"),
-        };
+            Batching::Full => drop(config.set("enable.gapless.guarantee", "true")),
+            Batching::Single => drop(config.set("batch.num.messages", "1")),
+            Batching::Separate => {}
+        }
         let context = Context { owner: owner.to_owned() };
         let client: BaseProducer<Context> = config.create_with_context(context).map_err(Error::invalid)?;
         let producer = Arc::new(Producer { client });
@@ -331,7 +335,7 @@ impl Sink for KafkaSink {
 
     fn most_outstanding(&self) -> usize {
         match self.batching {
-            Batching::Full => usize::MAX,
+            Batching::Full | Batching::Separate => usize::MAX,
             Batching::Single => MAX_SINGLE,
         }
     }

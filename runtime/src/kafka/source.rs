@@ -7,6 +7,7 @@
 //! the event that revokes it.
 
 use std::ffi::CString;
+use std::ops::Range;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::time::Duration;
@@ -293,6 +294,10 @@ pub struct Reader {
 }
 
 impl Reader {
+    pub(super) fn new(consumer: Arc<Consumer>) -> Self {
+        Self { consumer }
+    }
+
     /// The committed positions of these partitions, once no transaction that is under way can
     /// change them.
     pub fn committed(&self, partitions: &[Position], limit: Duration) -> Result<Vec<Position>, Error> {
@@ -321,6 +326,11 @@ impl Reader {
 
     /// The offset that the partition's next record will have.
     pub fn end(&self, topic: &str, partition: i32, limit: Duration) -> Result<i64, Error> {
+        Ok(self.range(topic, partition, limit)?.end)
+    }
+
+    /// The offsets that the partition has: from its first record to where its next one will be.
+    pub fn range(&self, topic: &str, partition: i32, limit: Duration) -> Result<Range<i64>, Error> {
         let name = CString::new(topic).map_err(Error::invalid)?;
         let (mut low, mut high) = (0, 0);
         // SAFETY: the client lives; both numbers are written before the call returns.
@@ -334,7 +344,7 @@ impl Reader {
                 milliseconds(limit),
             )
         })?;
-        Ok(high)
+        Ok(low..high)
     }
 
     /// How many partitions a topic has. An error also if it is not there.

@@ -1,0 +1,220 @@
+//! Records as lines: for people in 80 columns, or as NDJSON.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+
+use super::reading::{Ended, Receiver};
+use crate::cli::Failure;
+use crate::cli::output::Output;
+use crate::kafka::{Fetched, Partition};
+use crate::ndjson;
+use crate::record::Record;
+
+/// How long a readable line is at most, in characters.
+const WIDTH: usize = 80;
+
+/// Which records are shown.
+#[derive(Default)]
+pub(in crate::cli) struct Filter {
+    pub(in crate::cli) key: Option<String>,
+    /// All of them.
+    pub(in crate::cli) headers: Vec<(String, String)>,
+}
+
+impl Filter {
+    fn takes(&self, record: &impl Record) -> bool {
+        let has = |(name, value): &(String, String)| {
+            record.headers().any(|header| header.name == name.as_bytes() && header.value == Some(value.as_bytes()))
+        };
+        self.key.as_ref().is_none_or(|key| record.key() == Some(key.as_bytes())) && self.headers.iter().all(has)
+    }
+}
+
+/// Where lines go, and how they are written.
+pub(in crate::cli) struct Lines {
+    target: Target,
+    json: bool,
+}
+
+enum Target {
+    Stdout(Output),
+    /// Made or made empty by the first line, so that it stays as it is if there is none.
+    File {
+        path: PathBuf,
+        file: Option<BufWriter<File>>,
+    },
+}
+
+impl Lines {
+    pub(in crate::cli) fn json_to_stdout() -> Self {
+        Self { target: Target::Stdout(Output::new()), json: true }
+    }
+
+    pub(in crate::cli) fn readable_to_stdout() -> Self {
+        Self { target: Target::Stdout(Output::new()), json: false }
+    }
+
+    /// To a file, which is replaced if there is a line.
+    pub(in crate::cli) fn json_to_file(path: &Path) -> Self {
+        Self { target: Target::File { path: path.to_owned(), file: None }, json: true }
+    }
+
+    fn line(&mut self, line: &str) -> anyhow::Result<()> {
+        match &mut self.target {
+            Target::Stdout(output) => output.line(line),
+            Target::File { path, file } => {
+                let context = || format!("cannot write {}", path.display());
+                let file = match file {
+                    Some(file) => file,
+                    None => file.insert(BufWriter::new(File::create(&*path).with_context(context)?)),
+                };
+                writeln!(file, "{line}").with_context(context)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        match &mut self.target {
+            Target::Stdout(output) => output.flush(),
+            Target::File { file: Some(file), path } => {
+                file.flush().with_context(|| format!("cannot write {}", path.display()))
+            }
+            Target::File { file: None, .. } => Ok(()),
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(&self.target, Target::Stdout(output) if output.is_closed())
+    }
+}
+
+/// Shows records until there were enough.
+pub(in crate::cli) struct Showing<'a> {
+    topics: &'a [String],
+    filter: Filter,
+    lines: Lines,
+    wanted: Option<u64>,
+    shown: u64,
+}
+
+impl<'a> Showing<'a> {
+    /// `wanted`: how many records, if there is an end to it.
+    pub(in crate::cli) fn new(topics: &'a [String], filter: Filter, lines: Lines, wanted: Option<u64>) -> Self {
+        Self { topics, filter, lines, wanted, shown: 0 }
+    }
+
+    /// How many records were shown.
+    pub(in crate::cli) fn shown(&self) -> u64 {
+        self.shown
+    }
+
+    /// Whether it ended well: a time-out is fine unless more was wanted.
+    pub(in crate::cli) fn judge(mut self, ended: Ended) -> Result<(), Failure> {
+        self.lines.flush()?;
+        match (ended, self.wanted) {
+            (Ended::Timeout, Some(wanted)) => {
+                Err(Failure::Failed(anyhow::anyhow!("{} of {wanted} records came in time", self.shown)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn has_enough(&self) -> ControlFlow<()> {
+        if self.lines.is_closed() || self.wanted.is_some_and(|wanted| self.shown >= wanted) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+}
+
+impl Receiver for Showing<'_> {
+    fn begin(&mut self, _from_beginning: bool) {}
+
+    fn record(&mut self, partition: Partition, record: &Fetched) -> anyhow::Result<ControlFlow<()>> {
+        if self.filter.takes(record) {
+            let topic = &self.topics[partition.topic];
+            self.lines.line(&if self.lines.json {
+                ndjson::record(topic, partition.number, 1, record)
+            } else {
+                readable(topic, partition.number, record)
+            })?;
+            self.shown += 1;
+        }
+        Ok(self.has_enough())
+    }
+
+    fn pause(&mut self) -> anyhow::Result<ControlFlow<()>> {
+        self.lines.flush()?;
+        Ok(self.has_enough())
+    }
+}
+
+/// A record in one line that does nothing to a terminal.
+fn readable(topic: &str, partition: i32, record: &impl Record) -> String {
+    let mut line = format!("{topic}/{partition}@{}", record.offset());
+    if let Some(time) = record.timestamp_ms().and_then(time) {
+        let _ = write!(line, " {time}");
+    }
+    let field = |bytes: Option<&[u8]>| bytes.map_or_else(|| "null".to_owned(), text);
+    let _ = write!(line, " {} │ {}", field(record.key()), field(record.value()));
+    if line.chars().count() > WIDTH {
+        line = line.chars().take(WIDTH - 1).chain(['…']).collect();
+    }
+    line
+}
+
+/// To the second. `None`: beyond the year 9999.
+fn time(milliseconds: i64) -> Option<String> {
+    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(u64::try_from(milliseconds).ok()?))?;
+    let mut text = String::new();
+    write!(text, "{}", humantime::format_rfc3339_seconds(time)).ok()?;
+    Some(text)
+}
+
+/// Text as it is, without what would break a line; other bytes in hexadecimal.
+fn text(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.chars().take(WIDTH).map(|each| if each.is_control() { ' ' } else { each }).collect(),
+        Err(_) => bytes.iter().take(WIDTH / 2).map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::OwnedRecord;
+
+    #[test]
+    fn a_readable_line_fits_eighty_columns() {
+        let record = OwnedRecord { offset: 7, key: Some(b"k\x1b[31m".to_vec()), ..OwnedRecord::default() };
+        assert_eq!(readable("orders", 2, &record), "orders/2@7 k [31m │ null");
+        let dated = OwnedRecord { timestamp_ms: Some(1_700_000_000_123), key: None, value: Some(Vec::new()), ..record };
+        assert_eq!(readable("orders", 2, &dated), "orders/2@7 2023-11-14T22:13:20Z null │ ");
+        let long = OwnedRecord { value: Some(vec![b'x'; 500]), ..dated.clone() };
+        assert_eq!(readable("orders", 2, &long).chars().count(), WIDTH);
+        let binary = OwnedRecord { value: Some(vec![0xff, 0]), timestamp_ms: Some(i64::MAX), ..dated };
+        assert_eq!(readable("orders", 2, &binary), "orders/2@7 null │ ff00");
+    }
+
+    #[test]
+    fn a_filter_wants_the_key_and_every_header() {
+        let header = |name: &str, value: Option<&str>| (name.into(), value.map(|value| value.as_bytes().to_vec()));
+        let headers = vec![header("a", Some("1")), header("b", None), header("a", Some("2"))];
+        let record = OwnedRecord { key: Some(b"k".to_vec()), headers, ..OwnedRecord::default() };
+        let filter = |key: Option<&str>, headers: &[(&str, &str)]| Filter {
+            key: key.map(str::to_owned),
+            headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        };
+        assert!(filter(None, &[]).takes(&record));
+        assert!(filter(Some("k"), &[("a", "1"), ("a", "2")]).takes(&record));
+        assert!(!filter(Some("other"), &[]).takes(&record));
+        assert!(!filter(Some("k"), &[("a", "1"), ("b", "")]).takes(&record));
+    }
+}

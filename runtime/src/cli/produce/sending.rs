@@ -1,0 +1,299 @@
+//! Sends records at their pace and accounts for each.
+//!
+//! What bounds it: [`MAX_RECORDS`] and [`MAX_BYTES`] may be unacknowledged. Beyond that nothing is
+//! taken from the supply.
+
+use std::collections::BTreeMap;
+use std::future::{pending, ready};
+use std::pin::pin;
+use std::time::Duration;
+
+use slab::Slab;
+
+use super::lines::{Lines, Wait};
+use crate::cli::progress::{Progress, TICK, amount};
+use crate::cli::{Failure, node};
+use crate::kafka::{Acknowledgement, KafkaSink, Refusal, Sink as _, Wake};
+use crate::record::{Header, Message};
+use crate::traffic::{Numbers, Pace, Run};
+
+const MAX_RECORDS: usize = 100_000;
+const MAX_BYTES: usize = 64 << 20;
+
+/// After so many refused records without one that was accepted, it ends: nothing will be.
+const MOST_REFUSED: u64 = 1_000;
+
+/// How many records are sent before acknowledgements are looked at.
+const TURN: usize = 500;
+
+/// A record that is to be produced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct OwnedDraft {
+    /// Its line.
+    pub(super) number: u64,
+    /// `None`: by key.
+    pub(super) partition: Option<i32>,
+    /// `None`: the time of producing.
+    pub(super) timestamp_ms: Option<i64>,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) value: Option<Vec<u8>>,
+    pub(super) headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+/// Where records come from.
+pub(super) enum Supply {
+    One(Option<OwnedDraft>),
+    Lines(Lines),
+    Numbered { numbers: Numbers, partition: Option<i32> },
+}
+
+impl Supply {
+    /// The run of numbered records.
+    pub(super) fn run(&self) -> Option<Run> {
+        match self {
+            Self::Numbered { numbers, .. } => Some(numbers.run()),
+            Self::One(_) | Self::Lines(_) => None,
+        }
+    }
+
+    fn noun(&self) -> &'static str {
+        match self {
+            Self::Lines(_) => "line",
+            Self::One(_) | Self::Numbered { .. } => "record",
+        }
+    }
+}
+
+/// What became of the records.
+#[derive(Default)]
+pub(super) struct Report {
+    pub(super) acknowledged: u64,
+    /// Of keys, values and headers that were acknowledged.
+    pub(super) bytes: u64,
+    /// By the client's name of the reason.
+    pub(super) refused: BTreeMap<String, Refused>,
+    /// How many records were sent.
+    pub(super) made: u64,
+    pub(super) elapsed: Duration,
+    pub(super) interrupted: bool,
+    /// What a record's number counts.
+    pub(super) noun: &'static str,
+    /// Why it ended before the supply did.
+    pub(super) failure: Option<Failure>,
+}
+
+/// Records that were refused for one reason.
+pub(super) struct Refused {
+    pub(super) count: u64,
+    pub(super) reason: String,
+    /// The number of the first one.
+    pub(super) first: u64,
+}
+
+/// A record that is not acknowledged.
+struct Sent {
+    number: u64,
+    bytes: usize,
+}
+
+pub(super) struct Sending {
+    sink: KafkaSink,
+    wake: Wake,
+    progress: Progress,
+    outstanding: Slab<Sent>,
+    outstanding_bytes: usize,
+    refused_in_a_row: u64,
+    report: Report,
+}
+
+/// How far the supply came in a turn.
+enum Turn {
+    /// There may be more at once.
+    More,
+    /// Until acknowledgements come, or a line.
+    Waits { for_line: bool },
+    /// Until the next record is due.
+    Early(Duration),
+    /// There are no more.
+    Over,
+}
+
+impl Sending {
+    pub(super) fn new(sink: KafkaSink, wake: Wake, progress: Progress) -> Self {
+        Self {
+            sink,
+            wake,
+            progress,
+            outstanding: Slab::new(),
+            outstanding_bytes: 0,
+            refused_in_a_row: 0,
+            report: Report::default(),
+        }
+    }
+
+    /// Sends all records and waits until each is acknowledged or refused. A signal ends the supply, a
+    /// second one also the waiting.
+    pub(super) async fn run(mut self, mut supply: Supply, mut pace: Option<Pace>) -> Result<Report, Failure> {
+        self.report.noun = supply.noun();
+        let mut stop = pin!(node::stop_signal());
+        let mut line = None;
+        let mut is_over = false;
+        loop {
+            self.collect();
+            let turn = if is_over { Turn::Over } else { self.feed(&mut supply, &mut line, pace.as_mut()) };
+            if let Turn::Over = turn {
+                is_over = true;
+                if self.sink.outstanding() == 0 {
+                    break;
+                }
+                self.sink.flush();
+            }
+            let (records, bytes) = (self.report.acknowledged, self.report.bytes);
+            self.progress.show(|elapsed| amount(records, bytes, elapsed));
+            let wait = if let Turn::Early(wait) = turn { wait.min(TICK) } else { TICK };
+            tokio::select! {
+                biased;
+                signal = &mut stop => {
+                    signal.map_err(Failure::Failed)?;
+                    if self.report.interrupted {
+                        self.sink.abandon();
+                        self.collect();
+                        break;
+                    }
+                    self.report.interrupted = true;
+                    is_over = true;
+                    stop.set(node::stop_signal());
+                }
+                () = ready(()), if matches!(turn, Turn::More) => {}
+                () = self.wake.wait() => {}
+                next = next_line(&mut supply), if matches!(turn, Turn::Waits { for_line: true }) => match next {
+                    Some(Ok(draft)) => line = Some(draft),
+                    Some(Err(failure)) => {
+                        self.report.failure = Some(failure);
+                        is_over = true;
+                    }
+                    None => is_over = true,
+                },
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        self.give_up();
+        self.progress.clear();
+        self.report.elapsed = self.progress.elapsed();
+        Ok(self.report)
+    }
+
+    /// Sends what is due and has room.
+    fn feed(&mut self, supply: &mut Supply, line: &mut Option<OwnedDraft>, mut pace: Option<&mut Pace>) -> Turn {
+        for _ in 0..TURN {
+            if self.refused_in_a_row >= MOST_REFUSED {
+                return Turn::Over;
+            }
+            if self.outstanding.len() >= MAX_RECORDS || self.outstanding_bytes >= MAX_BYTES {
+                return Turn::Waits { for_line: false };
+            }
+            if let (Supply::Lines(lines), None) = (&mut *supply, &line) {
+                match lines.try_next() {
+                    Some(Ok(draft)) => *line = Some(draft),
+                    Some(Err(Wait::Empty)) => return Turn::Waits { for_line: true },
+                    Some(Err(Wait::Failed(failure))) => {
+                        self.report.failure = Some(failure);
+                        return Turn::Over;
+                    }
+                    None => return Turn::Over,
+                }
+            }
+            if let Some(Err(wait)) = pace.as_mut().map(|pace| pace.take(self.progress.elapsed())) {
+                return Turn::Early(wait);
+            }
+            let draft = match supply {
+                Supply::One(draft) => draft.take(),
+                Supply::Lines(_) => line.take(),
+                Supply::Numbered { numbers, partition } => {
+                    let Some(record) = numbers.make() else { return Turn::Over };
+                    let (key, value) = (Some(record.key.as_bytes()), Some(record.value.as_bytes()));
+                    self.send(record.number, *partition, None, (key, value), &record.headers());
+                    continue;
+                }
+            };
+            let Some(draft) = draft else { return Turn::Over };
+            let headers: Vec<Header<'_>> =
+                draft.headers.iter().map(|(name, value)| Header { name, value: value.as_deref() }).collect();
+            let content = (draft.key.as_deref(), draft.value.as_deref());
+            self.send(draft.number, draft.partition, draft.timestamp_ms, content, &headers);
+        }
+        Turn::More
+    }
+
+    fn send(
+        &mut self,
+        number: u64,
+        partition: Option<i32>,
+        timestamp_ms: Option<i64>,
+        (key, value): (Option<&[u8]>, Option<&[u8]>),
+        headers: &[Header<'_>],
+    ) {
+        let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        let of_headers: usize = headers.iter().map(|header| header.name.len() + length(header.value)).sum();
+        let bytes = length(key) + length(value) + of_headers;
+        let token = self.outstanding.insert(Sent { number, bytes }) as u64;
+        self.outstanding_bytes += bytes;
+        self.report.made += 1;
+        let message = Message { topic: 0, partition, timestamp_ms, key, value, headers: 0..headers.len(), token };
+        self.sink.send(&[message], headers);
+    }
+
+    /// Takes in what the broker said.
+    fn collect(&mut self) {
+        let Self { sink, outstanding, outstanding_bytes, report, refused_in_a_row, .. } = self;
+        sink.acknowledgements(&mut |Acknowledgement { token, result }| {
+            let sent = outstanding.remove(token as usize);
+            *outstanding_bytes -= sent.bytes;
+            match result {
+                Ok(()) => {
+                    *refused_in_a_row = 0;
+                    report.acknowledged += 1;
+                    report.bytes += sent.bytes as u64;
+                }
+                Err(refusal) => {
+                    *refused_in_a_row += 1;
+                    let (name, reason) = words(refusal);
+                    report.refuse(name, reason, sent.number);
+                }
+            }
+        });
+    }
+
+    /// What is still not acknowledged counts as refused, though some of it may be in the topic.
+    fn give_up(&mut self) {
+        for (_, sent) in self.outstanding.iter() {
+            let reason = "given up without an answer; it may be in the topic all the same".to_owned();
+            self.report.refuse("_GIVEN_UP".to_owned(), reason, sent.number);
+        }
+    }
+}
+
+impl Report {
+    fn refuse(&mut self, name: String, reason: String, number: u64) {
+        let refused = self.refused.entry(name).or_insert(Refused { count: 0, reason, first: number });
+        refused.count += 1;
+        refused.first = refused.first.min(number);
+    }
+}
+
+/// The client's name of what went wrong, and the same for people.
+fn words(refusal: Refusal) -> (String, String) {
+    match refusal {
+        Refusal::ForGood(error) | Refusal::ForNow(error) => (error.name, error.reason),
+        Refusal::WithOthers(error) => (error.name, format!("{}, or a record sent together with it", error.reason)),
+        Refusal::Following => ("_GAPLESS_GUARANTEE".to_owned(), "a record before it was refused".to_owned()),
+    }
+}
+
+/// The next line. Other supplies never wait.
+async fn next_line(supply: &mut Supply) -> Option<Result<OwnedDraft, Failure>> {
+    match supply {
+        Supply::Lines(lines) => lines.next().await,
+        Supply::One(_) | Supply::Numbered { .. } => pending().await,
+    }
+}

@@ -1,0 +1,70 @@
+//! How far a command is, on one line that is written again and again, if somebody sits at a terminal.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+/// How often the line is written.
+pub(super) const TICK: Duration = Duration::from_millis(200);
+
+pub(super) struct Progress {
+    shows: bool,
+    start: Instant,
+    next: Instant,
+    is_shown: bool,
+}
+
+impl Progress {
+    /// `busy`: standard output is written to as well, and a terminal cannot show both.
+    pub(super) fn new(busy: bool) -> Self {
+        let start = Instant::now();
+        let shows = io::stderr().is_terminal() && !(busy && io::stdout().is_terminal());
+        Self { shows, start, next: start + TICK, is_shown: false }
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Writes the line, if it is time.
+    pub(super) fn show(&mut self, text: impl FnOnce(Duration) -> String) {
+        let now = Instant::now();
+        if self.shows && now >= self.next {
+            self.next = now + TICK;
+            self.is_shown = true;
+            eprint!("\r\x1b[K{}", text(now - self.start));
+            let _ = io::stderr().flush();
+        }
+    }
+
+    /// Takes the line away, before other lines are written.
+    pub(super) fn clear(&mut self) {
+        if std::mem::take(&mut self.is_shown) {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
+
+/// Records and bytes over a time, in words.
+pub(super) fn amount(records: u64, bytes: u64, elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs_f64().max(0.001);
+    let size = |bytes: f64| bytesize::ByteSize::b(bytes as u64).display().iec().to_string();
+    let noun = if records == 1 { "record" } else { "records" };
+    format!(
+        "{records} {noun}, {}, {seconds:.1} s: {:.0} records/s, {}/s",
+        size(bytes as f64),
+        records as f64 / seconds,
+        size(bytes as f64 / seconds)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_is_one_short_line() {
+        let text = amount(20_000, 2 << 20, Duration::from_millis(2_500));
+        assert_eq!(text, "20000 records, 2.0 MiB, 2.5 s: 8000 records/s, 819.2 KiB/s");
+        assert_eq!(amount(1, 0, Duration::ZERO), "1 record, 0 B, 0.0 s: 1000 records/s, 0 B/s");
+    }
+}

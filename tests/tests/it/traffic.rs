@@ -1,0 +1,377 @@
+//! The commands for a topic's traffic, as an operator runs them: `produce`, `consume`, `record`.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tidegate_tests::kafka::{Kafka, Record, Stored, Topic};
+use tidegate_tests::node::{self, Node};
+use tidegate_tests::process::{Process, Signal};
+use tidegate_tests::{chance, net};
+
+use crate::pipe::{PATIENCE, Pipe, READY};
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("text")
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+/// `tidegate` with these arguments, in a folder without a manifest.
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = node::command();
+    command.args(arguments).current_dir(folder).env_remove("KAFKA_BROKERS");
+    command
+}
+
+/// Runs it with this on its standard input.
+fn run_with(input: &[u8], arguments: &[&str]) -> Output {
+    let folder = folder();
+    let mut command = command(folder.path(), arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("tidegate starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // A command that reads nothing closes it.
+    let _ = stdin.write_all(input);
+    drop(stdin);
+    child.wait_with_output().expect("tidegate ends")
+}
+
+/// Runs it on the shared broker.
+fn run(arguments: &[&str]) -> Output {
+    run_with(b"", &[arguments, &["--brokers", Kafka::shared().bootstrap()]].concat())
+}
+
+#[track_caller]
+fn succeeds(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout).to_owned()
+}
+
+/// Checks how it ended and that standard error has all of this. Returns standard output.
+#[track_caller]
+fn ends(output: &Output, code: i32, named: &[&str]) -> String {
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{stdout}{stderr}");
+    assert!(named.iter().all(|named| stderr.contains(named)), "{named:?}: {stderr}");
+    stdout.to_owned()
+}
+
+fn records(stored: &[Stored]) -> Vec<Record> {
+    let in_place = |stored: &Stored| Record { partition: Some(stored.partition), ..stored.record.clone() };
+    stored.iter().map(in_place).collect()
+}
+
+/// The records of a topic in a new one of as many partitions, after a change.
+fn changed(topic: &Topic, change: impl FnOnce(&mut Vec<Record>)) -> Topic {
+    let copy = Kafka::shared().topic("traffic-changed", topic.partitions());
+    let mut all = records(&topic.read_all());
+    change(&mut all);
+    copy.produce(all);
+    copy
+}
+
+/// The place of the record of a key that is the n-th of it.
+fn nth(records: &[Record], key: &str, n: usize) -> usize {
+    let of_key = records.iter().enumerate().filter(|(_, record)| record.key.as_deref() == Some(key.as_bytes()));
+    of_key.map(|(at, _)| at).nth(n).expect("it was produced")
+}
+
+#[test]
+fn numbered_records_are_checked_for_loss_repeats_and_order() {
+    let topic = Kafka::shared().topic("traffic", 4);
+    let name = topic.name();
+    let produced = run(&["produce", name, "--count", "20000", "--keys", "100", "--size", "100B..200B"]);
+    ends(&produced, 0, &["produced 20000 records", "tidegate consume", "--expect 20000"]);
+    let keys: std::collections::BTreeSet<_> = topic.read_all().into_iter().map(|stored| stored.record.key).collect();
+    assert_eq!(keys.len(), 100);
+
+    let table = succeeds(&["consume", name, "--verify", "--to-end"]);
+    for line in ["records       20000", "lost          0", "repeated      0", "out of order  0", "unknown       0"] {
+        assert!(table.contains(line), "{table}");
+    }
+    // Ends by itself, and with a part of the partitions or records nothing is missing.
+    succeeds(&["consume", name, "--verify", "--expect", "20000"]);
+    succeeds(&["consume", name, "--verify", "--to-end", "--partition", "2"]);
+    succeeds(&["consume", name, "--verify", "--to-end", "--from", "-700"]);
+    let more = run(&["consume", name, "--verify", "--to-end", "--expect", "20010"]);
+    let table = ends(&more, 1, &["10 lost, 0 repeated, 0 out of order, 0 unknown"]);
+    assert!(table.contains("and all that follow it"), "{table}");
+
+    let check = |topic: &Topic, named: &str, example: &str| {
+        let output = run(&["consume", topic.name(), "--verify", "--to-end"]);
+        let table = ends(&output, 1, &[named]);
+        assert!(table.contains(example), "{table}");
+        let output = run(&["consume", topic.name(), "--verify", "--to-end", "--json"]);
+        let summary: Value = serde_json::from_str(&ends(&output, 1, &[named])).expect("JSON");
+        assert!(summary["records"].as_u64().is_some_and(|records| records >= 19_999), "{summary}");
+    };
+    let missing = changed(&topic, |records| drop(records.remove(nth(records, "key-7", 50))));
+    check(&missing, "1 lost, 0 repeated, 0 out of order, 0 unknown", "number 5107, expected 5007");
+    let twice = changed(&topic, |records| records.push(records[nth(records, "key-7", 50)].clone()));
+    check(&twice, "0 lost, 1 repeated, 0 out of order, 0 unknown", "number 5007 again");
+    let swapped = changed(&topic, |records| {
+        let (one, other) = (nth(records, "key-7", 50), nth(records, "key-7", 51));
+        records.swap(one, other);
+    });
+    check(&swapped, "0 lost, 0 repeated, 1 out of order, 0 unknown", "number 5007 after 5107");
+    let foreign = changed(&topic, |records| records.push(Record::of("hello").key("key-7")));
+    check(&foreign, "0 lost, 0 repeated, 0 out of order, 1 unknown", "has no number");
+}
+
+#[test]
+fn numbered_records_are_checked_behind_a_function() {
+    let kafka = Kafka::shared();
+    let pipe = Pipe::new(kafka, "traffic-function", 4);
+    let mut node = Node::start("traffic", &pipe.manifest(kafka, "hostile", ""));
+    node.wait_ready(READY);
+    // The cluster is that of the manifest.
+    let manifest = node.manifest_path();
+    let manifest = manifest.to_str().expect("text");
+    let source = pipe.source.name();
+    let produced = run_with(b"", &["produce", source, "--count", "5000", "--rate", "20000", "--manifest", manifest]);
+    ends(&produced, 0, &["produced 5000 records"]);
+    let arguments = ["consume", pipe.output.name(), "--verify", "--expect", "5000", "--timeout", "60s"];
+    let checked = run_with(b"", &[&arguments[..], &["--manifest", manifest, "--cluster", "main"]].concat());
+    assert!(ends(&checked, 0, &[]).contains("records       5000"));
+    node.term_cleanly();
+}
+
+#[test]
+fn what_is_recorded_is_produced_and_recorded_again_byte_for_byte() {
+    let kafka = Kafka::shared();
+    let (source, copy) = (kafka.topic("traffic-source", 3), kafka.topic("traffic-copy", 3));
+    let binary: Vec<u8> = (0..=255).collect();
+    let all = [
+        Record::null(),
+        Record::of(""),
+        Record::of("v").key(""),
+        Record::null().key("k"),
+        Record::of(binary.clone()).key(&binary[128..]),
+        Record::of("{\"json\": [1.0e5, \"\\u00e9\"]}\n\r\0").key("é\u{1f980}"),
+        Record::of("v").header("", "").null_header("n").header("n", "twice").header("n", &binary[..]),
+        Record::of("v").header(&b"\xff\xfe"[..], &b"\x00"[..]).null_header("é"),
+    ];
+    let dated = |(at, record): (usize, Record)| {
+        let place = i32::try_from(at % 3).expect("small");
+        record.timestamp(1_700_000_000_000 + i64::from(place)).partition(place)
+    };
+    source.produce(all.into_iter().cycle().take(40).enumerate().map(dated));
+    let folder = folder();
+    let [first, second] = ["first.ndjson", "second.ndjson"].map(|name| folder.path().join(name));
+    let [first_name, second_name] = [&first, &second].map(|path| path.to_str().expect("text"));
+
+    succeeds(&["record", source.name(), "--output", first_name]);
+    let produced = run(&["produce", copy.name(), "--file", first_name, "--keep-partitions"]);
+    ends(&produced, 0, &["produced 40 records"]);
+    succeeds(&["record", copy.name(), "--output", second_name]);
+    let lines = |path: &Path| {
+        let text = fs::read_to_string(path).expect("text");
+        let mut lines: Vec<String> = text.lines().map(|line| line.replace(source.name(), copy.name())).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(lines(&first).len(), 40);
+    assert_eq!(lines(&first), lines(&second));
+    let content = |topic: &Topic| {
+        let mut records = records(&topic.read_all());
+        records.sort_by_key(|record| record.partition);
+        records
+    };
+    assert_eq!(content(&source), content(&copy));
+
+    // The same through standard output and input, and what is there stays as it is if nothing comes.
+    let recorded = succeeds(&["record", source.name(), "--count", "7", "--partition", "1"]);
+    let pipe = kafka.topic("traffic-pipe", 1);
+    let brokers = ["--brokers", kafka.bootstrap()];
+    let produced = run_with(recorded.as_bytes(), &[&["produce", pipe.name(), "--file", "-"], &brokers[..]].concat());
+    ends(&produced, 0, &["produced 7 records"]);
+    assert_eq!(pipe.read_all().len(), 7);
+    let none = run(&["record", source.name(), "--key", "nobody", "--output", first_name]);
+    ends(&none, 1, &["there is no such record"]);
+    assert_eq!(lines(&first).len(), 40);
+}
+
+#[test]
+fn one_record_is_produced_from_flags() {
+    let topic = Kafka::shared().topic("traffic-one", 3);
+    let name = topic.name();
+    let time = "2023-11-14T22:13:20Z";
+    succeeds(&[
+        "produce",
+        name,
+        "--value",
+        "v",
+        "--key",
+        "k",
+        "--header",
+        "a=1",
+        "--header",
+        "b=",
+        "--timestamp",
+        time,
+    ]);
+    succeeds(&["produce", name, "--null-value", "--key", "k"]);
+    succeeds(&["produce", name, "--key", "other", "--partition", "2"]);
+    let read = topic.read_all();
+    let of_key = |key: &str| read.iter().filter(|stored| stored.record.key == Some(key.into())).collect::<Vec<_>>();
+    let expected = Record::of("v").key("k").header("a", "1").header("b", "").timestamp(1_700_000_000_000);
+    let [first, second] = of_key("k")[..] else { panic!("{read:?}") };
+    assert_eq!((&first.record, &second.record.value, first.partition), (&expected, &None, second.partition));
+    assert_eq!(of_key("other").iter().map(|stored| stored.partition).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn a_refused_record_is_named_and_the_others_are_produced() {
+    let topic = Kafka::shared().topic("traffic-refused", 1);
+    let line = |value: String| format!("{}\n", json!({ "value": value }));
+    let input = [line("a".into()), line("x".repeat(2 << 20)), line("b".into())].concat();
+    let brokers = Kafka::shared().bootstrap();
+    let arguments = ["produce", topic.name(), "--file", "-", "--brokers", brokers];
+    let output = run_with(input.as_bytes(), &arguments);
+    ends(&output, 1, &["1 refused, the first one is line 2", "too large", "1 of 3 records were refused"]);
+    assert_eq!(topic.read_all().len(), 2);
+
+    let wrong = run_with(b"{\"value\": \"c\"}\n{\"value\": 5}\n{\"value\": \"d\"}\n", &arguments);
+    ends(&wrong, 2, &["produced 1 record", "standard input, line 2, column 11"]);
+    assert_eq!(topic.read_all().len(), 3);
+}
+
+#[test]
+fn a_missing_topic_is_named_and_created_on_request() {
+    let kafka = Kafka::shared();
+    let topic = kafka.missing_topic("traffic-missing", 5);
+    let name = topic.name();
+    ends(&run(&["produce", name, "--value", "v"]), 1, &[name, "Unknown topic", "--create PARTITIONS"]);
+    ends(&run(&["consume", name]), 2, &[name, "Unknown topic"]);
+    succeeds(&["produce", name, "--value", "v", "--create", "5"]);
+    let again = run(&["produce", name, "--value", "v", "--create", "7"]);
+    ends(&again, 0, &["has 5 partitions, not 7"]);
+    assert_eq!(topic.read_all().len(), 2);
+    ends(&run(&["produce", name, "--value", "v", "--partition", "5"]), 2, &["0 to 4"]);
+    ends(&run(&["consume", name, "--partition", "5"]), 2, &["0 to 4"]);
+}
+
+#[test]
+fn a_broker_that_does_not_answer_is_named_soon() {
+    let address = format!("127.0.0.1:{}", net::free_port());
+    for arguments in
+        [["produce", "t", "--value", "v"], ["consume", "t", "--timeout", "1m"], ["record", "t", "--count", "1"]]
+    {
+        let start = Instant::now();
+        let output = run_with(b"", &[&arguments[..], &["--brokers", &address]].concat());
+        ends(&output, 1, &["no broker answers at", &address, "Connection refused"]);
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn consuming_begins_and_ends_where_it_is_told() {
+    let topic = Kafka::shared().topic("traffic-consume", 1);
+    let name = topic.name();
+    topic.produce((0..20_i64).map(|n| {
+        let record = Record::of(format!("v{n}")).key(format!("k{}", n % 2)).timestamp(1_700_000_000_000 + n * 1_000);
+        if n == 3 { record.header("mark", "here") } else { record }
+    }));
+    let values = |arguments: &[&str]| -> Vec<String> {
+        let lines = succeeds(&[&["consume", name, "--json"], arguments].concat());
+        let value = |line: &str| serde_json::from_str::<Value>(line).expect("JSON")["value"].clone();
+        lines.lines().map(|line| value(line).as_str().expect("text").to_owned()).collect()
+    };
+    assert_eq!(values(&["--to-end"]).len(), 20);
+    assert_eq!(values(&["--to-end", "--from", "-2"]), ["v18", "v19"]);
+    assert_eq!(values(&["--from", "5", "--count", "2"]), ["v5", "v6"]);
+    assert_eq!(values(&["--to-end", "--from", "2023-11-14T22:13:38Z"]), ["v18", "v19"]);
+    assert_eq!(values(&["--to-end", "--from", "1700000019000ms"]), ["v19"]);
+    assert_eq!(values(&["--to-end", "--from", "latest"]), [""; 0]);
+    assert_eq!(values(&["--to-end", "--from", "1000"]), [""; 0]);
+    assert_eq!(values(&["--to-end", "--key", "k1", "--from", "-3"]), ["v17", "v19"]);
+    assert_eq!(values(&["--to-end", "--header", "mark=here"]), ["v3"]);
+    assert_eq!(values(&["--from", "-1", "--timeout", "1s"]), ["v19"]);
+    let short = run(&["consume", name, "--from", "-1", "--timeout", "1s", "--count", "2"]);
+    ends(&short, 1, &["1 of 2 records came in time"]);
+    let line = succeeds(&["consume", name, "--count", "1"]);
+    assert_eq!(line, format!("{name}/0@0 2023-11-14T22:13:20Z k0 │ v0\n"));
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_consuming_quietly() {
+    let topic = Kafka::shared().topic("traffic-pipe", 1);
+    topic.produce((0..1_000).map(|_| Record::of("x".repeat(1_000))));
+    let folder = folder();
+    let mut command =
+        command(folder.path(), &["consume", topic.name(), "--brokers", Kafka::shared().bootstrap(), "--json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("tidegate starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+    let output = child.wait_with_output().expect("tidegate ends");
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn an_interrupt_ends_producing_with_all_of_it_acknowledged() {
+    let kafka = Kafka::shared();
+    let topic = kafka.topic("traffic-endless", 2);
+    let folder = folder();
+    let errors = folder.path().join("stderr");
+    let arguments = ["produce", topic.name(), "--rate", "2000", "--brokers", kafka.bootstrap()];
+    let mut command = command(folder.path(), &arguments);
+    command.stdout(Stdio::null()).stderr(fs::File::create(&errors).expect("a file"));
+    let mut process = Process::spawn(&mut command, folder.path()).expect("tidegate starts");
+    topic.reader().count(1_000, PATIENCE);
+    process.signal(Signal::Int);
+    let status = process.wait(PATIENCE).expect("it ends");
+    let said = fs::read_to_string(&errors).expect("text");
+    assert!(status.success() && said.starts_with("interrupted: produced "), "{said}");
+    let (_, expected) = said.trim_end().rsplit_once("--expect ").expect("what to check");
+    assert_eq!(expected, topic.read_all().len().to_string());
+    succeeds(&["consume", topic.name(), "--verify", "--to-end", "--expect", expected]);
+}
+
+#[test]
+fn what_is_written_wrong_is_said_without_a_broker() {
+    let name = format!("traffic-{}", chance::suffix());
+    let produce: &[(&[&str], &str)] = &[
+        (&[], "which records? --value TEXT"),
+        (&["--count", "5", "--value", "v"], "cannot be used with"),
+        (&["--size", "1KiB..1B"], "expected a size"),
+        (&["--keys", "0"], "expected a number from 1 to 1000000"),
+        (&["--value", "v", "--property", "acks=1"], "--property acks"),
+        (&["--value", "v", "--property", "no.such=1"], "No such configuration property"),
+        (&["--value", "v", "--timestamp", "yesterday"], "expected a time"),
+    ];
+    for (arguments, named) in produce {
+        ends(&run_with(b"", &[&["produce", &name, "--brokers", "b:1"], *arguments].concat()), 2, &[named]);
+    }
+    let consume: &[(&[&str], &str)] = &[
+        (&["--from", "sometime"], "expected earliest, latest, an offset"),
+        (&["--run", "3kf90a2m"], "--verify"),
+        (&["--timeout", "soon"], "expected a duration"),
+    ];
+    for (arguments, named) in consume {
+        ends(&run_with(b"", &[&["consume", &name, "--brokers", "b:1"], *arguments].concat()), 2, &[named]);
+    }
+    ends(&run_with(b"", &["consume", &name]), 2, &["which brokers?", "--brokers HOST:PORT", "KAFKA_BROKERS"]);
+    ends(&run_with(b"", &["consume", &name, "--brokers", "here:there"]), 2, &["expected HOST:PORT"]);
+    ends(&run_with(b"", &["consume", &name, "--manifest", "none.toml"]), 2, &["none.toml"]);
+}
+
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    let output = run_with(b"", &["completions", "bash"]);
+    assert!(ends(&output, 0, &[]).contains("tidegate__subcmd__produce"), "{}", text(&output.stdout));
+    let folder = folder();
+    let pages = folder.path().join("man1");
+    ends(&run_with(b"", &["man", pages.to_str().expect("text")]), 0, &[]);
+    for page in ["tidegate.1", "tidegate-produce.1", "tidegate-consume.1", "tidegate-record.1", "tidegate-run.1"] {
+        assert!(pages.join(page).exists(), "{page}");
+    }
+    assert!(ends(&run_with(b"", &["man"]), 0, &[]).contains(".TH tidegate 1"));
+}

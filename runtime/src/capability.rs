@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 pub enum Access {
     /// It works.
     Granted,
+    /// It works as far as the manifest allows it, which is not at all by default.
+    Manifest,
     /// It is there, and has nothing in it.
     Empty,
     /// A node does not take such a component on.
@@ -42,7 +44,7 @@ const KNOWN: &[(&str, &str, Access, &str)] = &[
     ("wasi:cli/stdin", "input", Access::Empty, "standard input is empty"),
     ("wasi:filesystem/", "files", Access::Empty, "there are none"),
     ("wasi:sockets/", "sockets", Access::Empty, "present, but every connection is denied"),
-    ("wasi:http/", "outbound HTTP", Access::Refused, "not granted in this version"),
+    ("wasi:http/", "outbound HTTP", Access::Manifest, "denied unless the manifest allows hosts (allow-hosts)"),
 ];
 
 /// Versions of WASI that are granted.
@@ -106,10 +108,10 @@ mod tests {
     }
 
     #[test]
-    fn files_and_sockets_are_empty_and_http_is_refused() {
+    fn files_and_sockets_are_empty_and_http_is_for_the_manifest_to_allow() {
         check(
             &["wasi:http/outgoing-handler@0.2.6", "wasi:sockets/tcp@0.2.6", "wasi:filesystem/preopens@0.2.6"],
-            &[("files", Access::Empty), ("sockets", Access::Empty), ("outbound HTTP", Access::Refused)],
+            &[("files", Access::Empty), ("sockets", Access::Empty), ("outbound HTTP", Access::Manifest)],
         );
     }
 

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod columns;
 pub mod dev;
 pub mod engine;
+pub mod golden;
 pub mod invoke;
 #[allow(unsafe_code)]
 pub mod kafka;
@@ -24,4 +25,5 @@ pub mod revision;
 pub mod supervisor;
 mod throttle;
 pub mod toolchain;
+pub mod traffic;
 pub mod trigger;

@@ -1,10 +1,13 @@
 //! What a node shows of itself: plain data, for health and for people.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use serde::{Serialize as _, Serializer};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::engine::HttpCounts;
 use crate::trigger::{State, Status};
 
 /// A node at a glance. Each trigger keeps its own status fresh.
@@ -27,6 +30,13 @@ pub struct FunctionView {
     pub revision: Option<String>,
     /// Why the newest bytes are not that revision.
     pub error: Option<String>,
+    /// What it does by HTTP. These numbers are those of the moment in which they are looked at.
+    #[serde(serialize_with = "shared")]
+    pub http: Arc<HttpCounts>,
+}
+
+fn shared<S: Serializer>(counts: &Arc<HttpCounts>, serializer: S) -> Result<S::Ok, S::Error> {
+    counts.serialize(serializer)
 }
 
 impl Overview {

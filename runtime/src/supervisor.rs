@@ -401,6 +401,7 @@ impl Supervisor {
                 component: path_of(function).display().to_string(),
                 revision: artifact.and_then(|it| it.good.as_ref()).map(|good| good.digest.to_string()),
                 error: artifact.and_then(|it| it.error.clone()),
+                http: self.options.engine.http_counts(name),
             };
             (name.to_string(), view)
         });

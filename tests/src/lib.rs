@@ -13,6 +13,7 @@
 
 pub mod chance;
 pub mod functions;
+pub mod http;
 pub mod kafka;
 pub mod load;
 pub mod model;

@@ -2,18 +2,27 @@
 
 mod build;
 mod check;
+mod completions;
+mod connect;
+mod consume;
 mod dev;
 mod inspect;
 mod invoke;
+mod man;
 mod new;
 mod node;
 mod output;
+mod produce;
+mod progress;
+mod record;
 mod run;
+mod test;
+mod value;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 /// Serverless functions on Kafka.
 ///
@@ -48,9 +57,15 @@ enum Command {
     Build(build::Arguments),
     Inspect(inspect::Arguments),
     Invoke(Box<invoke::Arguments>),
+    Test(test::Arguments),
     Check(check::Arguments),
     Dev(dev::Arguments),
     Run(run::Arguments),
+    Produce(Box<produce::Arguments>),
+    Consume(Box<consume::Arguments>),
+    Record(Box<record::Arguments>),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 /// Why a command failed, which decides the exit code.
@@ -79,9 +94,15 @@ pub fn main() -> ExitCode {
         Command::Build(arguments) => build::main(&arguments),
         Command::Inspect(arguments) => inspect::main(&arguments),
         Command::Invoke(arguments) => invoke::main(&arguments),
+        Command::Test(arguments) => test::main(&arguments),
         Command::Check(arguments) => check::main(&arguments),
         Command::Dev(arguments) => dev::main(&arguments),
         Command::Run(arguments) => run::main(&arguments),
+        Command::Produce(arguments) => produce::main(&arguments),
+        Command::Consume(arguments) => consume::main(&arguments),
+        Command::Record(arguments) => record::main(&arguments),
+        Command::Completions(arguments) => completions::main(&arguments, Arguments::command()),
+        Command::Man(arguments) => man::main(&arguments, Arguments::command()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -108,7 +129,12 @@ fn start_logging(format: LogFormat, filter: &str) -> Result<(), tracing_subscrib
     Ok(())
 }
 
-/// Whether standard error takes colours. See <https://no-color.org>.
+/// Whether standard error takes colours.
 fn colour() -> bool {
-    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    colour_of(&std::io::stderr())
+}
+
+/// Whether a stream takes colours. See <https://no-color.org>.
+fn colour_of(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

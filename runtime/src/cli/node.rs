@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::engine::{Engine, Settings};
 use crate::kafka::keep_memory;
@@ -42,11 +43,22 @@ pub(super) fn environment(name: &str) -> Option<String> {
 /// The runtime of everything but guests.
 pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     keep_memory();
+    raise_open_files();
     tokio::runtime::Builder::new_multi_thread()
         .thread_name("tidegate")
         .enable_all()
         .build()
         .context("cannot start threads")
+}
+
+/// Takes as many open files as the system grants: connections of functions are files too, and the
+/// 1,024 that many systems begin with are a limit for programs that are older than poll.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!("the limit of open files stays at {:?}: {error}", limit.current);
+    }
 }
 
 /// Waits for the signal to stop: SIGTERM or SIGINT.

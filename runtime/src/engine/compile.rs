@@ -10,6 +10,7 @@ use wasmtime::component::{Component, Linker};
 use super::bindings::RunnerPre;
 use super::cache::Cache;
 use super::host::Host;
+use super::http;
 use crate::revision::Digest;
 
 /// The interface a function exports, without its version.
@@ -104,6 +105,7 @@ impl Compiler {
     pub(super) fn new(engine: &wasmtime::Engine, cache: Option<PathBuf>) -> Result<Self, Rejected> {
         let mut linker = Linker::new(engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(|error| Rejected::machine(&error))?;
+        http::add_to_linker(&mut linker).map_err(|error| Rejected::machine(&error))?;
         let (jobs, mut queue) = mpsc::channel::<Job>(16);
         let engine = engine.clone();
         std::thread::Builder::new()

@@ -1,24 +1,38 @@
-//! What a guest sees of the world: its environment, clocks, randomness, its output streams; and
-//! the limits on what it takes.
+//! What a guest sees of the world: its environment, clocks, randomness, its output streams, HTTP;
+//! and the limits on what it takes.
 
 use std::sync::Arc;
 
 use wasmtime::ResourceLimiter;
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use super::http::{Client, Hooks, MAX_FIELDS_BYTES};
 use super::log::{Lines, LogScope};
+
+/// Streams, requests, heads and the like that one instance may have at once. A head is the largest,
+/// so that all of them take at most 128 MiB.
+const MAX_RESOURCES: usize = 4_096;
 
 /// The state of one instance.
 pub(super) struct Host {
     wasi: WasiCtx,
-    table: ResourceTable,
+    http: WasiHttpCtx,
+    hooks: Hooks,
+    pub(super) table: ResourceTable,
     pub(super) limits: Limits,
     pub(super) lines: Arc<Lines>,
 }
 
 impl Host {
-    /// No files, no sockets, no arguments: what is not granted does not exist.
-    pub(super) fn new(environment: &[(String, String)], memory_bytes: u64, scope: Arc<LogScope>) -> Self {
+    /// No files, no sockets, no arguments: what is not granted does not exist. `client` asks for
+    /// what is granted by HTTP.
+    pub(super) fn new(
+        environment: &[(String, String)],
+        memory_bytes: u64,
+        client: Arc<Client>,
+        scope: Arc<LogScope>,
+    ) -> Self {
         let lines = Arc::new(Lines::new(scope));
         let mut wasi = WasiCtx::builder();
         wasi.envs(environment);
@@ -27,13 +41,23 @@ impl Host {
         wasi.allow_tcp(false).allow_udp(false);
         let limits =
             Limits { memory_bytes: usize::try_from(memory_bytes).unwrap_or(usize::MAX), used_bytes: 0, refused: false };
-        Self { wasi: wasi.build(), table: ResourceTable::new(), limits, lines }
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(MAX_FIELDS_BYTES);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
+        Self { wasi: wasi.build(), http, hooks: Hooks::new(client), table, limits, lines }
     }
 }
 
 impl WasiView for Host {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Host {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
     }
 }
 

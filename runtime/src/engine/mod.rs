@@ -14,6 +14,7 @@ mod columns;
 mod compile;
 mod fault;
 mod host;
+mod http;
 mod log;
 mod pool;
 mod ticker;
@@ -23,9 +24,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use compile::{Compiled, Inspection, Rejected, inspect};
+pub use http::HttpCounts;
 pub use pool::{Pool, PoolError, Setup};
 
 use crate::batch::Batch;
+use crate::manifest::Name;
 use crate::outcome::{Checked, Fault};
 use crate::revision::Digest;
 
@@ -94,6 +97,7 @@ struct Inner {
     wasmtime: wasmtime::Engine,
     compiler: compile::Compiler,
     ticker: ticker::Ticker,
+    http: http::Clients,
     guests: tokio::runtime::Handle,
     /// Ends without waiting for guests when the last engine goes, on whatever thread that is.
     runtime: Option<tokio::runtime::Runtime>,
@@ -139,7 +143,13 @@ impl Engine {
         let compiler = compile::Compiler::new(&wasmtime, settings.cache.clone())?;
         let ticker = ticker::Ticker::new(wasmtime.clone()).map_err(|error| Rejected::machine(&error.into()))?;
         let guests = runtime.handle().clone();
-        Ok(Self { inner: Arc::new(Inner { wasmtime, compiler, ticker, guests, runtime: Some(runtime) }) })
+        let (http, runtime) = (http::Clients::default(), Some(runtime));
+        Ok(Self { inner: Arc::new(Inner { wasmtime, compiler, ticker, http, guests, runtime }) })
+    }
+
+    /// What a function does by HTTP, counted since the engine was made. Stays fresh.
+    pub fn http_counts(&self, function: &Name) -> Arc<HttpCounts> {
+        self.inner.http.counts(function)
     }
 
     /// Compiles a component, or loads it from the cache, and checks that it is a function. Runs on

@@ -9,7 +9,7 @@ use super::diagnostic::{Diagnostic, Report};
 use super::field::{At, Field, Key};
 use super::raw::{RawFunction, RawSecret};
 use super::words::{FilePath, ReuseWord};
-use super::{Component, Environment, Function, Name, Reuse, Secret, file};
+use super::{Component, Environment, Function, Name, Reuse, Secret, file, http};
 
 /// Variables that Tidegate sets itself start with this.
 const RESERVED: &str = "TIDEGATE_";
@@ -50,6 +50,7 @@ pub(super) fn check(
         deadline: raw.deadline.or_default(report).0,
         memory_bytes: raw.memory.or_default(report).0,
         reuse,
+        http: http::check(raw.allow_hosts, raw.allow_networks, raw.http, report),
         component: component?,
     })
 }

@@ -10,7 +10,7 @@
 //! 3. `schema`: keys that nobody knows are refused. The JSON Schema for editors decides which.
 //! 4. `raw`, `words`, `amounts`, `shapes`, `field`: serde makes the types of the edge. A value that does not fit is
 //!    kept as a broken field, so that all of them are found in one pass.
-//! 5. `check`, `function`, `properties`, `trigger`, `topics`: what one value cannot know by itself.
+//! 5. `check`, `function`, `http`, `properties`, `trigger`, `topics`: what one value cannot know by itself.
 //!
 //! Bounds: a manifest is at most 1 MiB, a secret's file at most 64 KiB. This module reads those
 //! files and the environment and touches nothing else: whether a component exists, a property is
@@ -35,6 +35,7 @@ mod diagnostic;
 mod field;
 mod file;
 mod function;
+mod http;
 mod properties;
 mod raw;
 mod schema;
@@ -48,6 +49,7 @@ mod words;
 mod tests;
 
 pub use diagnostic::Errors;
+pub use http::{AllowedHost, Host, Http, InvalidEntry, Network, Origin, Scheme};
 pub use schema::json_schema;
 
 use diagnostic::{Diagnostic, Report};
@@ -209,6 +211,8 @@ pub struct Function {
     pub memory_bytes: u64,
     /// Whether instances serve more than one call.
     pub reuse: Reuse,
+    /// What it may ask for by HTTP.
+    pub http: Http,
 }
 
 /// Where a component is.

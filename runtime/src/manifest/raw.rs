@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::amounts::{DAY, GIB, HOUR, KIB, MIB, MINUTE, NO_DEFAULT, NO_MAXIMUM, Period, SECOND, Size, TIB, Whole};
 use super::field::{Field, Key};
+use super::http::{AllowedHost, Network};
 use super::shapes::{RawOutput, Scalar};
 use super::words::{Brokers, DeliveryWord, FilePath, Group, Listen, ReuseWord, Spelling, Topic, Variable};
 use super::{Name, OnExhausted, Ordering, Start};
@@ -80,6 +81,43 @@ pub(super) struct RawFunction {
     /// An instance is replaced after so many calls. Without it, it serves on until it fails. Only
     /// with reuse = "pooled".
     pub max_calls: Field<Whole<1, NO_MAXIMUM, NO_DEFAULT>>,
+    /// Hosts that the function may ask by HTTP, each with its scheme, and with a port if it is not
+    /// that of the scheme: "https://api.example.com", "http://10.0.0.7:8080". "https://*.example.com"
+    /// stands for all names below example.com. Without it every request is refused. Whatever a name
+    /// stands for, its address has to be public or in allow-networks; an address that is written
+    /// here is allowed itself, and "http://localhost:8080" may be this machine.
+    pub allow_hosts: Field<Vec<Field<AllowedHost>>>,
+    /// Networks that are not public in which the hosts of allow-hosts may be, such as "10.0.0.0/8",
+    /// or single addresses.
+    pub allow_networks: Field<Vec<Field<Network>>>,
+    /// Limits of each request by HTTP. The function may ask for less time, not for more.
+    pub http: Field<RawHttp>,
+}
+
+/// Limits of each request by HTTP.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "a table such as { timeout = \"30s\", max-response = \"16MiB\" }"
+)]
+pub(super) struct RawHttp {
+    /// How long it may take to look up the name, to connect and to agree on TLS, 1ms to 1m.
+    pub connect_timeout: Field<Period<1, MINUTE, { 2 * SECOND }>>,
+    /// How long it may take from then until the head of the answer is there, 1ms to 1h.
+    pub first_byte_timeout: Field<Period<1, HOUR, { 10 * SECOND }>>,
+    /// How long all of it may take, with both bodies and waiting for a connection, 1ms to 1h. The
+    /// function's deadline ends it too.
+    pub timeout: Field<Period<1, HOUR, { 30 * SECOND }>>,
+    /// The most that the body of a request may have, 1KiB to 1GiB.
+    pub max_request: Field<Size<KIB, GIB, MIB>>,
+    /// The most that the body of an answer may have, 1KiB to 1GiB. It is handed to the function
+    /// piece by piece and not held.
+    pub max_response: Field<Size<KIB, GIB, { 16 * MIB }>>,
+    /// How many requests may be under way at once to one entry of allow-hosts, 1 to 10000. Further
+    /// ones wait. So many connections at most are kept for the next requests.
+    pub connections: Field<Whole<1, 10_000, 100>>,
 }
 
 /// Where a secret comes from: one of the two. It is read when the manifest is loaded.

@@ -6,12 +6,13 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use super::diagnostic::{either, nearest};
-use super::{Name, OnExhausted, Ordering};
+use super::{AllowedHost, InvalidEntry, Name, Network, OnExhausted, Ordering};
 
 /// A type that is written as a string.
 pub(super) trait Spelling: Sized {
@@ -291,3 +292,54 @@ impl Spelling for Variable {
 }
 
 spelled!(Variable);
+
+/// Makes serde and schemars read a type by its [`FromStr`], whose error is `<what it is>, expected
+/// <what it should be>`.
+macro_rules! entry {
+    ($type:ty, $noun:literal, $schema:expr) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(EntryVisitor($noun, PhantomData))
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                $noun.into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                $schema
+            }
+        }
+    };
+}
+
+struct EntryVisitor<T>(&'static str, PhantomData<T>);
+
+impl<T: FromStr<Err = InvalidEntry>> Visitor<'_> for EntryVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+entry!(
+    AllowedHost,
+    "a host with its scheme such as \"https://api.example.com\"",
+    json_schema!({ "type": "string", "pattern": "^[hH][tT][tT][pP][sS]?://[^/?#@\\\\]+/?$" })
+);
+entry!(
+    Network,
+    "a network such as \"10.0.0.0/8\"",
+    json_schema!({ "type": "string", "pattern": "^[0-9a-fA-F.:]+(/[0-9]{1,3})?$" })
+);

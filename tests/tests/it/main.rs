@@ -5,10 +5,13 @@
 
 mod address;
 mod author;
+mod author_go;
 mod broker;
 mod exact;
+mod golden;
 mod group;
 mod harness;
+mod http;
 mod layout;
 mod manifest;
 mod pipe;
@@ -16,3 +19,4 @@ mod poison;
 mod reload;
 mod restart;
 mod start;
+mod traffic;

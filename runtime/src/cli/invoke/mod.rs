@@ -3,7 +3,7 @@
 mod readable;
 mod source;
 mod target;
-mod value;
+pub(super) mod value;
 
 use std::io::{self, IsTerminal as _};
 use std::num::NonZeroU32;
@@ -17,6 +17,7 @@ use super::output::Output;
 use super::{Failure, inspect, node};
 use crate::batch::Batch;
 use crate::invoke::Session;
+use crate::manifest::{AllowedHost, Network};
 use crate::ndjson;
 use source::Source;
 use target::Target;
@@ -78,6 +79,16 @@ pub(super) struct Arguments {
     /// A further topic that the function may address. May be given several times.
     #[arg(long, value_name = "TOPIC")]
     allow_topic: Vec<String>,
+
+    /// A host that the function may ask by HTTP besides those of the manifest, such as
+    /// "https://api.example.com". May be given several times.
+    #[arg(long, value_name = "URL")]
+    allow_host: Vec<AllowedHost>,
+
+    /// A network that is not public in which such a host may be, such as "10.0.0.0/8". May be given
+    /// several times.
+    #[arg(long, value_name = "NETWORK")]
+    allow_network: Vec<Network>,
 
     /// The most records of one call. 500, if the trigger does not say otherwise.
     #[arg(long, value_name = "RECORDS")]

@@ -33,6 +33,8 @@ impl Target {
         }
         function.deadline = arguments.deadline.unwrap_or(function.deadline);
         function.memory_bytes = arguments.memory.unwrap_or(function.memory_bytes);
+        function.http.allow_hosts.extend(arguments.allow_host.iter().cloned());
+        function.http.allow_networks.extend(&arguments.allow_network);
 
         let mut trigger = triggers.first().map_or(stand_in, |trigger| Trigger::clone(trigger));
         // One call after another needs no more.

@@ -2,19 +2,13 @@
 
 use std::time::Duration;
 
+pub(super) use crate::cli::value::pair;
 use crate::engine::MAX_MEMORY_BYTES;
 
 /// The longest deadline of a manifest.
 const MAX_DEADLINE: Duration = Duration::from_secs(60 * 60);
 
-pub(super) fn pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-        None => Err("expected NAME=VALUE".to_owned()),
-    }
-}
-
-pub(super) fn variable(text: &str) -> Result<(String, String), String> {
+pub(in crate::cli) fn variable(text: &str) -> Result<(String, String), String> {
     let (name, value) = pair(text)?;
     if name.is_empty() || text.contains('\0') {
         return Err("the name of a variable is not empty, and neither name nor value holds a zero byte".to_owned());
@@ -45,9 +39,6 @@ mod tests {
 
     #[test]
     fn values_are_read_as_in_the_manifest() {
-        assert_eq!(pair("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
-        assert_eq!(pair("="), Ok((String::new(), String::new())));
-        assert!(pair("a").is_err());
         assert!(variable("=x").is_err() && variable("TIDEGATE_X=1").is_err() && variable("A=").is_ok());
         assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
         assert!(["0s", "2h", "5", "soon"].iter().all(|text| duration(text).is_err()));

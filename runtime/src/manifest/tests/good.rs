@@ -90,6 +90,16 @@ fn fills_in_defaults() {
         deadline: Duration::from_secs(1),
         memory_bytes: 64 << 20,
         reuse: Reuse::Pooled { max_calls: None },
+        http: Http {
+            allow_hosts: Vec::new(),
+            allow_networks: Vec::new(),
+            connect_timeout: Duration::from_secs(2),
+            first_byte_timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(30),
+            max_request_bytes: 1 << 20,
+            max_response_bytes: 16 << 20,
+            connections: count(100),
+        },
     };
     let cluster = Cluster { name: name("main"), brokers: "localhost".to_owned(), properties: BTreeMap::new() };
     let expected = Manifest {
@@ -119,6 +129,18 @@ fn takes_every_value_that_is_given() {
         deadline: Duration::from_secs(90),
         memory_bytes: 1 << 30,
         reuse: Reuse::Fresh,
+        http: Http {
+            allow_hosts: ["https://api.example.com", "http://10.0.0.7:8080", "https://*.example.org"]
+                .map(|host| host.parse().unwrap())
+                .to_vec(),
+            allow_networks: ["10.0.0.0/8", "fd00::1"].map(|network| network.parse().unwrap()).to_vec(),
+            connect_timeout: Duration::from_secs(1),
+            first_byte_timeout: Duration::from_millis(500),
+            timeout: Duration::from_secs(60),
+            max_request_bytes: 2 << 10,
+            max_response_bytes: 1 << 30,
+            connections: count(7),
+        },
     };
     let plain = Function {
         name: name("plain"),
@@ -128,6 +150,7 @@ fn takes_every_value_that_is_given() {
         deadline: Duration::from_secs(1),
         memory_bytes: 64 << 20,
         reuse: Reuse::Pooled { max_calls: NonZeroU64::new(3) },
+        http: Http::default(),
     };
     let expected = Manifest {
         path,

@@ -9,6 +9,7 @@ use super::{Errors, Manifest, parse};
 mod fuzz;
 mod golden;
 mod good;
+mod http;
 mod schema;
 mod substitution;
 

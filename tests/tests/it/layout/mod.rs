@@ -11,8 +11,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rdkafka*", &["kafka"]),
     ("wasmtime*", &["engine"]),
     ("aws_*", &["registry"]),
-    ("hyper", &["gateway", "admin"]),
-    ("hyper_util", &["gateway", "admin"]),
+    ("hyper", &["gateway", "admin", "engine/http"]),
+    ("hyper_util", &["gateway", "admin", "engine/http"]),
 ];
 
 /// Modules that compute and nothing else.

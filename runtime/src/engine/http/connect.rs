@@ -1,0 +1,233 @@
+//! Connections: a name is looked up, each of its addresses is held against the manifest, and only
+//! an address that passed is connected to. There is no second lookup that could say something else.
+
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hyper::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use super::address::is_public;
+use super::failure::Failure;
+use super::grants;
+use super::refusals::Refusals;
+use crate::manifest::{AllowedHost, Host, Http, Network, Origin, Scheme};
+
+/// Names that are looked up at once for one function: each occupies a thread.
+const MAX_LOOKUPS: usize = 16;
+
+/// Makes the connections of one function. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Connector {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    policy: Arc<Http>,
+    /// None: no host is allowed by https.
+    tls: Option<Arc<ClientConfig>>,
+    /// One for each connection that there may be.
+    room: Arc<Semaphore>,
+    lookups: Arc<Semaphore>,
+    refusals: Arc<Refusals>,
+}
+
+impl Connector {
+    pub(super) fn new(policy: Arc<Http>, tls: Option<Arc<ClientConfig>>, refusals: Arc<Refusals>) -> Self {
+        // As many may be idle as are in use, see `Client::new`.
+        let room = (policy.connections.get() as usize * policy.allow_hosts.len() * 2).min(Semaphore::MAX_PERMITS);
+        let (room, lookups) = (Arc::new(Semaphore::new(room)), Arc::new(Semaphore::new(MAX_LOOKUPS)));
+        Self { shared: Arc::new(Shared { policy, tls, room, lookups, refusals }) }
+    }
+}
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = Stream;
+    type Error = Failure;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, Failure>> + Send>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let shared = self.shared.clone();
+        Box::pin(async move { shared.connect(&uri).await })
+    }
+}
+
+impl Shared {
+    async fn connect(&self, uri: &Uri) -> Result<Stream, Failure> {
+        let origin = grants::origin(uri).ok_or(Failure::Url)?;
+        // It was allowed before it came here. Nothing may get around that.
+        let entry = grants::find(&self.policy, &origin).ok_or(Failure::Denied)?;
+        let deadline = Instant::now() + self.policy.connect_timeout;
+        let room = timeout_at(deadline, self.room.clone().acquire_owned()).await;
+        let Ok(Ok(room)) = room else { return Err(Failure::NoConnection) };
+        let addresses = timeout_at(deadline, self.addresses(&origin)).await.map_err(|_| Failure::DnsTimeout)??;
+        let allowed = allowed_addresses(&self.policy.allow_hosts[entry], &self.policy.allow_networks, &addresses);
+        if allowed.is_empty() {
+            self.refusals.private_address(&origin, &addresses);
+            return Err(Failure::Prohibited);
+        }
+        let tcp = dial(&allowed, deadline).await?;
+        let io = match origin.scheme {
+            Scheme::Http => Io::Plain(TokioIo::new(tcp)),
+            Scheme::Https => {
+                let agreed = timeout_at(deadline, self.agree_on_tls(&origin, tcp)).await;
+                Io::Tls(Box::new(TokioIo::new(agreed.map_err(|_| Failure::ConnectTimeout)??)))
+            }
+        };
+        Ok(Stream { io, _room: room })
+    }
+
+    /// At least one.
+    async fn addresses(&self, origin: &Origin) -> Result<Vec<SocketAddr>, Failure> {
+        let port = origin.port;
+        let name = match &origin.host {
+            Host::Address(address) => return Ok(vec![SocketAddr::new(*address, port)]),
+            Host::Name(name) => name.clone(),
+        };
+        let permit = self.lookups.clone().acquire_owned().await.map_err(|_| Failure::DnsTimeout)?;
+        // The permit goes with the thread, which cannot be interrupted when nobody waits any more.
+        let looked_up = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            (name.as_str(), port).to_socket_addrs().map(Vec::from_iter)
+        });
+        let found = looked_up.await.map_err(|error| Failure::Dns(error.to_string()))?;
+        let found = found.map_err(|error| Failure::Dns(error.to_string()))?;
+        if found.is_empty() { Err(Failure::Dns("it has no address".to_owned())) } else { Ok(found) }
+    }
+
+    async fn agree_on_tls(&self, origin: &Origin, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Failure> {
+        let config = self.tls.clone().ok_or(Failure::Tls)?;
+        let name = match &origin.host {
+            Host::Name(name) => ServerName::try_from(name.clone()).map_err(|_| Failure::Url)?,
+            Host::Address(address) => ServerName::from(*address),
+        };
+        TlsConnector::from(config).connect(name, tcp).await.map_err(|error| Failure::of_tls(&error))
+    }
+}
+
+/// Those that the entry may be connected at.
+pub(super) fn allowed_addresses(
+    entry: &AllowedHost,
+    networks: &[Network],
+    addresses: &[SocketAddr],
+) -> Vec<SocketAddr> {
+    let is_allowed = |address: IpAddr| match &entry.origin.host {
+        // The entry is this address.
+        Host::Address(written) => address == *written,
+        Host::Name(name) => {
+            let is_local = name == "localhost" && !entry.is_wildcard && address.is_loopback();
+            is_local || is_public(address) || networks.iter().any(|network| network.contains(address))
+        }
+    };
+    addresses.iter().filter(|address| is_allowed(address.ip().to_canonical())).copied().collect()
+}
+
+/// Tries one address after the other, each with its share of the time that is left.
+async fn dial(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Failure> {
+    let mut failure = Failure::Unavailable;
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+        let share = deadline.saturating_duration_since(Instant::now()) / left;
+        match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                // Without it a small request may wait for an acknowledgement.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Ok(Err(error)) => failure = Failure::of_connect(&error),
+            Err(_) => failure = Failure::ConnectTimeout,
+        }
+    }
+    Err(failure)
+}
+
+/// A connection.
+pub(super) struct Stream {
+    io: Io,
+    _room: OwnedSemaphorePermit,
+}
+
+enum Io {
+    Plain(TokioIo<TcpStream>),
+    Tls(Box<TokioIo<TlsStream<TcpStream>>>),
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        let is_http2 = match &self.io {
+            Io::Plain(_) => false,
+            Io::Tls(stream) => stream.inner().get_ref().1.alpn_protocol() == Some(b"h2"),
+        };
+        if is_http2 { Connected::new().negotiated_h2() } else { Connected::new() }
+    }
+}
+
+impl Read for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Io::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Io::Tls(stream) => Pin::new(stream.as_mut()).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Io::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Io::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.io {
+            Io::Plain(stream) => stream.is_write_vectored(),
+            Io::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_write_vectored(context, parts),
+            Io::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(context, parts),
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Who is asked, and whether the manifest allows it. Pure.
+
+use hyper::Uri;
+
+use crate::manifest::{Host, Http, Origin, Scheme};
+
+/// Whom a URL is for. `None`: it is for nobody that could be asked by HTTP.
+pub(super) fn origin(uri: &Uri) -> Option<Origin> {
+    let scheme = match uri.scheme_str()? {
+        "http" => Scheme::Http,
+        "https" => Scheme::Https,
+        _ => return None,
+    };
+    let authority = uri.authority()?;
+    let text = authority.as_str();
+    // A user would end up in no header, and has misled readers of URLs before.
+    if text.contains('@') {
+        return None;
+    }
+    let host = Host::parse(authority.host())?;
+    // What stands behind the host is a port or nothing.
+    let port = match text.strip_prefix(authority.host())?.strip_prefix(':') {
+        None | Some("") => None,
+        Some(_) => Some(authority.port_u16().filter(|port| *port > 0)?),
+    };
+    Some(Origin::new(scheme, host, port))
+}
+
+/// The place in `allow-hosts` of the entry that allows it.
+pub(super) fn find(policy: &Http, origin: &Origin) -> Option<usize> {
+    policy.allow_hosts.iter().position(|entry| entry.covers(origin))
+}

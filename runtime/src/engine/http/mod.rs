@@ -1,0 +1,153 @@
+//! HTTP that functions do, by `wasi:http`. The only way out of a guest, and closed unless the
+//! manifest opens it: every request is held against `allow-hosts`, every address that is connected
+//! to against `allow-networks`. A redirect is an answer like others; who follows it asks anew.
+//!
+//! All instances of a function share a client, and so its connections and limits. A request is a
+//! task on the guests' runtime that ends with the resources of its instance, so a call that is
+//! dropped leaves nothing under way. Waiting costs no thread; only names are looked up on a few.
+//!
+//! Bounded: requests and connections by `http.connections`, bodies and times by the manifest, heads,
+//! what is read ahead, and the requests of one instance by constants here and in `client`. No proxy of the environment is used, nothing is
+//! cached, decompressed or tried again, except on a connection that was closed before anything of
+//! the request was sent.
+
+mod address;
+mod body;
+mod client;
+mod connect;
+mod counts;
+mod failure;
+mod grants;
+mod refusals;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+
+use tokio::sync::Semaphore;
+use tokio_rustls::rustls::ClientConfig;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi::p2::bindings::io::error::Error as IoError;
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+
+pub(super) use client::Client;
+pub use counts::HttpCounts;
+
+use super::host::Host;
+use crate::manifest::{Function, Name, Scheme};
+
+/// Where a guest asks what an error of a stream was, by the name that `wasmtime_wasi_http` gives it.
+const TYPES: &str = "wasi:http/types@0.2.12";
+/// Requests of one instance that may be under way, or wait, at once; further ones fail.
+const MAX_REQUESTS: usize = 1_000;
+/// Most bytes of a head that a guest makes, as they lie in memory.
+pub(super) const MAX_FIELDS_BYTES: usize = 32 << 10;
+/// Most bytes of a request's body that lie between guest and connection.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Gives guests `wasi:http`, whether or not anything is allowed: many components import it and never
+/// use it.
+pub(super) fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    // The function of that crate does not know the errors that its own bodies end in.
+    linker.allow_shadowing(true);
+    linker.instance(TYPES)?.func_wrap("http-error-code", error_code)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+fn error_code(
+    mut store: StoreContextMut<'_, Host>,
+    (error,): (Resource<IoError>,),
+) -> wasmtime::Result<(Option<ErrorCode>,)> {
+    let error = store.data_mut().table.get(&error)?;
+    let code = match error.downcast_ref::<Error>() {
+        Some(error) => failure::code_of_body(error),
+        None => error.downcast_ref::<ErrorCode>().cloned(),
+    };
+    Ok((code,))
+}
+
+/// The clients of all functions.
+#[derive(Default)]
+pub(super) struct Clients {
+    functions: Mutex<HashMap<Name, Entry>>,
+    tls: OnceLock<Result<Arc<ClientConfig>, String>>,
+}
+
+/// Numbers stay when the client goes, with its last instance.
+#[derive(Default)]
+struct Entry {
+    counts: Arc<HttpCounts>,
+    client: Weak<Client>,
+}
+
+impl Clients {
+    /// The client of a function. Those with the same settings share one.
+    pub(super) fn get(&self, function: &Function) -> Result<Arc<Client>, String> {
+        let wants_tls = function.http.allow_hosts.iter().any(|entry| entry.origin.scheme == Scheme::Https);
+        let tls = if wants_tls { Some(self.tls.get_or_init(tls::config).clone()?) } else { None };
+        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = functions.entry(function.name.clone()).or_default();
+        if let Some(client) = entry.client.upgrade().filter(|client| *client.policy == function.http) {
+            return Ok(client);
+        }
+        let client = Arc::new(Client::new(function, tls, entry.counts.clone()));
+        entry.client = Arc::downgrade(&client);
+        Ok(client)
+    }
+
+    pub(super) fn counts(&self, function: &Name) -> Arc<HttpCounts> {
+        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        functions.entry(function.clone()).or_default().counts.clone()
+    }
+}
+
+/// What `wasi:http` of one instance does with a request.
+pub(super) struct Hooks {
+    client: Arc<Client>,
+    /// One for each request of this instance that may be under way.
+    room: Arc<Semaphore>,
+}
+
+impl Hooks {
+    pub(super) fn new(client: Arc<Client>) -> Self {
+        Self { client, room: Arc::new(Semaphore::new(MAX_REQUESTS)) }
+    }
+}
+
+type Answering = dyn Future<Output = Result<(hyper::Response<WasiBody>, Box<Watching>), Error>> + Send;
+type Watching = dyn Future<Output = Result<(), Error>> + Send;
+
+impl WasiHttpHooks for Hooks {
+    fn set_host_header(&mut self) -> bool {
+        false
+    }
+
+    fn send_request(
+        &mut self,
+        request: hyper::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _received: Box<Watching>,
+    ) -> Box<Answering> {
+        let (client, room) = (self.client.clone(), self.room.clone().try_acquire_owned());
+        Box::new(async move {
+            let room = room.map_err(|_| Error::ConnectionLimitReached)?;
+            let answer = client.send(request, options).await?;
+            let watching = async move {
+                let _room = room;
+                answer.watch.until(answer.deadline).await;
+                Ok(())
+            };
+            Ok((answer.response, Box::new(watching) as Box<Watching>))
+        })
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK_BYTES
+    }
+}

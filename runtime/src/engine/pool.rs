@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use wasmtime::Store;
+use wasmtime::{PoolConcurrencyLimitError, Store};
 
 use super::bindings::Runner;
 use super::columns::{lower, lowered_bytes, outcome};
@@ -39,6 +39,10 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 const KEEP_IDLE: Duration = Duration::from_secs(60);
 /// The largest record of a broker with default settings.
 const LARGEST_RECORD_BYTES: u64 = 1 << 20;
+/// Larger batches than expected are told of in such steps, so that the next one may fit too.
+const BATCH_STEP_BYTES: u64 = 1 << 20;
+/// From where on Go collects more often, rather than be refused memory.
+const GO_MEMORY: &str = "GOMEMLIMIT";
 /// How a function is told of the largest batch.
 const BATCH_BYTES: &str = "TIDEGATE_BATCH_BYTES";
 
@@ -88,6 +92,13 @@ struct Instance {
     last_used: Instant,
 }
 
+/// Why an instance did not start.
+struct NoStart {
+    reason: String,
+    /// The node has as many instances as it may.
+    is_full: bool,
+}
+
 impl Pool {
     /// Starts as many instances as the trigger wants at least, and at least one: that proves that
     /// the revision starts.
@@ -116,7 +127,12 @@ impl Pool {
         for _ in 0..(shared.setup.trigger.instances.min as usize).clamp(1, most) {
             let starting = shared.clone();
             let started = engine.inner.guests.spawn(async move { starting.instantiate(0).await });
-            idle.push(started.await.map_err(|error| PoolError(error.to_string()))?.map_err(PoolError)?);
+            idle.push(
+                started
+                    .await
+                    .map_err(|error| PoolError(error.to_string()))?
+                    .map_err(|error| PoolError(error.reason))?,
+            );
         }
         Ok(Self { shared, idle, running: 0, returned, give_back, inline_for: Duration::ZERO })
     }
@@ -128,11 +144,11 @@ impl Pool {
         }
     }
 
-    /// An instance that a batch of so many bytes fits, if one is free. One that was started for
-    /// smaller ones gives way to the one that has to be started now.
+    /// An instance that a batch of so many bytes fits, if one is free. If there are as many as may be,
+    /// one that was started for smaller batches gives way to the one that has to be started now.
     fn take(&mut self, batch_bytes: u64) -> Option<Instance> {
         let fitting = self.idle.iter().rposition(|instance| instance.batch_bytes >= batch_bytes);
-        if fitting.is_none() {
+        if fitting.is_none() && self.idle.len() + self.running > self.most() {
             self.idle.pop();
         }
         fitting.map(|at| self.idle.remove(at))
@@ -218,8 +234,8 @@ impl Drop for BugGuard {
 
 impl Shared {
     /// Starts an instance for batches of up to so many bytes, and for all that are to be expected.
-    async fn instantiate(&self, batch_bytes: u64) -> Result<Instance, String> {
-        let batch_bytes = self.batch_bytes.max(batch_bytes.next_power_of_two());
+    async fn instantiate(&self, batch_bytes: u64) -> Result<Instance, NoStart> {
+        let batch_bytes = self.batch_bytes.max(batch_bytes.next_multiple_of(BATCH_STEP_BYTES));
         let mut environment = self.environment.clone();
         environment.push((BATCH_BYTES.to_owned(), batch_bytes.to_string()));
         let host = Host::new(&environment, self.setup.function.memory_bytes, self.http.clone(), self.scope.clone());
@@ -235,9 +251,12 @@ impl Shared {
         let runner = match started {
             Some(Ok(runner)) => runner,
             Some(Err(error)) => {
-                return Err(format!("it does not start: {}", classify(&error, store.data(), &printed).reason));
+                let reason = format!("it does not start: {}", classify(&error, store.data(), &printed).reason);
+                return Err(NoStart { reason, is_full: error.is::<PoolConcurrencyLimitError>() });
             }
-            None => return Err(format!("it does not start within {START_LIMIT:?}")),
+            None => {
+                return Err(NoStart { reason: format!("it does not start within {START_LIMIT:?}"), is_full: false });
+            }
         };
         Ok(Instance { store, runner, batch_bytes, calls: 0, last_used: Instant::now() })
     }
@@ -256,7 +275,12 @@ impl Shared {
         };
         let start = Instant::now();
         let result = match instance {
-            Err(reason) => Err(CallError::NoInstance(reason)),
+            // Others start: it is this batch that the function has no room for.
+            Err(NoStart { reason, is_full: false }) if lowered_bytes(&call.batch) > self.batch_bytes => {
+                let reason = format!("the function has no room for a batch of this size: {reason}");
+                Err(CallError::Fault(Fault::new(Cause::Memory, reason)))
+            }
+            Err(NoStart { reason, .. }) => Err(CallError::NoInstance(reason)),
             Ok(mut instance) => {
                 let result = self.cross(&mut instance, &call.batch).await;
                 if result.is_ok() && self.is_reusable(&instance) {
@@ -342,8 +366,10 @@ fn environment(setup: &Setup, revision: &str) -> Vec<(String, String)> {
         ("TIDEGATE_TRIGGER".to_owned(), setup.trigger.name.to_string()),
         ("TIDEGATE_FUNCTION".to_owned(), function.name.to_string()),
         ("TIDEGATE_REVISION".to_owned(), revision.to_owned()),
-        ("GOMEMLIMIT".to_owned(), (function.memory_bytes / 5 * 4).to_string()),
     ];
+    if !function.env.contains_key(GO_MEMORY) && !function.secrets.contains_key(GO_MEMORY) {
+        environment.push((GO_MEMORY.to_owned(), (function.memory_bytes / 5 * 4).to_string()));
+    }
     environment.extend(function.env.iter().map(|(name, value)| (name.clone(), value.clone())));
     environment.extend(function.secrets.iter().map(|(name, secret)| (name.clone(), secret.reveal().to_owned())));
     environment

@@ -10,8 +10,9 @@ const INSTALL_GO: &str = "install Go from https://go.dev/dl";
 /// The first that exports functions of a module that stays loaded.
 const OLDEST: (u32, u32) = (1, 24);
 /// `c-shared` is what makes a module that is initialised once and called again and again. Without it
-/// everything builds, and the first call traps.
-const BUILD: [&str; 4] = ["build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w"];
+/// everything builds, and the first call traps. Without the commit in it a component changes only when
+/// its source does, and builds where the checkout belongs to somebody else.
+const BUILD: [&str; 5] = ["build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false", "-ldflags=-s -w"];
 
 /// Builds the package in a folder.
 pub(super) fn build(folder: &Path) -> Result<Artifact, Error> {

@@ -16,13 +16,13 @@ pub struct JavaRead {
 impl Kafka {
     /// Reads `count` records of the topic from its beginning, committed ones only, with a client
     /// that shares no code with the one under test. Takes a second and a half to start, and gives
-    /// up after 15 s without a record.
+    /// up after 60 s without a record.
     pub fn java_consume(&self, topic: &Topic, count: usize) -> JavaRead {
         let folder = tempfile::tempdir().expect("a folder for what is read");
         let values = folder.path().join("values");
         let output = jars::java()
             .args(["org.apache.kafka.tools.consumer.ConsoleConsumer", "--from-beginning"])
-            .args(["--isolation-level", "read_committed", "--timeout-ms", "15000"])
+            .args(["--isolation-level", "read_committed", "--timeout-ms", "60000"])
             .args(["--bootstrap-server", self.bootstrap(), "--topic", topic.name()])
             .args(["--max-messages", &count.to_string()])
             .args(["--formatter-property", "line.separator=", "--formatter-property", "null.literal="])

@@ -192,3 +192,24 @@ fn records_larger_than_expected_fit_into_go() {
     node.term_cleanly();
     pipe.check(&Model::default(), &sent).assert_exact();
 }
+
+/// A record that the function's memory has no room for fails by itself, and what is behind it goes on.
+#[test]
+fn a_record_too_large_for_the_memory_of_go_is_a_dead_letter() {
+    let kafka = Kafka::shared();
+    let pipe = Pipe::with_settings(kafka, "huge", 1, &[("max.message.bytes", "20000000")]);
+    let huge = Record::of([b"copy;huge;".as_slice(), &vec![b'x'; 12 << 20]].concat()).key("huge");
+    let limits = "\"fetch.message.max.bytes\" = \"20000000\", \"message.max.bytes\" = \"20000000\"";
+    let settings = "retry = { attempts = 2, backoff = \"5ms\" }";
+    let manifest = [cluster(kafka, limits), component("gopher", "memory = \"16MiB\""), pipe.table("gopher", settings)];
+    let mut node = Node::start("huge", &manifest.concat());
+    node.wait_ready(READY);
+    let behind = (0..100).map(|n| Record::of(format!("ok;{n}")).key(format!("k{}", n % 9)));
+    pipe.source.produce([huge].into_iter().chain(behind));
+    pipe.wait_handled(kafka, &mut node, PATIENCE);
+    node.term_cleanly();
+    assert_eq!(pipe.output.read_all().len(), 100, "all the others");
+    let dead = pipe.dead.read_all();
+    let cause = dead[0].record.header_text("tidegate-cause");
+    assert_eq!((dead.len(), cause.as_deref()), (1, Some("memory")));
+}

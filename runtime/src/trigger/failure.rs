@@ -111,6 +111,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         self.counts.failed += 1;
         if token.dead_letter {
             self.log(case, failed, fault, "is a dead letter that the broker refuses; the trigger pauses", now);
+            self.flights.spoil(token.flight);
             self.pause(case, failed, fault);
             return;
         }
@@ -124,6 +125,9 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
                 };
                 let is_buried = self.bury(case, &batch, failed, fault, now);
                 self.flights.settle(token.flight, batch);
+                if !is_buried {
+                    self.flights.spoil(token.flight);
+                }
                 if is_buried && let Some(assigned) = self.partitions.at(place) {
                     assigned.window.one_more_message(sequence);
                     assigned.window.acknowledged(sequence);
@@ -138,6 +142,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             }
             OnExhausted::Pause => {
                 self.log(case, failed, fault, "pauses the trigger", now);
+                self.flights.spoil(token.flight);
                 self.pause(case, failed, fault);
             }
         }

@@ -32,6 +32,11 @@ pub struct Flight {
     pub place: Place,
     /// For each record its place in the window.
     pub sequences: Vec<Sequence>,
+    /// Records that are done together, when all messages of the call are acknowledged: a message may
+    /// stand for others than the record it is emitted for.
+    together: Vec<Sequence>,
+    /// A message of the call will not be acknowledged any more: they are never done together.
+    spoiled: bool,
     /// The records. `None` while the call runs, and once nobody wants to know.
     pub batch: Option<Batch>,
     running: bool,
@@ -87,7 +92,17 @@ impl Flights {
 
     /// A call starts. Returns its number.
     pub fn start(&mut self, place: Place, sequences: Vec<Sequence>) -> u64 {
-        let flight = Flight { place, sequences, batch: None, running: true, unacknowledged: 0, bytes: 0, last: None };
+        let flight = Flight {
+            place,
+            sequences,
+            together: Vec::new(),
+            spoiled: false,
+            batch: None,
+            running: true,
+            unacknowledged: 0,
+            bytes: 0,
+            last: None,
+        };
         let id = NEXT_CALL.fetch_add(1, Relaxed);
         self.running.insert(id, self.table.insert(flight));
         id
@@ -133,12 +148,28 @@ impl Flights {
         self.bytes += bytes;
     }
 
-    /// A message came back, whatever became of it, and nothing more is to be done about it.
-    pub fn reported(&mut self, key: FlightKey, now: Instant) {
+    /// These records of the call are done together, when its messages are acknowledged.
+    pub fn hold(&mut self, key: FlightKey, together: Vec<Sequence>) {
+        self.table[key].together = together;
+    }
+
+    /// A message of the call will not be acknowledged: what waits for all of them waits for ever, and
+    /// runs again from what is committed.
+    pub fn spoil(&mut self, key: FlightKey) {
+        self.table[key].spoiled = true;
+    }
+
+    /// A message came back, whatever became of it, and nothing more is to be done about it. If it was
+    /// the last one of its call, returns the records that are done with it.
+    #[must_use]
+    pub fn reported(&mut self, key: FlightKey, now: Instant) -> Vec<Sequence> {
         let flight = &mut self.table[key];
         flight.unacknowledged -= 1;
         flight.last = Some(now);
+        let is_last = flight.unacknowledged == 0 && !flight.spoiled;
+        let done = if is_last { std::mem::take(&mut flight.together) } else { Vec::new() };
         self.end_if_over(key);
+        done
     }
 
     fn end_if_over(&mut self, key: FlightKey) {

@@ -241,16 +241,26 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
 
     /// An outcome: failures fail, what is blocked by them runs again, the rest is handled.
     fn handle(&mut self, flight: FlightKey, batch: &Batch, checked: &Checked, now: Instant) {
-        let mut messages = vec![0; batch.len()];
+        // One more than there are: a record waits for the messages of the whole call, since one that is
+        // emitted for another record may stand for it, as a total does.
+        let mut messages = vec![1; batch.len()];
         checked.sources().iter().for_each(|&source| messages[source as usize] += 1);
-        let sent = if checked.failures().is_empty() {
+        let (sent, together) = if checked.failures().is_empty() {
             self.handle_all(flight, &messages, now);
-            self.delivery.send(checked, batch, flight, |_| true)
+            (self.delivery.send(checked, batch, flight, |_| true), self.flights.get(flight).sequences.clone())
         } else {
             let handled = self.handle_some(flight, batch, checked, &messages, now);
-            self.delivery.send(checked, batch, flight, |index| handled[index])
+            let sequences = self.flights.get(flight).sequences.iter().zip(&handled);
+            let together = sequences.filter(|(_, handled)| **handled).map(|(&sequence, _)| sequence).collect();
+            (self.delivery.send(checked, batch, flight, |index| handled[index]), together)
         };
         self.flights.sent(flight, sent.messages, sent.bytes, now);
+        if sent.messages > 0 {
+            self.flights.hold(flight, together);
+        } else {
+            let place = self.flights.get(flight).place;
+            self.partitions.at(place).into_iter().for_each(|assigned| assigned.window.all_acknowledged(&together));
+        }
     }
 
     fn handle_all(&mut self, flight: FlightKey, messages: &[u32], now: Instant) {
@@ -340,14 +350,20 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
                 return;
             }
             let flight = flights.get(token.flight);
-            if let Some(assigned) = partitions.at(flight.place) {
-                assigned.window.acknowledged(flight.sequences[token.index]);
+            let (place, sequence) = (flight.place, flight.sequences[token.index]);
+            let together = flights.reported(token.flight, now);
+            if let Some(assigned) = partitions.at(place) {
+                assigned.window.acknowledged(sequence);
+                assigned.window.all_acknowledged(&together);
             }
-            flights.reported(token.flight, now);
         });
         let under_way = self.delivery.sink().outstanding() > 0;
         self.silent_since = under_way.then(|| self.silent_since.filter(|_| !any).unwrap_or(now));
         for (token, refusal) in refused {
+            let place = self.flights.get(token.flight).place;
+            if !matches!(refusal, Refusal::ForGood(_)) {
+                self.flights.spoil(token.flight);
+            }
             match refusal {
                 Refusal::ForGood(error) => self.refused(token, &Fault::new(Cause::Output, error.to_string()), now),
                 Refusal::WithOthers(error) => {
@@ -359,7 +375,8 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
                 // What it follows is reported too, and says why.
                 Refusal::Following => {}
             }
-            self.flights.reported(token.flight, now);
+            let together = self.flights.reported(token.flight, now);
+            self.partitions.at(place).into_iter().for_each(|assigned| assigned.window.all_acknowledged(&together));
         }
         if let Some(reason) = &self.refuses {
             if !matches!(self.stop, Some(Stop::Bug(_))) {

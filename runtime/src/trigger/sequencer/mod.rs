@@ -278,6 +278,11 @@ impl<R> Window<R> {
         }
     }
 
+    /// One thing that each of these records waited for is done: the messages of their call.
+    pub fn all_acknowledged(&mut self, sequences: &[Sequence]) {
+        sequences.iter().for_each(|&sequence| self.acknowledged(sequence));
+    }
+
     /// One more message goes out for a record whose messages are under way: its dead letter, after
     /// the broker refused one of them.
     pub fn one_more_message(&mut self, sequence: Sequence) {

@@ -200,6 +200,8 @@ impl World {
 pub enum Verdict {
     /// One message: the value with an exclamation mark.
     Handle,
+    /// Handled without a message.
+    Take,
     Retry,
     Reject,
     /// The whole call ends this way.
@@ -210,13 +212,17 @@ pub enum Verdict {
 fn judge(call: &Call, verdict: impl Fn(&str, u32) -> Verdict) -> Result<crate::outcome::Checked, CallError> {
     let mut outcome = Outcome::default();
     for (index, (value, &attempt)) in values(call).iter().zip(call.batch.attempts()).enumerate() {
+        let verdict = verdict(value, attempt);
+        if let Verdict::Take = verdict {
+            continue;
+        }
         // A failing record may have emitted something before it failed.
         let message = format!("{value}!");
         outcome.sources.push(index as u32);
         outcome.values.lens.push(message.len() as i32);
         outcome.values.data.extend_from_slice(message.as_bytes());
-        match verdict(value, attempt) {
-            Verdict::Handle => {}
+        match verdict {
+            Verdict::Handle | Verdict::Take => {}
             Verdict::Retry => outcome.failures.push((index as u32, Fault::new(Cause::Retry, "later"))),
             Verdict::Reject => outcome.failures.push((index as u32, Fault::new(Cause::Reject, "never"))),
             Verdict::Fault(cause) => return Err(CallError::Fault(Fault::new(cause, "broken"))),

@@ -36,6 +36,32 @@ fn progress_waits_for_acknowledgements() {
     assert_eq!(world.progress(), Progress::at(1));
 }
 
+/// One message may stand for all records of a call, as a total does, whichever it is emitted for.
+#[test]
+fn the_records_of_a_call_are_done_together() {
+    let total = |value: &str, _| if value == "last" { Verdict::Handle } else { Verdict::Take };
+    let mut world = World::new("");
+    world.sink().corked = true;
+    ["first", "last"].iter().for_each(|value| world.admit("k", value));
+    assert_eq!(world.dispatch(), [["first", "last"]]);
+    world.finish(total);
+    assert_eq!((world.sent(0), world.progress()), (vec!["last!".to_owned()], Progress::at(0)));
+    world.sink().corked = false;
+    world.flow.acknowledge(world.now);
+    assert_eq!(world.progress(), Progress::at(2));
+
+    let mut broken = World::new("");
+    broken.sink().breaks = true;
+    ["first", "last"].iter().for_each(|value| broken.admit("k", value));
+    broken.run(total);
+    assert_eq!(broken.progress(), Progress::at(0), "without its message the call is not done");
+
+    let mut silent = World::new("");
+    silent.admit("k", "first");
+    silent.run(total);
+    assert_eq!(silent.progress(), Progress::at(1), "there is nothing to wait for");
+}
+
 #[test]
 fn a_retry_blocks_its_key_only_and_counts_attempts() {
     let mut world = World::new("");
@@ -188,7 +214,7 @@ fn after_a_refused_batch_nothing_is_done_buried_or_counted_any_more() {
     world.finish(|_, _| Verdict::Reject);
     assert!(matches!(world.flow.take_stop(), Some(Stop::Refused(_))));
     assert_eq!((world.sent(1), world.flow.counts.failed), (vec![], 0));
-    assert_eq!(world.progress(), Progress::at(1), "what comes next runs again");
+    assert_eq!(world.progress(), Progress::at(0), "the call of the refused message runs again");
 }
 
 #[test]

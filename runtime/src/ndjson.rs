@@ -217,8 +217,10 @@ pub struct Message {
     /// `None`: by key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partition: Option<i32>,
-    /// `None`: the time of producing.
-    pub timestamp: Option<i64>,
+    /// As in the source record only where that has none. On a line both this and the time of
+    /// producing are null.
+    #[serde(serialize_with = "milliseconds")]
+    pub timestamp: Timestamp,
     #[serde(serialize_with = "shown")]
     pub key: Option<Vec<u8>>,
     #[serde(serialize_with = "shown")]
@@ -249,9 +251,8 @@ impl Message {
             topic,
             partition: message.partition,
             timestamp: match message.timestamp {
-                Timestamp::AsInSource => source.timestamp_ms(),
-                Timestamp::Now => None,
-                Timestamp::Milliseconds(milliseconds) => Some(milliseconds),
+                Timestamp::AsInSource => Timestamp::of_source(source.timestamp_ms()),
+                own => own,
             },
             key: field(message.key, source.key()),
             value: field(message.value, source.value()),
@@ -304,6 +305,10 @@ impl Serialize for Shown<'_> {
         map.serialize_entry("base64", &BASE64.encode(bytes))?;
         map.end()
     }
+}
+
+fn milliseconds<S: Serializer>(timestamp: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    timestamp.milliseconds().serialize(serializer)
 }
 
 fn shown<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {

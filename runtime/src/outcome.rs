@@ -107,6 +107,21 @@ pub enum Timestamp {
     Milliseconds(i64),
 }
 
+impl Timestamp {
+    /// That of a record, if it has one.
+    pub fn of_source(milliseconds: Option<i64>) -> Self {
+        milliseconds.map_or(Self::AsInSource, Self::Milliseconds)
+    }
+
+    /// `None`: it is not known before the message is produced, or only the source knows it.
+    pub fn milliseconds(self) -> Option<i64> {
+        match self {
+            Self::AsInSource | Self::Now => None,
+            Self::Milliseconds(milliseconds) => Some(milliseconds),
+        }
+    }
+}
+
 /// The headers of a message.
 #[derive(Clone, Copy, Debug)]
 pub enum Headers<'a> {

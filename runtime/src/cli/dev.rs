@@ -45,9 +45,10 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let manifest = check::load(&arguments.manifest)?;
     let engine = node::engine()?;
     let runtime = node::runtime()?;
-    runtime.block_on(develop(manifest, arguments, engine))?;
+    let result = runtime.block_on(develop(manifest, arguments, engine));
+    // Builds on save never end by themselves, also if the node does not start.
     runtime.shutdown_background();
-    Ok(())
+    Ok(result?)
 }
 
 async fn develop(manifest: Manifest, arguments: &Arguments, engine: crate::engine::Engine) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@ use super::invoke::value;
 use super::output::Output;
 use super::{Failure, colour, colour_of, inspect, node};
 use crate::dev;
+use crate::engine::Engine;
 use crate::golden::{self, Case, Paint, Suite, Target};
 use crate::manifest::{Component, Function, Manifest};
 use crate::toolchain;
@@ -14,12 +15,13 @@ use crate::toolchain;
 const HELP: &str = r#"A case is a file cases/NAME.ndjson: records as `tidegate invoke` reads them, and below each what
 is expected of it.
   {"key": "a1", "value": {"json": {"amount": 500}}}
-  {"messages": [{"value": {"json": {"amount": 500, "total": 600}}}]}
+  {"messages": [{"value": {"json": {"amount":500,"total":600}}}]}
   {"key": "a2", "value": "no JSON"}
   {"failure": {"cause": "reject", "reason": "bad JSON in the value"}}
   Of a message only what is other than in its record is written: {} is the record as it came, and
   no message is []. Fields: topic (none: the trigger's output), partition (none: by key),
-  timestamp (null: the time of producing), key, value, headers. All of them are compared.
+  timestamp (null: the time of producing), key, value, headers. All of them are compared, as bytes:
+  what stands behind "json": is the value to the last space.
   Causes: retry and reject, with their reason; trap, exit, deadline, memory, bad-outcome, without.
 
 What the function prints goes to standard error; --log warn hides it. Exit code 1: a case failed,
@@ -69,19 +71,37 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
-    let cases = cases(arguments)?;
+    let early = cases(arguments)?;
     let declared = declared(arguments)?;
     let target = Target::new(declared.as_ref().map(|(manifest, function)| (manifest, function)), &arguments.env);
     let target = target.map_err(anyhow::Error::from)?;
-    all(cases.iter().map(|case| target.check(case)))?;
+    let check = |cases: &[Case]| all(cases.iter().map(|case| target.check(case)));
+    check(&early)?;
     let component = component(arguments, declared.as_ref().map(|(_, function)| function))?;
+    // A build takes long enough to go on typing. The look before it only told what is wrong in time.
+    let cases = cases(arguments)?;
+    check(&cases)?;
     let engine = node::engine()?;
     let runtime = node::runtime()?;
-    let suite = runtime.block_on(Suite::new(&engine, component, target)).context("the function cannot be called")?;
+    let result = runtime.block_on(run(arguments, &cases, &engine, component, target));
+    // A guest that waits must not keep us, whatever the result is.
+    runtime.shutdown_background();
+    result
+}
+
+/// Runs cases and shows what became of them.
+async fn run(
+    arguments: &Arguments,
+    cases: &[Case],
+    engine: &Engine,
+    component: Vec<u8>,
+    target: Target,
+) -> Result<(), Failure> {
+    let suite = Suite::new(engine, component, target).await.context("the function cannot be called")?;
     let mut output = Output::new();
     let (mut good, mut others) = (0, 0);
-    for case in &cases {
-        let verdict = runtime.block_on(suite.run(case)).with_context(|| case.path.display().to_string())?;
+    for case in cases {
+        let verdict = suite.run(case).await.with_context(|| case.path.display().to_string())?;
         let is_good = if arguments.update {
             let written = case.update(&verdict).with_context(|| format!("cannot write {}", case.path.display()))?;
             output.line(&format!("{}  {}", if written { "written  " } else { "unchanged" }, case.name))?;
@@ -93,8 +113,6 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
         *(if is_good { &mut good } else { &mut others }) += 1;
         output.flush()?;
     }
-    // A guest that waits must not keep us.
-    runtime.shutdown_background();
     let s = |count: usize| if count == 1 { "" } else { "s" };
     output.line(&match (arguments.update, others) {
         (true, written) => format!("{written} case{} written, {good} unchanged", s(written)),
@@ -209,4 +227,17 @@ fn component(arguments: &Arguments, function: Option<&Function>) -> Result<Vec<u
         error => Failure::Failed(error.into()),
     })?;
     Ok(inspect::read(&path)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::HELP;
+
+    #[test]
+    fn the_example_of_the_help_is_met_by_compact_json() {
+        let line = HELP.lines().find(|line| line.starts_with("  {\"messages\"")).expect("an expectation");
+        let expected: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let json = expected["messages"][0]["value"]["json"].to_string();
+        assert!(json.contains("total") && line.contains(&json), "{line}");
+    }
 }

@@ -112,6 +112,11 @@ impl Case {
 
     /// Writes what came as what is expected, the file as a whole. Lines that need no change stay as they
     /// are, and a case that passed is not touched. Returns whether it was written.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written, or is no longer the one that was read: what an author typed
+    /// meanwhile is kept.
     pub fn update(&self, verdict: &Verdict) -> io::Result<bool> {
         if verdict.passed() {
             return Ok(false);
@@ -122,7 +127,11 @@ impl Case {
         file.as_file().set_permissions(fs::metadata(&self.path)?.permissions())?;
         file.as_file().sync_all()?;
         // Not over a symbolic link, but over what it points to.
-        file.persist(fs::canonicalize(&self.path)?)?;
+        let place = fs::canonicalize(&self.path)?;
+        if fs::read(&place)? != self.text.as_bytes() {
+            return Err(io::Error::other("changed while it was tested; run again"));
+        }
+        file.persist(place)?;
         Ok(true)
     }
 
@@ -155,7 +164,7 @@ impl Case {
 mod tests {
     use super::*;
     use crate::ndjson::Message;
-    use crate::outcome::{Cause, Fault};
+    use crate::outcome::{Cause, Fault, Timestamp};
 
     fn parse(text: &str) -> Result<Case, String> {
         Case::parse(Path::new("cases/a.ndjson"), text.into()).map_err(|broken| broken.to_string())
@@ -218,7 +227,7 @@ mod tests {
         let message = |value: &[u8]| Message {
             topic: None,
             partition: None,
-            timestamp: None,
+            timestamp: Timestamp::AsInSource,
             key: None,
             value: Some(value.to_vec()),
             headers: Vec::new(),
@@ -243,5 +252,27 @@ mod tests {
         assert!(Case::read(&path).expect("good").update(&verdict).expect("written"));
         assert_eq!(fs::read_to_string(&path).expect("a text"), expected);
         assert_eq!(find(folder.path()).expect("a folder"), [path], "nothing else is left there");
+    }
+
+    #[test]
+    fn what_is_typed_while_a_case_is_tested_is_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.ndjson");
+        fs::write(&path, "{\"value\": \"a\"}\n").expect("written");
+        let case = Case::read(&path).expect("good");
+        let silent = |records: usize| Verdict {
+            places: Vec::new(),
+            answers: vec![Ok(Vec::new()); records],
+            output: None,
+            differing: Vec::new(),
+            missing: (0..records).collect(),
+        };
+        let typed = "{\"value\": \"a\"}\n{\"value\": \"b\"}\n";
+        fs::write(&path, typed).expect("written");
+        let refused = case.update(&silent(1)).expect_err("not over what was typed");
+        assert_eq!(refused.to_string(), "changed while it was tested; run again");
+        assert_eq!(fs::read_to_string(&path).expect("a text"), typed);
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing else is left there");
+        assert!(Case::read(&path).is_ok_and(|case| case.update(&silent(2)).expect("written")));
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use toml::{Table, Value};
 
+use super::case::CaseRecord;
 use super::{Broken, Case, Place};
 use crate::batch::Batch;
 use crate::engine::Setup;
@@ -98,64 +99,91 @@ fn is_there(source: &Value, folder: &Path, environment: &Environment) -> bool {
     }
 }
 
-/// A function and a trigger to call cases with.
+/// A function to call cases with, and the triggers that do it in a node: each case has one of them.
 #[derive(Clone)]
 pub struct Target {
+    function: Arc<Function>,
+    /// At least one.
+    triggers: Vec<Arc<Trigger>>,
+}
+
+/// What a case is called with, and the calls that it makes.
+pub(super) struct Calls {
     pub(super) setup: Setup,
+    pub(super) batches: Vec<Batch>,
+    /// Where each of its records is read.
+    pub(super) places: Vec<Place>,
 }
 
 impl Target {
-    /// A function of a manifest with its first trigger, and variables that replace those of the
-    /// manifest. Without a manifest its defaults apply.
+    /// A function of a manifest with its triggers, and variables that replace those of the manifest.
+    /// What is not declared has the manifest's defaults.
     ///
     /// # Errors
     ///
     /// A bug: the defaults are refused.
     pub fn new(declared: Option<(&Manifest, &Function)>, given: &[(String, String)]) -> Result<Self, invoke::Error> {
-        let (stand_in, trigger) = invoke::stand_in()?;
+        let (stand_in, stand_in_trigger) = invoke::stand_in()?;
         let mut function = declared.map_or(stand_in, |(_, function)| function.clone());
         for (name, value) in given {
             function.secrets.remove(name);
             function.env.insert(name.clone(), value.clone());
         }
         let all = declared.into_iter().flat_map(|(manifest, _)| manifest.triggers.values());
-        let triggers: Vec<Arc<Trigger>> = all.filter(|trigger| trigger.function == function.name).cloned().collect();
-        let mut trigger = triggers.first().map_or(trigger, |trigger| Trigger::clone(trigger));
-        // One call after another needs no more.
-        trigger.instances = Instances { min: 1, max: NonZeroU32::MIN };
-        let topics = Arc::new(invoke::topics(&triggers, &[]));
-        Ok(Self { setup: Setup { function: Arc::new(function), trigger: Arc::new(trigger), topics } })
+        let own = all.filter(|trigger| trigger.function == function.name);
+        let mut triggers: Vec<Arc<Trigger>> = own.cloned().collect();
+        if triggers.is_empty() {
+            triggers.push(Arc::new(stand_in_trigger));
+        }
+        Ok(Self { function: Arc::new(function), triggers })
     }
 
-    /// Whether the records of a case could come from a broker.
+    /// Whether the records of a case could come from a broker to one trigger.
     ///
     /// # Errors
     ///
     /// The record that could not.
     pub fn check(&self, case: &Case) -> Result<(), Broken> {
-        self.batches(case).map(drop)
+        self.calls(case).map(drop)
     }
 
-    /// The topic of messages that name none.
-    pub(super) fn output(&self) -> Option<&str> {
-        let topics = &self.setup.topics;
-        topics.output().and_then(|place| topics.names().get(place)).map(String::as_str)
+    /// The topic of records that name none: the first one of the first trigger.
+    fn topic(&self) -> &str {
+        self.triggers.first().and_then(|trigger| trigger.topics.first()).map(String::as_str).unwrap_or_default()
     }
 
-    /// Takes the output's name from messages that go there.
-    pub(super) fn seen_from_output(&self, mut messages: Vec<Message>) -> Vec<Message> {
-        for message in &mut messages {
-            message.topic.take_if(|topic| Some(topic.as_str()) == self.output());
+    /// The trigger of a case: the first that reads the topics of all its records. A node calls with the
+    /// records of one trigger at a time, and grants the topics of that one only.
+    fn trigger(&self, case: &Case) -> Result<&Arc<Trigger>, Broken> {
+        let mut possible: Vec<&Arc<Trigger>> = self.triggers.iter().collect();
+        for CaseRecord { line, record, .. } in case.records() {
+            let topic = record.topic.as_deref().unwrap_or(self.topic());
+            let refused = |reason: String| {
+                let malformed = Malformed { column: 1, reason };
+                Broken::Line { path: case.path.clone(), line: *line, malformed }
+            };
+            let Some(own) = invoke::reader(&self.triggers, topic) else {
+                return Err(refused(invoke::unread(&self.function.name, &self.triggers, topic)));
+            };
+            let before = possible[0];
+            possible.retain(|trigger| Arc::ptr_eq(trigger, own) || invoke::reads(trigger, topic));
+            if possible.is_empty() {
+                return Err(refused(format!(
+                    "{topic} is a topic of the trigger {}, and the records above are those of {}: make a case of each",
+                    own.name, before.name
+                )));
+            }
         }
-        messages
+        Ok(possible[0])
     }
 
-    /// The calls that a case makes, and where each of its records is read. Batches are as large as the
-    /// trigger allows. What a record leaves out is the trigger's first topic, partition 0 and the
-    /// next offset.
-    pub(super) fn batches(&self, case: &Case) -> Result<(Vec<Batch>, Vec<Place>), Broken> {
-        let trigger = &self.setup.trigger;
-        let topic: Arc<str> = trigger.topics.first().map(String::as_str).unwrap_or_default().into();
+    /// The calls that a case makes. Batches are as large as its trigger allows. What a record leaves
+    /// out is the first trigger's first topic, partition 0 and the next offset.
+    pub(super) fn calls(&self, case: &Case) -> Result<Calls, Broken> {
+        let mut trigger = Trigger::clone(self.trigger(case)?);
+        // One call after another needs no more.
+        trigger.instances = Instances { min: 1, max: NonZeroU32::MIN };
+        let topic: Arc<str> = self.topic().into();
         let mut batcher = Batcher::new(trigger.batch);
         let (mut batches, mut places) = (Vec::new(), Vec::new());
         for case_record in case.records() {
@@ -178,8 +206,25 @@ impl Target {
             places.push(Place { topic, partition, offset });
         }
         batches.extend(batcher.finish());
-        Ok((batches, places))
+        let topics = Arc::new(invoke::topics(&trigger, &[]));
+        let setup = Setup { function: self.function.clone(), trigger: Arc::new(trigger), topics };
+        Ok(Calls { setup, batches, places })
     }
+}
+
+impl Calls {
+    /// The topic of messages that name none.
+    pub(super) fn output(&self) -> Option<&str> {
+        self.setup.trigger.output.as_deref()
+    }
+}
+
+/// Takes the output's name from messages that go there.
+pub(super) fn seen_from_output(output: Option<&str>, mut messages: Vec<Message>) -> Vec<Message> {
+    for message in &mut messages {
+        message.topic.take_if(|topic| Some(topic.as_str()) == output);
+    }
+    messages
 }
 
 #[cfg(test)]
@@ -201,6 +246,10 @@ mod tests {
         on-exhausted = "skip"
     "#;
 
+    fn case(text: &str) -> Case {
+        Case::parse(Path::new("a.ndjson"), text.into()).unwrap_or_else(|broken| panic!("{broken}"))
+    }
+
     fn declared(text: &str) -> Result<Declared, String> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("tidegate.toml");
@@ -220,9 +269,55 @@ mod tests {
 
         let given = [("SET".to_owned(), "told".to_owned())];
         let target = Target::new(Some((&declared.manifest, function)), &given).expect("good");
-        assert_eq!(target.setup.function.env["SET"], "told");
-        assert!(target.setup.function.secrets.is_empty());
-        assert_eq!((target.output(), &*target.setup.trigger.name), (Some("opened"), "doors"));
+        assert_eq!(target.function.env["SET"], "told");
+        assert!(target.function.secrets.is_empty());
+        let calls = target.calls(&case("{}")).expect("good");
+        assert_eq!((calls.output(), &*calls.setup.trigger.name), (Some("opened"), "doors"));
+    }
+
+    #[test]
+    fn a_case_has_the_topics_of_the_trigger_that_reads_its_records() {
+        let further = r#"
+            [trigger.gates]
+            function = "open"
+            topics = ["rings", "calls"]
+            allow-topics = ["raised"]
+            on-exhausted = "skip"
+            [trigger.gates-too]
+            function = "open"
+            topics = ["rings", "horns"]
+            on-exhausted = "skip"
+        "#;
+        let target = |manifest: &str| {
+            let manifest = declared(manifest).unwrap_or_else(|errors| panic!("{errors}")).manifest;
+            let function = manifest.functions.values().next().expect("one");
+            Target::new(Some((&manifest, function)), &[]).expect("good")
+        };
+        let several = target(&format!("{MANIFEST}{further}"));
+        let check = |text: &str, trigger: &str, granted: &[&str]| {
+            let calls = several.calls(&case(text)).unwrap_or_else(|broken| panic!("{broken}"));
+            let topics = &calls.setup.topics;
+            let all = ["opened", "raised"].into_iter().filter(|topic| topics.granted(topic).is_some());
+            assert_eq!((&*calls.setup.trigger.name, all.collect::<Vec<_>>()), (trigger, granted.to_vec()), "{text}");
+        };
+        check("{}", "doors", &["opened"]);
+        check("{\"topic\": \"knocks\"}\n{}", "doors", &["opened"]);
+        check("{\"topic\": \"rings\"}\n{\"topic\": \"calls\"}", "gates", &["raised"]);
+        check("{\"topic\": \"rings\"}\n{\"topic\": \"horns\"}", "gates-too", &[]);
+
+        let refused = |text: &str, reason: &str| {
+            assert_eq!(several.check(&case(text)).expect_err(text).to_string(), format!("a.ndjson, line {reason}"));
+        };
+        refused(
+            "{}\n\n{\"topic\": \"calls\"}",
+            "3, column 1: calls is a topic of the trigger gates, and the records above are those of doors: make a \
+             case of each",
+        );
+        refused(
+            "{\"topic\": \"kocks\"}",
+            "1, column 1: no trigger of open reads the topic kocks; they read calls, horns, knocks, rings",
+        );
+        assert!(target(MANIFEST).check(&case("{\"topic\": \"any\"}\n{}")).is_ok(), "one trigger leaves no doubt");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::Answer;
 use super::expectation::{self, is_same};
 use crate::ndjson::{Message, RecordLine};
-use crate::outcome::Fault;
+use crate::outcome::{Fault, Timestamp};
 
 /// One difference.
 #[derive(Debug, PartialEq, Eq)]
@@ -114,7 +114,11 @@ fn partition(message: &Message) -> String {
 }
 
 fn timestamp(message: &Message) -> String {
-    message.timestamp.map_or_else(|| "(the time of producing)".to_owned(), |timestamp| timestamp.to_string())
+    match message.timestamp {
+        Timestamp::AsInSource => "(that of the record, which has none)".to_owned(),
+        Timestamp::Now => "(the time of producing)".to_owned(),
+        Timestamp::Milliseconds(milliseconds) => milliseconds.to_string(),
+    }
 }
 
 fn bytes(bytes: &Option<Vec<u8>>) -> String {

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::Answer;
 use crate::ndjson::{self, Bytes, Malformed, Message, Pair, RecordLine, Shown};
-use crate::outcome::{Cause, Fault};
+use crate::outcome::{Cause, Fault, Timestamp};
 
 /// Causes that a record can fail with where there is no broker.
 const CAUSES: [Cause; 7] =
@@ -123,7 +123,10 @@ impl MessageLine {
         Message {
             topic: self.topic.clone().filter(|topic| Some(topic.as_str()) != output),
             partition: self.partition,
-            timestamp: self.timestamp.unwrap_or(record.timestamp),
+            timestamp: match self.timestamp {
+                None => Timestamp::of_source(record.timestamp),
+                Some(own) => own.map_or(Timestamp::Now, Timestamp::Milliseconds),
+            },
             key: bytes(&self.key, &record.key),
             value: bytes(&self.value, &record.value),
             headers: pairs(self.headers.as_ref().unwrap_or(&record.headers)),
@@ -201,7 +204,8 @@ fn written<'a>(record: &RecordLine, message: &'a Message) -> Written<'a> {
     Written {
         topic: message.topic.as_deref(),
         partition: message.partition,
-        timestamp: (message.timestamp != record.timestamp).then_some(message.timestamp),
+        timestamp: (message.timestamp != Timestamp::of_source(record.timestamp))
+            .then_some(message.timestamp.milliseconds()),
         key: differs(&message.key, &record.key).then_some(Readable(message.key.as_deref())),
         value: differs(&message.value, &record.value).then_some(Readable(message.value.as_deref())),
         headers: (message.headers != pairs(&record.headers)).then(|| shown(&message.headers)),
@@ -243,7 +247,7 @@ mod tests {
         Message {
             topic: None,
             partition: None,
-            timestamp: Some(7),
+            timestamp: Timestamp::Milliseconds(7),
             key: Some(b"k".to_vec()),
             value: Some(b"v".to_vec()),
             headers: vec![(b"h".to_vec(), Some(b"1".to_vec()))],
@@ -274,8 +278,8 @@ mod tests {
         check_message(|_| {}, "{}");
         check_message(|message| message.topic = Some("audit".to_owned()), r#"{"topic":"audit"}"#);
         check_message(|message| message.partition = Some(3), r#"{"partition":3}"#);
-        check_message(|message| message.timestamp = None, r#"{"timestamp":null}"#);
-        check_message(|message| message.timestamp = Some(8), r#"{"timestamp":8}"#);
+        check_message(|message| message.timestamp = Timestamp::Now, r#"{"timestamp":null}"#);
+        check_message(|message| message.timestamp = Timestamp::Milliseconds(8), r#"{"timestamp":8}"#);
         check_message(|message| message.key = None, r#"{"key":null}"#);
         check_message(|message| message.value = Some(Vec::new()), r#"{"value":""}"#);
         check_message(|message| message.value = Some(b"\xff".to_vec()), r#"{"value":{"base64":"/w=="}}"#);
@@ -318,6 +322,26 @@ mod tests {
             Expectation::read(written.as_bytes())
                 .is_ok_and(|read| { read.is_met(&record(), None, &Err(Fault::new(Cause::Reject, long.as_str()))) })
         );
+    }
+
+    #[test]
+    fn the_time_of_producing_is_not_that_of_a_record_without_one() {
+        let record = RecordLine::read(b"{}").expect("good");
+        let dated = |timestamp| -> Answer {
+            Ok(vec![Message { timestamp, key: None, value: None, headers: Vec::new(), ..as_in_record() }])
+        };
+        let written = [
+            (Timestamp::AsInSource, r#"{"messages":[{}]}"#),
+            (Timestamp::Now, r#"{"messages":[{"timestamp":null}]}"#),
+            (Timestamp::Milliseconds(7), r#"{"messages":[{"timestamp":7}]}"#),
+        ];
+        for (timestamp, expected) in written {
+            assert_eq!(line(&record, &dated(timestamp)), expected);
+            let read = Expectation::read(expected.as_bytes()).expect(expected);
+            for (came, _) in written {
+                assert_eq!(read.is_met(&record, None, &dated(came)), came == timestamp, "{expected}: {came:?}");
+            }
+        }
     }
 
     #[test]

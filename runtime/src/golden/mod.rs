@@ -18,13 +18,18 @@
 //!
 //! **Messages** are those of the record, in order. A field that is not written is that of the record:
 //! `{}` is the record as it came, and an empty list is no message at all. No `topic` is the trigger's
-//! output, no `partition` is by key, `"timestamp": null` the time of producing. All fields are
-//! compared; which of them the function set and which it left alone makes no difference.
+//! output, no `partition` is by key, `"timestamp": null` the time of producing, also where the record
+//! has no timestamp. All fields are compared, as bytes; which of them the function set to what the
+//! record has and which it left alone makes no difference.
 //!
 //! **Failures** have a cause. With `retry` and `reject` the reason is in the function's own words and
 //! compared exactly, up to the 1,000 bytes that are kept of it. With `trap`, `exit`, `deadline`,
 //! `memory` and `bad-outcome` only the cause is compared and no reason is written: it holds places in
 //! the source, stacks and addresses, which other edits change.
+//!
+//! **A case has the records of one trigger**, with the limits and the topics of that one: the trigger
+//! that reads the topics of the records. A record that names no topic is read from the first topic of
+//! the function's first trigger. If the function has one trigger only, it takes records of any topic.
 //!
 //! Each case has an instance of its own, so cases do not depend on each other. What a function takes
 //! from the clock or from chance cannot be expected.
@@ -42,6 +47,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use case::{Broken, Case, FOLDER, find};
+use declared::Calls;
 pub use declared::{Declared, Target, load};
 pub use report::{Paint, broken, verdict};
 
@@ -98,10 +104,10 @@ impl Suite {
 
     /// Calls the function with the records of a case and compares.
     pub async fn run(&self, case: &Case) -> Result<Verdict, Error> {
-        let (batches, places) = self.target.batches(case)?;
-        let mut session = Session::of(&self.engine, self.compiled.clone(), self.target.setup.clone())
-            .await
-            .map_err(invoke::Error::from)?;
+        let calls = self.target.calls(case)?;
+        let output = calls.output().map(str::to_owned);
+        let Calls { setup, batches, places } = calls;
+        let mut session = Session::of(&self.engine, self.compiled.clone(), setup).await.map_err(invoke::Error::from)?;
         let indices: HashMap<&Place, usize> = places.iter().zip(0..).collect();
         let mut answers: Vec<Option<Answer>> = places.iter().map(|_| None).collect();
         for batch in batches {
@@ -109,7 +115,8 @@ impl Suite {
             for answer in session.call(batch).await? {
                 let place = Place { topic: topic.clone(), partition, offset: answer.offset };
                 let index = indices.get(&place).ok_or(invoke::Error::Bug)?;
-                answers[*index] = Some(answer.result.map(|messages| self.target.seen_from_output(messages)));
+                let seen = |messages| declared::seen_from_output(output.as_deref(), messages);
+                answers[*index] = Some(answer.result.map(seen));
             }
         }
         let answers: Option<Vec<Answer>> = answers.into_iter().collect();
@@ -118,11 +125,10 @@ impl Suite {
         for (index, (record, answer)) in case.records().iter().zip(&answers).enumerate() {
             match &record.expected {
                 None => missing.push(index),
-                Some(expected) if expected.is_met(&record.record, self.target.output(), answer) => {}
+                Some(expected) if expected.is_met(&record.record, output.as_deref(), answer) => {}
                 Some(_) => differing.push(index),
             }
         }
-        let output = self.target.output().map(str::to_owned);
         Ok(Verdict { places, answers, output, differing, missing })
     }
 }

@@ -1,14 +1,21 @@
 use std::path::Path;
 
 use super::*;
-use crate::outcome::Cause;
+use crate::outcome::{Cause, Timestamp};
 
 fn case(text: &str) -> Case {
     Case::parse(Path::new("cases/vat.ndjson"), text.into()).unwrap_or_else(|broken| panic!("{broken}"))
 }
 
 fn value(value: impl Into<Vec<u8>>) -> Message {
-    Message { topic: None, partition: None, timestamp: None, key: None, value: Some(value.into()), headers: Vec::new() }
+    Message {
+        topic: None,
+        partition: None,
+        timestamp: Timestamp::AsInSource,
+        key: None,
+        value: Some(value.into()),
+        headers: Vec::new(),
+    }
 }
 
 fn failed(cause: Cause, reason: &str) -> Answer {
@@ -83,7 +90,7 @@ fn every_field_of_a_message_has_its_difference() {
     let came = Message {
         topic: Some("audit".to_owned()),
         partition: Some(3),
-        timestamp: Some(7),
+        timestamp: Timestamp::Milliseconds(7),
         key: None,
         value: Some(b"a\\nb".to_vec()),
         headers: vec![(b"trace".to_vec(), Some(b"y".to_vec()))],
@@ -99,7 +106,7 @@ fn every_field_of_a_message_has_its_difference() {
             "      expected  (by key)",
             "      got       3",
             "    timestamp",
-            "      expected  (the time of producing)",
+            "      expected  (that of the record, which has none)",
             "      got       7",
             "    key",
             "      expected  k",
@@ -210,7 +217,11 @@ fn an_update_makes_a_case_pass() {
         let message = |bytes: &mut dyn FnMut() -> Option<Vec<u8>>| Message {
             topic: bytes().and_then(|topic| String::from_utf8(topic).ok()).filter(|topic| topic == "text"),
             partition: bytes().map(|bytes| bytes.len() as i32),
-            timestamp: bytes().map(|bytes| bytes.len() as i64),
+            timestamp: match bytes().map(|bytes| bytes.len() as i64) {
+                None => Timestamp::AsInSource,
+                Some(0) => Timestamp::Now,
+                Some(milliseconds) => Timestamp::Milliseconds(milliseconds),
+            },
             key: bytes(),
             value: bytes(),
             headers: [(bytes().unwrap_or_default(), bytes())].to_vec(),

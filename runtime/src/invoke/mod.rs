@@ -9,7 +9,7 @@ mod batch;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::outcome::{Checked, Fault};
 use crate::record::{Record as _, Topics};
 use crate::revision::Digest;
 
-/// Where messages go that name no topic, when no trigger says it: a name that no topic can have.
+/// Where messages go that name no topic, when nobody declared it: a name that no topic can have.
 const UNNAMED: &str = "(output)";
 /// By how much the records of a failed call are split, as in the data plane.
 const SPLIT: usize = 8;
@@ -65,24 +65,40 @@ pub struct Answer {
     pub result: Result<Vec<Message>, Fault>,
 }
 
-/// A function and a trigger with the manifest's defaults, for a component that no manifest names.
+/// A function and a trigger with the manifest's defaults, for a component that no manifest names. Its
+/// messages may name no topic, and go to an output without a name.
 pub fn stand_in() -> Result<(Function, Trigger), Error> {
     let refused = |why: &dyn std::fmt::Display| Error::StandIn(why.to_string());
     let manifest = manifest::parse(Path::new("invoke"), STAND_IN, &|_| None).map_err(|errors| refused(&errors))?;
     let function = manifest.functions.get("invoke").ok_or_else(|| refused(&"no function"))?;
     let trigger = manifest.triggers.get("invoke").ok_or_else(|| refused(&"no trigger"))?;
-    Ok((Function::clone(function), Trigger::clone(trigger)))
+    Ok((Function::clone(function), Trigger { output: Some(UNNAMED.to_owned()), ..Trigger::clone(trigger) }))
 }
 
-/// The topics that messages may go to: those of the triggers and `allowed`. Without any trigger a
-/// message may name none, and goes to an output without a name.
-pub fn topics(triggers: &[Arc<Trigger>], allowed: &[String]) -> Topics {
-    let outputs: Vec<&str> = triggers.iter().filter_map(|trigger| trigger.output.as_deref()).collect();
-    let output = if triggers.is_empty() { Some(UNNAMED) } else { outputs.first().copied() };
-    let further = outputs.iter().skip(1).map(|&output| output.to_owned());
-    let granted = triggers.iter().flat_map(|trigger| trigger.allow_topics.iter().cloned());
-    let all: Vec<String> = further.chain(granted).chain(allowed.iter().cloned()).collect();
-    Topics::new(output, &all, None)
+/// Of the triggers of a function, the first that reads a topic. `None`: none of several does. One
+/// alone is called with any topic, as nothing is in doubt then.
+pub fn reader<'a>(triggers: &'a [Arc<Trigger>], topic: &str) -> Option<&'a Arc<Trigger>> {
+    match triggers {
+        [only] => Some(only),
+        several => several.iter().find(|trigger| reads(trigger, topic)),
+    }
+}
+
+pub fn reads(trigger: &Trigger, topic: &str) -> bool {
+    trigger.topics.iter().any(|read| read == topic)
+}
+
+/// What is said of a topic that no trigger of a function reads.
+pub fn unread(function: &str, triggers: &[Arc<Trigger>], topic: &str) -> String {
+    let read: BTreeSet<&str> = triggers.iter().flat_map(|trigger| &trigger.topics).map(String::as_str).collect();
+    let read: Vec<&str> = read.into_iter().collect();
+    format!("no trigger of {function} reads the topic {topic}; they read {}", read.join(", "))
+}
+
+/// The topics that messages may go to: those of the trigger, as in a node, and `allowed`.
+pub fn topics(trigger: &Trigger, allowed: &[String]) -> Topics {
+    let all: Vec<String> = trigger.allow_topics.iter().chain(allowed).cloned().collect();
+    Topics::new(trigger.output.as_deref(), &all, None)
 }
 
 /// A component that is compiled and has started.

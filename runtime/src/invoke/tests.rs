@@ -72,18 +72,32 @@ fn an_offset_that_does_not_ascend_is_refused() {
 }
 
 #[test]
-fn topics_are_those_of_the_triggers() {
-    let topics_of = |triggers: &[Arc<Trigger>]| topics(triggers, &["asked".to_owned()]);
-    let alone = topics_of(&[]);
+fn topics_are_those_of_one_trigger() {
+    let asked = ["asked".to_owned()];
+    let (_, stand_in) = stand_in().expect("good");
+    let alone = topics(&stand_in, &asked);
     assert_eq!(alone.output().map(|place| alone.names()[place].as_str()), Some(UNNAMED));
     assert!(alone.granted("asked").is_some() && alone.granted("other").is_none());
 
-    let (_, trigger) = stand_in().expect("good");
-    let silent = Arc::new(trigger.clone());
-    assert_eq!(topics_of(std::slice::from_ref(&silent)).output(), None);
-    let first = Arc::new(Trigger { output: Some("a".to_owned()), ..trigger.clone() });
-    let second = Trigger { output: Some("b".to_owned()), allow_topics: vec!["c".to_owned()], ..trigger };
-    let all = topics_of(&[silent, first, Arc::new(second)]);
-    assert_eq!(all.output(), all.granted("a"));
-    assert!(["a", "b", "c", "asked"].iter().all(|name| all.granted(name).is_some()));
+    let silent = Trigger { output: None, allow_topics: vec!["c".to_owned()], ..stand_in.clone() };
+    let of_silent = topics(&silent, &asked);
+    assert_eq!(of_silent.output(), None);
+    assert!(["c", "asked"].iter().all(|name| of_silent.granted(name).is_some()));
+    let of_loud = topics(&Trigger { output: Some("a".to_owned()), ..stand_in }, &[]);
+    assert!(of_loud.output().is_some() && of_loud.output() == of_loud.granted("a"));
+    assert!(of_loud.granted("c").is_none());
+}
+
+#[test]
+fn a_topic_tells_the_trigger_where_there_are_several() {
+    let (_, stand_in) = stand_in().expect("good");
+    let reads = |topics: &[&str]| {
+        let topics = topics.iter().map(|&topic| topic.to_owned()).collect();
+        Arc::new(Trigger { topics, ..stand_in.clone() })
+    };
+    let triggers = [reads(&["a", "b"]), reads(&["b", "c"])];
+    let place = |topic: &str| reader(&triggers, topic).map(|found| Arc::ptr_eq(found, &triggers[1]));
+    assert_eq!(["a", "b", "c", "d"].map(place), [Some(false), Some(false), Some(true), None]);
+    assert!(reader(&triggers[..1], "d").is_some());
+    assert_eq!(unread("f", &triggers, "d"), "no trigger of f reads the topic d; they read a, b, c");
 }

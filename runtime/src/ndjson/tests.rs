@@ -146,3 +146,16 @@ fn messages_have_what_the_function_left_as_in_the_record() {
         r#"{"source":{"topic":"in","partition":0,"offset":7},"failure":{"cause":"reject","reason":"no \"order\""}}"#;
     assert_eq!(failed, expected);
 }
+
+#[test]
+fn a_record_without_a_timestamp_is_not_the_time_of_producing() {
+    let answer = Outcome { sources: vec![0, 0], timestamps: vec![-2, -1], ..Outcome::default() };
+    let checked = answer.check(1, &Topics::new(Some("out"), &[], None)).expect("keeps the contract");
+    let mut batch = Batch::new("in".into(), 0);
+    batch.push(&OwnedRecord::default(), 1);
+    let messages = Message::of(&checked, &batch, |_| None).remove(0);
+    let timestamps: Vec<Timestamp> = messages.iter().map(|message| message.timestamp).collect();
+    assert_eq!(timestamps, [Timestamp::AsInSource, Timestamp::Now]);
+    let at = Source { topic: "in", partition: 0, offset: 0 };
+    assert_eq!(outcome(at, Ok(&messages)).matches("\"timestamp\":null").count(), 2);
+}

@@ -227,6 +227,105 @@ fn cases_are_chosen_and_those_that_cannot_be_read_are_named() {
     assert!(errors.contains("\"shut\"") && errors.contains("it has obey"), "{errors}");
 }
 
+/// The function `hostile` with two triggers: one may write to `audit`, the other has an output.
+fn with_two_triggers(folder: &Path) {
+    let component = functions::component("hostile");
+    let manifest = format!(
+        "[cluster.main]\nbrokers = \"localhost:9\"\n[function.obey]\ncomponent = {component:?}\n\
+         [trigger.orders]\nfunction = \"obey\"\ntopics = [\"orders\"]\nallow-topics = [\"audit\"]\non-exhausted = \"skip\"\n\
+         [trigger.refunds]\nfunction = \"obey\"\ntopics = [\"refunds\"]\noutput = \"obeyed\"\non-exhausted = \"skip\"\n"
+    );
+    fs::write(folder.join("tidegate.toml"), manifest).expect("written");
+}
+
+#[test]
+fn records_are_called_with_the_topics_of_their_trigger_only() {
+    let folder = folder();
+    let at = folder.path();
+    with_two_triggers(at);
+    let record = |topic: &str, value: &str| format!("{{\"topic\": \"{topic}\", \"value\": \"{value}\"}}\n");
+    let bad = "{\"failure\":{\"cause\":\"bad-outcome\"}}\n";
+    let audit = "{\"messages\":[{\"topic\":\"audit\",\"value\":\"x\"}]}\n";
+    write_case(at, "no-topic", &["{\"value\": \"to:audit;x\"}\n", audit].concat());
+    write_case(at, "orders", &[&record("orders", "to:audit;x"), audit, &record("orders", "copy"), bad].concat());
+    let copied = "{\"messages\":[{}]}\n";
+    let trigger = "{\"messages\":[{\"value\":\"refunds\"}]}\n";
+    let refunds = [
+        &record("refunds", "to:audit;x"),
+        bad,
+        &record("refunds", "copy"),
+        copied,
+        &record("refunds", "env:TIDEGATE_TRIGGER"),
+        trigger,
+    ];
+    write_case(at, "refunds", &refunds.concat());
+    assert!(test(at, &["--no-build"], 0).0.ends_with("3 cases passed\n"));
+    write_case(at, "mixed", &[&record("orders", "drop"), "{\"messages\":[]}\n", &record("refunds", "drop")].concat());
+    let (_, errors) = test(at, &["--no-build"], 2);
+    let reason = "cases/mixed.ndjson, line 3, column 1: refunds is a topic of the trigger refunds, and the records \
+                  above are those of orders: make a case of each";
+    assert!(errors.contains(reason), "{errors}");
+
+    let invoke = |arguments: &[&str]| {
+        let output = tidegate(at, &[&["invoke", "--format", "ndjson"], arguments].concat());
+        (output.status.code(), text(&output.stdout).to_owned(), text(&output.stderr).to_owned())
+    };
+    let (code, outcomes, errors) = invoke(&["--value", "to:audit;x"]);
+    assert!(code == Some(0) && outcomes.contains(r#""topic":"audit""#), "{outcomes}{errors}");
+    let (code, outcomes, errors) = invoke(&["--value", "to:audit;x", "--topic", "refunds"]);
+    assert!(code == Some(1) && outcomes.contains("bad-outcome"), "{outcomes}{errors}");
+    let (code, _, errors) = invoke(&["--value", "x", "--topic", "refund"]);
+    assert_eq!(code, Some(2), "{errors}");
+    assert!(errors.contains("no trigger of obey reads the topic refund; they read orders, refunds"), "{errors}");
+    let (code, _, errors) = invoke(&["--input", "cases/refunds.ndjson"]);
+    assert_eq!(code, Some(2), "{errors}");
+    assert!(errors.contains("line 1: the trigger orders does not read refunds; --topic refunds calls"), "{errors}");
+}
+
+#[test]
+fn what_is_typed_during_a_build_is_tested_and_kept() {
+    let folder = folder();
+    let project = project(folder.path(), "golden-typing");
+    let case = write_case(&project, "greeting", "{\"value\": \"a\"}\n");
+    // The build itself types, so that it is neither too early nor too late.
+    let types = r#"fn main() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/greeting.ndjson");
+        std::fs::write(path, "{\"value\": \"b\"}\n{\"value\": \"c\"}\n").expect("written");
+    }"#;
+    fs::write(project.join("build.rs"), types).expect("written");
+    test(&project, &["--update"], 0);
+    assert_eq!(
+        fs::read_to_string(&case).expect("a text"),
+        "{\"value\": \"b\"}\n{\"messages\":[{\"value\":\"B\"}]}\n\
+         {\"value\": \"c\"}\n{\"messages\":[{\"value\":\"C\"}]}\n"
+    );
+    clean(&project, "golden-typing");
+}
+
+#[test]
+fn dev_ends_with_a_message_when_its_port_is_taken() {
+    let folder = folder();
+    let at = folder.path();
+    // Beside the manifest nothing is a project, so nothing is built, but sources are looked at.
+    fs::copy(functions::component("hostile"), at.join("hostile.wasm")).expect("copied");
+    let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let address = taken.local_addr().expect("bound");
+    let manifest = format!(
+        "[admin]\nlisten = \"{address}\"\n[cluster.main]\nbrokers = \"localhost:9\"\n\
+         [function.obey]\ncomponent = \"hostile.wasm\"\n\
+         [trigger.orders]\nfunction = \"obey\"\ntopics = [\"orders\"]\non-exhausted = \"skip\"\n"
+    );
+    fs::write(at.join("tidegate.toml"), manifest).expect("written");
+    let path = at.join("dev.log");
+    let mut dev = command(at, &["dev"]);
+    dev.stdout(Stdio::null()).stderr(fs::File::create(&path).expect("a log"));
+    let mut process = Process::spawn(&mut dev, at).expect("tidegate starts");
+    let status = process.wait(Duration::from_secs(60));
+    let said = fs::read_to_string(&path).expect("a text");
+    assert_eq!(status.and_then(|status| status.code()), Some(1), "{said}");
+    assert!(said.contains(&format!("error: cannot listen on {address}")), "{said}");
+}
+
 /// A running `tidegate dev`.
 struct Dev {
     process: Process,

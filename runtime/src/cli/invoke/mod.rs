@@ -121,7 +121,8 @@ struct RecordArguments {
     #[arg(long, value_name = "NAME=VALUE", value_parser = value::pair)]
     header: Vec<(String, String)>,
 
-    /// The topic. The first one of the function's trigger, or "test".
+    /// The topic. The first one of the function's trigger, or "test". If the function has several
+    /// triggers, it is called as by the one that reads this topic; the first, if it is not given.
     #[arg(long)]
     topic: Option<String>,
 
@@ -152,7 +153,7 @@ enum Format {
 
 pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let target = Target::new(arguments)?;
-    let source = Source::new(arguments, &target.trigger);
+    let source = Source::new(arguments, &target);
     let component = inspect::read(&target.component)?;
     let shown = target.component.display().to_string();
     let engine = node::engine()?;

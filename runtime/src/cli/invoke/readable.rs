@@ -35,7 +35,7 @@ fn write(text: &mut String, message: &Message) {
     if let Some(partition) = message.partition {
         let _ = write!(text, "\n     to partition {partition}");
     }
-    if let Some(timestamp) = message.timestamp {
+    if let Some(timestamp) = message.timestamp.milliseconds() {
         let _ = write!(text, "\n     at {timestamp}");
     }
 }
@@ -73,7 +73,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::Cause;
+    use crate::outcome::{Cause, Timestamp};
 
     const AT: Source<'static> = Source { topic: "in", partition: 1, offset: 7 };
 
@@ -82,7 +82,7 @@ mod tests {
         let message = Message {
             topic: Some("audit".to_owned()),
             partition: Some(4),
-            timestamp: Some(5),
+            timestamp: Timestamp::Milliseconds(5),
             key: None,
             value: Some(b"a\x1b[31m\nb".to_vec()),
             headers: vec![(b"trace".to_vec(), Some(b"\xff\x00".to_vec())), (Vec::new(), None)],

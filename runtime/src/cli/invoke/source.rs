@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::{Arguments, Calls, Failure, RecordArguments};
-use crate::invoke::Batcher;
+use super::{Arguments, Calls, Failure, RecordArguments, Target};
+use crate::invoke::{self, Batcher};
 use crate::manifest::Trigger;
 use crate::ndjson::{Bytes, MAX_LINE_BYTES, Pair, RecordLine};
 use crate::record::OwnedRecord;
@@ -17,17 +17,21 @@ pub(super) struct Source<'a> {
     /// What is not in a line.
     defaults: &'a RecordArguments,
     topic: Arc<str>,
+    /// Where the topic of a record has to be one of its.
+    only: Option<&'a Trigger>,
     input: Option<&'a Path>,
     batcher: Batcher,
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(arguments: &'a Arguments, trigger: &Trigger) -> Self {
+    pub(super) fn new(arguments: &'a Arguments, target: &'a Target) -> Self {
+        let trigger = &target.trigger;
         let first = trigger.topics.first().map(String::as_str);
         let topic = arguments.record.topic.as_deref().or(first).unwrap_or_default();
         Self {
             defaults: &arguments.record,
             topic: topic.into(),
+            only: target.is_one_of_several.then_some(trigger),
             input: arguments.input.as_deref(),
             batcher: Batcher::new(trigger.batch),
         }
@@ -84,6 +88,11 @@ impl<'a> Source<'a> {
     /// Fills in what was left out, and calls the function if a batch is complete.
     fn add(&mut self, line: RecordLine, calls: &mut Calls, place: &str) -> Result<(), Failure> {
         let topic = line.topic.map_or_else(|| self.topic.clone(), Arc::from);
+        if let Some(trigger) = self.only.filter(|trigger| !invoke::reads(trigger, &topic)) {
+            let name = &trigger.name;
+            let hint = format!("--topic {topic} calls it as the trigger that does");
+            return Err(Failure::Usage(format!("error: {place}: the trigger {name} does not read {topic}; {hint}")));
+        }
         let partition = line.partition.unwrap_or(self.defaults.partition);
         let next = || self.batcher.next_offset(&topic, partition).unwrap_or(self.defaults.offset);
         let record = OwnedRecord {

@@ -13,6 +13,8 @@ use crate::record::Topics;
 pub(super) struct Target {
     pub(super) component: PathBuf,
     pub(super) trigger: Trigger,
+    /// Whether the function has other triggers too, so that a topic tells which one is meant.
+    pub(super) is_one_of_several: bool,
     function: Function,
     topics: Topics,
 }
@@ -36,15 +38,22 @@ impl Target {
         function.http.allow_hosts.extend(arguments.allow_host.iter().cloned());
         function.http.allow_networks.extend(&arguments.allow_network);
 
-        let mut trigger = triggers.first().map_or(stand_in, |trigger| Trigger::clone(trigger));
+        let mut trigger = match (triggers.first(), &arguments.record.topic) {
+            (None, _) => stand_in,
+            (Some(first), None) => Trigger::clone(first),
+            (Some(_), Some(topic)) => {
+                let unread = || Failure::Usage(format!("error: {}", invoke::unread(&function.name, &triggers, topic)));
+                Trigger::clone(invoke::reader(&triggers, topic).ok_or_else(unread)?)
+            }
+        };
         // One call after another needs no more.
         trigger.instances = Instances { min: 1, max: std::num::NonZeroU32::MIN };
         trigger.batch.records = arguments.batch.unwrap_or(trigger.batch.records);
-        let topics = invoke::topics(&triggers, &arguments.allow_topic);
+        let topics = invoke::topics(&trigger, &arguments.allow_topic);
         let component = match (&arguments.component, &function.component) {
             (Some(path), _) | (None, Component::File(path)) => path.clone(),
         };
-        Ok(Self { component, trigger, function, topics })
+        Ok(Self { component, trigger, is_one_of_several: triggers.len() > 1, function, topics })
     }
 
     pub(super) fn setup(&self) -> Setup {

@@ -80,6 +80,23 @@
 // function's memory limit, so that the collector runs before the limit refuses. Records are not on
 // Go's heap, and a record that is forwarded allocates nothing.
 //
+// # HTTP
+//
+// A function has no sockets; it asks by HTTP through the runtime, which refuses every host that the
+// manifest does not allow (allow-hosts). Package
+// [github.com/tidegate/tidegate/sdk-go/fetch] is a small client:
+//
+//	response, err := fetch.Get(ctx, "https://prices.example.com/7")
+//
+// Package [github.com/tidegate/tidegate/sdk-go/wasihttp] makes net/http work, and whatever stands on
+// it. Imported for its effect, it sets http.DefaultTransport:
+//
+//	import _ "github.com/tidegate/tidegate/sdk-go/wasihttp"
+//
+// A component without HTTP takes about 3 MB, with fetch a little more, with net/http over 10 MB.
+// Requests of several goroutines are under way at once, so a function of a batch may ask for all of
+// its records together.
+//
 // # Tests
 //
 // Functions are tested on your own machine with go test: see

@@ -10,10 +10,21 @@ use wasmparser::{Parser, Payload};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-/// The contracts that a module may be built against: by the name of what it exports, and their text.
-const CONTRACTS: &[(&str, &str)] =
-    &[("tidegate:function/handler@0.1.0#handle", include_str!("../../../wit/function.wit"))];
-const WORLD: &str = "function";
+/// The contracts that a module may be built against: their versions, and their text.
+const CONTRACTS: &[(&str, &str)] = &[("0.1.0", include_str!("../../../wit/function.wit"))];
+/// What a module may import beside: the packages in the order of their needs.
+const WASI: [(&str, &str); 3] = [
+    ("io.wit", include_str!("../../../wit/deps/io.wit")),
+    ("clocks.wit", include_str!("../../../wit/deps/clocks.wit")),
+    ("http.wit", include_str!("../../../wit/deps/http.wit")),
+];
+/// The world of a module in Go. What of it a module does not import, its component does not either.
+const WORLD: &str = "package tidegate:go;
+
+world module {
+    import wasi:http/outgoing-handler@0.2.12;
+    export tidegate:function/handler@VERSION;
+}";
 /// Sets a module up, once: without it nothing was initialised when the first call comes.
 const INITIALISE: &str = "_initialize";
 
@@ -21,19 +32,28 @@ const INITIALISE: &str = "_initialize";
 pub(super) fn of_core(mut module: Vec<u8>) -> Result<Vec<u8>, String> {
     let exports = exports(&module).map_err(|error| format!("the compiler made no module: {error}"))?;
     let has = |name: &str| exports.iter().any(|export| export == name);
-    let Some((_, wit)) = CONTRACTS.iter().find(|(handler, _)| has(handler)) else {
+    let Some((version, wit)) = CONTRACTS.iter().find(|(version, _)| has(&handler(version))) else {
         return Err("it exports no handler; register a function with tidegate.Handle in an init function".to_owned());
     };
     if !has(INITIALISE) {
         return Err(format!("it does not export {INITIALISE}: it is a command and not a library"));
     }
-    encode(&mut module, wit).map_err(|error| format!("it makes no component: {error:#}"))
+    encode(&mut module, version, wit).map_err(|error| format!("it makes no component: {error:#}"))
 }
 
-fn encode(module: &mut Vec<u8>, wit: &str) -> anyhow::Result<Vec<u8>> {
+/// What a module exports by the contract of this version.
+fn handler(version: &str) -> String {
+    format!("tidegate:function/handler@{version}#handle")
+}
+
+fn encode(module: &mut Vec<u8>, version: &str, wit: &str) -> anyhow::Result<Vec<u8>> {
     let mut resolve = Resolve::default();
-    let package = resolve.push_str("function.wit", wit)?;
-    let world = resolve.select_world(&[package], Some(WORLD))?;
+    for (name, text) in WASI {
+        resolve.push_str(name, text)?;
+    }
+    resolve.push_str("function.wit", wit)?;
+    let package = resolve.push_str("go.wit", &WORLD.replace("VERSION", version))?;
+    let world = resolve.select_world(&[package], None)?;
     embed_component_metadata(module, &resolve, world, StringEncoding::UTF8, false)?;
     ComponentEncoder::default().validate(true).module(module)?.adapter(ADAPTER_NAME, ADAPTER)?.encode()
 }
@@ -67,10 +87,9 @@ mod tests {
     }
 
     #[test]
-    fn the_contracts_are_named_as_they_export() {
-        for (handler, wit) in CONTRACTS {
-            let version = handler.split(['@', '#']).nth(1).expect("a version");
-            assert!(wit.contains(&format!("package tidegate:function@{version};")), "{handler}");
+    fn the_contracts_are_those_of_their_versions() {
+        for (version, wit) in CONTRACTS {
+            assert!(wit.contains(&format!("package tidegate:function@{version};")), "{version}");
         }
     }
 

@@ -4,6 +4,7 @@ package abi
 
 import (
 	"os"
+	"runtime"
 	"strconv"
 	"unsafe"
 )
@@ -33,7 +34,9 @@ var (
 	resultsArena = arena{base: unsafe.Pointer(&results), size: resultBytes}
 
 	booted  bool // the Go runtime is up
+	entered bool // the handler has run, or runs
 	running bool // the handler runs
+	imports int  // imports of which the results are still read
 )
 
 // arena gives out memory front to back, and takes it back all at once.
@@ -54,6 +57,8 @@ func (a *arena) alloc(size, align uintptr) unsafe.Pointer {
 	return unsafe.Add(a.base, offset)
 }
 
+func (a *arena) hasRoom(bytes uintptr) bool { return a.size-a.offset >= bytes }
+
 func init() {
 	booted = true
 	n, err := strconv.Atoi(os.Getenv("TIDEGATE_BATCH_BYTES"))
@@ -67,8 +72,10 @@ func init() {
 // Enter says that the handler begins: what the runtime allocates from now on is the result of an
 // import, and what earlier calls left there is gone.
 func Enter() {
-	running = true
-	resultsArena.offset = 0
+	entered, running = true, true
+	if imports == 0 {
+		resultsArena.offset = 0
+	}
 }
 
 // Leave says that the handler ended: what the runtime allocates from now on is the next batch.
@@ -80,6 +87,36 @@ func Leave() {
 // must not be touched.
 func FreeBatch() {
 	batchArena.offset = 0
+}
+
+// Import calls an import that returns lists of at most so many bytes, and reads them: they are gone
+// when call returns, so call has to copy what is to stay.
+//
+// Several goroutines may be in here at once, though there is one thread: an allocation of one lets
+// others run, if the collector wants it so. The results are gone when the last of them has read its
+// own; until then there has to be room for all, or the next one waits.
+//
+// Before the first call of the handler, which is in an init function, they lie where the first
+// batch will be, because only imports allocate then and the arena of results is for during a call.
+func Import(bytes uintptr, call func()) {
+	for imports > 0 && !importArena().hasRoom(bytes) {
+		runtime.Gosched()
+	}
+	imports++
+	defer func() {
+		imports--
+		if imports == 0 {
+			importArena().offset = 0
+		}
+	}()
+	call()
+}
+
+func importArena() *arena {
+	if entered {
+		return &resultsArena
+	}
+	return &batchArena
 }
 
 // realloc is how the runtime gets memory in the function. It must not touch Go's heap: see the

@@ -15,6 +15,8 @@ pub trait Function {
 
 /// Calls a function with a batch as it came.
 pub fn handle<F: Function>(batch: wire::Batch) -> wire::Outcome {
+    #[cfg(all(feature = "log", target_arch = "wasm32"))]
+    crate::logging::set_up();
     let columns = Columns::new(batch);
     let batch = Batch::new(&columns);
     let mut outcome = Outcome::new(batch);

@@ -91,6 +91,55 @@
 //! [`Record::forward`] and its kin make a message that is the record over again but for what you
 //! set; what you do not set is not even copied.
 //!
+//! # Async functions
+//!
+//! An `async fn` of any of these forms is run to its end too, with the feature `async` or `http`. It is
+//! for what waits, which is HTTP; nothing else runs meanwhile, so there is no gain in it otherwise.
+//!
+//! Records are handled one after another, unless you say how many may be handled at a time:
+//!
+#![cfg_attr(feature = "async", doc = "```")]
+#![cfg_attr(not(feature = "async"), doc = "```ignore")]
+//! use tidegate_sdk::{Message, Record, Result};
+//!
+//! # async fn translate(text: &str) -> std::io::Result<String> { Ok(text.to_owned()) }
+//! #[tidegate_sdk::function(concurrent = 64)]
+//! async fn translated(record: Record) -> Result<Message> {
+//!     Ok(record.with_value(translate(record.value_str()?).await?))
+//! }
+//! ```
+//!
+//! Then up to 64 records of a call are under way at once: those of different keys, and those without a
+//! key. Those of one key are still handled in their order, one after another, and messages leave in the
+//! order of the records. It is yours to say because only you know whether that is enough: for a trigger
+//! with `ordering = "partition"`, where what you do elsewhere has to happen in the order of all records,
+//! leave `concurrent` out. A function of a batch says itself what it waits for together.
+//!
+//! [wstd](https://docs.rs/wstd) runs them in a component, so its timers may be waited for as well.
+//!
+//! # HTTP
+//!
+//! With the feature `http` a function asks other services, as far as the manifest allows it:
+//!
+#![cfg_attr(feature = "http", doc = "```")]
+#![cfg_attr(not(feature = "http"), doc = "```ignore")]
+//! use tidegate_sdk::{Message, Record, Result, http};
+//!
+//! #[tidegate_sdk::function(concurrent = 64)]
+//! async fn enrich(record: Record) -> Result<Message> {
+//!     let url = format!("https://api.example.com/customers/{}", record.key_str()?);
+//!     let response = http::get(url).await?.error_for_status()?;
+//!     Ok(record.with_value(response.bytes().await?))
+//! }
+//! ```
+//!
+//! ```toml
+//! [dependencies]
+//! tidegate-sdk = { version = "0.1", features = ["http"] }
+//! ```
+//!
+//! See the module `http` for requests, time-outs and failures, and `testing::http` for tests.
+//!
 //! # Failures
 //!
 //! `?` fails the record with a retry, [`OrReject::or_reject`] and [`Error::reject`] with a reject:
@@ -98,11 +147,22 @@
 //! takes over, and the record at fault is retried, as for [`Error::retry`]. Since it costs an
 //! instance, fail with an error where you can foresee it.
 //!
-//! # Logs, configuration, state
+//! # Logs
 //!
 //! `println!` and `eprintln!` write to the log, each line with the trigger, revision and record it
-//! belongs to. Settings and secrets are environment variables: `std::env::var`. There
-//! are no files and no threads.
+//! belongs to.
+//!
+//! With the feature `log`, so does the crate [log](https://docs.rs/log): nothing is to be set up, and
+//! `log::warn!("no price of {item}")` becomes the line `WARN orders: no price of tea`. What is below
+//! `info` is left out, unless the variable `RUST_LOG` in the function's environment names another level
+//! (`env = { RUST_LOG = "debug" }` in the manifest), or levels of modules, as
+//! `"warn,orders::price=debug"`. What is said by the crate `tracing` comes along if that has its feature
+//! `log`. In a test on the host the logger is left to you.
+//!
+//! # Configuration, state
+//!
+//! Settings and secrets are environment variables: `std::env::var`. There are no files and no
+//! threads.
 //!
 //! An instance handles one call after another, so a `static` with a `OnceLock` or `LazyLock` keeps
 //! what is dear to set up. It is a cache and no more: instances come and go, and the records of a
@@ -125,7 +185,13 @@
 pub mod bindings;
 mod columns;
 mod error;
+#[cfg(feature = "async")]
+mod executor;
 mod function;
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(all(feature = "log", any(target_arch = "wasm32", test)))]
+mod logging;
 mod message;
 mod outcome;
 mod record;
@@ -145,6 +211,8 @@ pub mod __private {
     pub use crate::bindings::export;
     pub use crate::bindings::exports::tidegate::function::handler::Guest;
     pub use crate::bindings::tidegate::function::types::{Batch, Outcome};
+    #[cfg(feature = "async")]
+    pub use crate::executor::{block_on, overlap};
     pub use crate::function::{BatchAnswer, handle};
 }
 

@@ -24,8 +24,13 @@
 //! assert!(outcome.failures[0].error.is_reject());
 //! ```
 //!
+//! An async function runs here too. With the feature `http`, `testing::http` answers what it asks.
+//!
 //! What panics here traps in the runtime. What only the runtime knows is not checked: which topics
 //! the trigger allows, how many partitions they have, how large a message may be.
+
+#[cfg(all(feature = "http", not(target_arch = "wasm32")))]
+pub mod http;
 
 use std::fmt;
 

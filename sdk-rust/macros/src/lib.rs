@@ -16,6 +16,10 @@ mod tests;
 /// | `function` | `Batch`, `&mut Outcome` | `()` or `Result<()>` |
 /// | `function(json)` | a type that serde reads, perhaps also `Record` | as the first, with a type that serde writes in the place of `Message` |
 ///
+/// An `async fn` of any of these is run to its end, if `tidegate-sdk` has the feature `async` or
+/// `http`. With `concurrent = 64` beside the others, so many records of different keys are handled at a
+/// time; those of one key are still handled one after another.
+///
 /// The function stays as it is and can be called like any other. For wasm the crate also exports
 /// it as the handler of a component, so a crate has one such function: a second does not compile.
 ///

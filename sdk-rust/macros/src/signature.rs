@@ -1,10 +1,11 @@
 //! What the author wrote, checked: the arguments of the attribute and the parameters.
 
 use proc_macro2::{Span, TokenStream};
+use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{
-    Error, FnArg, GenericArgument, GenericParam, Ident, Item, ItemFn, PathArguments, Result, ReturnType, Token, Type,
-    parse::Parser,
+    Error, FnArg, GenericArgument, GenericParam, Ident, Item, ItemFn, LitInt, PathArguments, Result, ReturnType, Token,
+    Type, parse_quote_spanned,
 };
 
 /// What a function takes.
@@ -23,15 +24,49 @@ const PARAMETERS: &str = "a function takes `record: Record`, or `batch: Batch, o
 const JSON_PARAMETERS: &str = "a function of JSON takes a value of a type that serde reads, \
      and perhaps `record: Record` behind it";
 
-/// Whether the attribute says `json`.
-pub(crate) fn json(arguments: TokenStream) -> Result<bool> {
-    let parser = Punctuated::<Ident, Token![,]>::parse_terminated;
-    let expected = "expected nothing or `json` here";
-    let arguments = parser.parse2(arguments).map_err(|error| Error::new(error.span(), expected))?;
-    match arguments.iter().find(|argument| *argument != "json") {
-        Some(unknown) => Err(Error::new_spanned(unknown, expected)),
-        None => Ok(!arguments.is_empty()),
+/// What the attribute says.
+#[derive(Default)]
+pub(crate) struct Arguments {
+    pub(crate) json: bool,
+    /// How many records may be handled at a time, and where that stands.
+    pub(crate) concurrent: Option<(Span, usize)>,
+}
+
+const ARGUMENTS: &str = "expected nothing, `json`, or `concurrent = 64` here";
+
+enum Argument {
+    Json,
+    Concurrent(Span, LitInt),
+}
+
+impl Parse for Argument {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let name: Ident = input.parse()?;
+        if name == "json" {
+            return Ok(Self::Json);
+        }
+        if name != "concurrent" {
+            return Err(Error::new(name.span(), ARGUMENTS));
+        }
+        input.parse::<Token![=]>()?;
+        Ok(Self::Concurrent(name.span(), input.parse()?))
     }
+}
+
+pub(crate) fn arguments(arguments: TokenStream) -> Result<Arguments> {
+    let parser = Punctuated::<Argument, Token![,]>::parse_terminated;
+    let parsed = parser.parse2(arguments).map_err(|error| Error::new(error.span(), ARGUMENTS))?;
+    let mut found = Arguments::default();
+    for argument in parsed {
+        match argument {
+            Argument::Json => found.json = true,
+            Argument::Concurrent(span, number) => match number.base10_parse() {
+                Ok(limit) if limit > 0 => found.concurrent = Some((span, limit)),
+                _ => return Err(Error::new(number.span(), "at least 1 record is handled at a time")),
+            },
+        }
+    }
+    Ok(found)
 }
 
 /// The item, when it is a function that can be called like any other.
@@ -43,9 +78,11 @@ pub(crate) fn plain_function(item: TokenStream) -> Result<ItemFn> {
         }
     };
     let signature = &function.sig;
-    if let Some(word) = &signature.asyncness {
-        let why = "a function is not async: it handles its records one after another, \
-                   and the runtime calls several instances of it at a time";
+    if let Some(word) = &signature.asyncness
+        && !cfg!(feature = "async")
+    {
+        let why = "an async function needs a feature of `tidegate-sdk`: \
+                   `features = [\"http\"]`, or `[\"async\"]` if it does not ask by HTTP";
         return Err(Error::new(word.span, why));
     }
     if let Some(word) = &signature.unsafety {
@@ -57,6 +94,61 @@ pub(crate) fn plain_function(item: TokenStream) -> Result<ItemFn> {
         return Err(Error::new_spanned(parameter, why));
     }
     Ok(function)
+}
+
+/// How many records are handled at a time, if they are to overlap.
+pub(crate) fn overlap(function: &ItemFn, arguments: &Arguments, form: &Form) -> Result<Option<usize>> {
+    let Some((span, limit)) = arguments.concurrent else {
+        return Ok(None);
+    };
+    if function.sig.asyncness.is_none() {
+        return Err(Error::new(span, "`concurrent` is for an `async fn`: what does not wait has nothing to overlap"));
+    }
+    if let Form::Batch = form {
+        return Err(Error::new(span, "a function of a batch says itself what overlaps: it takes no `concurrent`"));
+    }
+    Ok(Some(limit))
+}
+
+/// Spells out the lifetimes of an async function, which may be left out of any other.
+pub(crate) fn spell_lifetimes(function: &mut ItemFn) {
+    for parameter in &mut function.sig.inputs {
+        // By name, as `Kind` is: a value of an author's own type is left alone.
+        if let FnArg::Typed(parameter) = parameter
+            && Kind::of(&parameter.ty) != Kind::Value
+        {
+            spell_lifetimes_of(&mut parameter.ty);
+        }
+    }
+    if let ReturnType::Type(_, ty) = &mut function.sig.output {
+        spell_lifetimes_of(ty);
+    }
+}
+
+fn spell_lifetimes_of(ty: &mut Type) {
+    match ty {
+        Type::Array(array) => spell_lifetimes_of(&mut array.elem),
+        Type::Path(path) => {
+            let Some(last) = path.path.segments.last_mut() else {
+                return;
+            };
+            let has_lifetime = ["Record", "Batch", "Message"].iter().any(|name| last.ident == name);
+            match &mut last.arguments {
+                PathArguments::None if has_lifetime => {
+                    last.arguments = PathArguments::AngleBracketed(parse_quote_spanned!(last.ident.span()=> <'_>));
+                }
+                PathArguments::AngleBracketed(arguments) => {
+                    for argument in &mut arguments.args {
+                        if let GenericArgument::Type(ty) = argument {
+                            spell_lifetimes_of(ty);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        _ => {}
+    }
 }
 
 pub(crate) fn form(function: &ItemFn, json: bool) -> Result<Form> {

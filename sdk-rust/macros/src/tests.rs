@@ -57,7 +57,6 @@ fn a_typed_value_without_json_is_told_of_json() {
 
 #[test]
 fn what_cannot_be_called_plainly_is_refused() {
-    refused("", "async fn f(record: Record) {}", "not async");
     refused("", "unsafe fn f(record: Record) {}", "not unsafe");
     refused("", "fn f<T: From<u8>>(record: Record) -> T {}", "no type parameters");
     refused("", "fn f<const N: usize>(record: Record) {}", "no type parameters");
@@ -67,10 +66,43 @@ fn what_cannot_be_called_plainly_is_refused() {
 
 #[test]
 fn an_unknown_argument_is_told_what_is_expected() {
-    refused("xml", "fn f(record: Record) {}", "expected nothing or `json`");
-    refused("json, yaml", "fn f(record: Record) {}", "expected nothing or `json`");
-    refused("json = true", "fn f(record: Record) {}", "expected nothing or `json`");
-    refused("\"json\"", "fn f(record: Record) {}", "expected nothing or `json`");
+    let expected = "expected nothing, `json`, or `concurrent = 64` here";
+    for arguments in ["xml", "json, yaml", "json = true", "\"json\"", "concurrent", "concurrent = many", "json 64"] {
+        refused(arguments, "async fn f(record: Record) {}", expected);
+    }
+    refused("concurrent = 0", "async fn f(record: Record) {}", "at least 1");
+    refused("concurrent = -1", "async fn f(record: Record) {}", "at least 1");
+}
+
+#[test]
+#[cfg(not(feature = "async"))]
+fn an_async_function_is_told_of_the_feature() {
+    refused("", "async fn f(record: Record) {}", "features = [\"http\"]");
+}
+
+#[test]
+fn only_async_functions_of_records_overlap() {
+    refused("concurrent = 8", "fn f(record: Record) {}", "for an `async fn`");
+    #[cfg(feature = "async")]
+    refused("concurrent = 8", "async fn f(batch: Batch, outcome: &mut Outcome) {}", "says itself what overlaps");
+}
+
+#[test]
+#[cfg(feature = "async")]
+fn async_functions_are_waited_for_and_their_lifetimes_spelled_out() {
+    for (source, expected) in [
+        ("async fn f(r: Record) -> Result<Option<Message>> {}", "(r:Record<'_>)->Result<Option<Message<'_>>>"),
+        ("async fn f(r: tidegate_sdk::Record) -> [Message; 2] {}", "(r:tidegate_sdk::Record<'_>)->[Message<'_>;2]"),
+        ("async fn f(b: Batch, o: &mut Outcome) -> Result<()> {}", "(b:Batch<'_>,o:&mutOutcome)->Result<()>"),
+        ("async fn f<'a>(r: Record<'a>) -> Vec<Message<'a>> {}", "(r:Record<'a>)->Vec<Message<'a>>"),
+        ("async fn f(r: Record) {}", "block_on(async{forrecordinbatch{letanswer=f(record).await;"),
+    ] {
+        let written = written("", source);
+        assert!(written.contains(expected), "{source}: {written}");
+    }
+    let json = written("json, concurrent = 8", "async fn f(m: Message, r: Record) -> Priced {}");
+    assert!(json.contains("asyncfnf(m:Message,r:Record<'_>)->Priced"), "{json}");
+    assert!(json.contains("overlap(batch,8usize,async|record|{matchrecord.json::<Message>()"), "{json}");
 }
 
 #[test]

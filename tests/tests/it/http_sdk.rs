@@ -1,0 +1,198 @@
+//! HTTP, async functions and logs as the Rust SDK gives them to authors, through the real engine.
+
+use std::fs;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use tidegate_tests::http::Server;
+use tidegate_tests::{functions, net, node};
+
+/// What came of some records that were called together.
+struct Called {
+    outcomes: Vec<Value>,
+    errors: String,
+}
+
+impl Called {
+    /// `ok VALUE`, or cause and reason.
+    fn texts(&self) -> Vec<String> {
+        let text = |outcome: &Value| {
+            let failure = &outcome["failure"];
+            match outcome["messages"][0]["value"].as_str() {
+                Some(value) => format!("ok {value}"),
+                None => format!("{} {}", failure["cause"].as_str().unwrap_or_default(), failure["reason"]),
+            }
+        };
+        self.outcomes.iter().map(text).collect()
+    }
+
+    /// Where a record began and ended, in the order of all of them.
+    fn span(&self, record: usize) -> (usize, usize) {
+        let headers = &self.outcomes[record]["messages"][0]["headers"];
+        let place = |index: usize| headers[index][1].as_str().and_then(|place| place.parse().ok());
+        place(0).zip(place(1)).unwrap_or_else(|| panic!("no places: {}", self.outcomes[record]))
+    }
+}
+
+/// Calls the function once, with these keys and questions.
+#[track_caller]
+fn call(settings: &str, questions: &[(Option<&str>, Value)]) -> Called {
+    let folder = tempfile::tempdir().expect("a folder");
+    let component = functions::component("http-sdk");
+    let manifest = format!("[function.ask]\ncomponent = \"{}\"\ndeadline = \"1m\"\n{settings}\n", component.display());
+    fs::write(folder.path().join("tidegate.toml"), manifest).expect("written");
+    let line = |(key, question): &(Option<&str>, Value)| {
+        let mut record = json!({ "value": question.to_string() });
+        if let Some(key) = key {
+            record["key"] = json!(key);
+        }
+        format!("{record}\n")
+    };
+    let lines: String = questions.iter().map(line).collect();
+    let input = folder.path().join("input.ndjson");
+    fs::write(&input, lines).expect("written");
+    let mut command = node::command();
+    command.args(["invoke", "--function", "ask", "--input"]).arg(&input);
+    let output = command.current_dir(folder.path()).stdin(Stdio::null()).output().expect("tidegate starts");
+    let errors = String::from_utf8(output.stderr).expect("text");
+    let stdout = String::from_utf8(output.stdout).expect("text");
+    let outcomes: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(outcomes.len(), questions.len(), "{errors}");
+    Called { outcomes, errors }
+}
+
+/// Calls it with records without a key, and compares what came of each with how it should begin.
+#[track_caller]
+fn check(settings: &str, expected: &[(Value, String)]) {
+    let questions: Vec<_> = expected.iter().map(|(question, _)| (None, question.clone())).collect();
+    let called = call(settings, &questions);
+    for ((question, expected), text) in expected.iter().zip(called.texts()) {
+        assert!(text.starts_with(expected), "{question}: {text:?}, not {expected:?}\n{}", called.errors);
+    }
+}
+
+fn allow(hosts: &[&String]) -> String {
+    format!("allow-hosts = {}\n", json!(hosts))
+}
+
+#[test]
+fn a_function_asks_in_a_few_lines() {
+    let server = Server::start();
+    let at = server.origin();
+    let expected = [
+        (json!({ "get": format!("{at}/hello") }), "ok 200 hello".to_owned()),
+        (json!({ "post": format!("{at}/echo"), "json": { "id": [1, 2] } }), r#"ok 200 {"id":[1,2]}"#.to_owned()),
+        (json!({ "post": format!("{at}/echo"), "json": "" }), r#"ok 200 """#.to_owned()),
+        (json!({ "bytes": format!("{at}/echo"), "count": 1_000_000 }), format!("ok 200 {}", "x".repeat(40))),
+        (json!({ "bytes": format!("{at}/echo"), "count": 0 }), "ok 200 ".to_owned()),
+        (json!({ "get": format!("{at}/chunks/1000") }), "ok 200 xxxx".to_owned()),
+        (json!({ "get": format!("{at}/status/204") }), "ok 204 ".to_owned()),
+        (json!({ "within": format!("{at}/hello"), "ms": 60_000 }), "ok 200 hello".to_owned()),
+    ];
+    check(&allow(&[&at]), &expected);
+}
+
+#[test]
+fn a_status_is_an_error_where_the_function_says_so() {
+    let server = Server::start();
+    let at = server.origin();
+    let checked = |status: u16| json!({ "checked": format!("{at}/status/{status}") });
+    let expected = [
+        (json!({ "get": format!("{at}/status/500") }), "ok 500 ".to_owned()),
+        (json!({ "get": format!("{at}/status/404") }), "ok 404 ".to_owned()),
+        (checked(200), "ok 200 ".to_owned()),
+        (checked(404), format!(r#"reject "GET {at}: the answer is 404 Not Found""#)),
+        (checked(500), format!(r#"retry "GET {at}: the answer is 500 Internal Server Error""#)),
+        (checked(429), format!(r#"retry "GET {at}: the answer is 429 Too Many Requests""#)),
+        (json!({ "checked": format!("{at}/to?{at}/hello") }), format!(r#"retry "GET {at}: the answer is 302 Found""#)),
+    ];
+    check(&allow(&[&at]), &expected);
+}
+
+#[test]
+fn why_there_is_no_answer_is_told() {
+    let (server, other) = (Server::start(), Server::start());
+    let (at, elsewhere) = (server.origin(), other.origin());
+    let closed = format!("http://127.0.0.1:{}", net::free_port());
+    let denied = format!(
+        r#"GET {elsewhere}: the manifest does not allow it; to allow it, write allow-hosts = [\"{elsewhere}\"]"#
+    );
+    let late = "it took longer than the timeout of the request";
+    let expected = [
+        (json!({ "get": format!("{elsewhere}/hello?secret") }), format!("retry \"{denied}\"")),
+        (json!({ "rejected": format!("{elsewhere}/hello") }), format!("reject \"{denied}\"")),
+        (json!({ "get": format!("{closed}/") }), format!(r#"retry "GET {closed}: the connection was refused""#)),
+        (
+            json!({ "with": "connection", "url": format!("{at}/hello") }),
+            format!(r#"retry "GET {at}: it has a header that is the runtime's to set"#),
+        ),
+        (json!({ "with": "x-any", "url": format!("{at}/hello") }), "ok 200 hello".to_owned()),
+        (json!({ "get": "/hello" }), r#"retry "GET: the URL does not start with"#.to_owned()),
+        (json!({ "get": format!("{at}/short") }), format!(r#"retry "GET {at}: the connection ended too early""#)),
+        (
+            json!({ "get": format!("{at}/bytes/20000") }),
+            format!(r#"retry "GET {at}: the body of the answer is larger"#),
+        ),
+        (json!({ "get": format!("{at}/endless") }), format!(r#"retry "GET {at}: the body of the answer is larger"#)),
+        (
+            json!({ "bytes": format!("{at}/echo"), "count": 20_000 }),
+            format!(r#"retry "POST {at}: the body of the request"#),
+        ),
+        (json!({ "within": format!("{at}/never"), "ms": 200 }), format!(r#"retry "GET {at}: {late}""#)),
+        (json!({ "within": format!("{at}/stall"), "ms": 200 }), format!(r#"retry "GET {at}: {late}""#)),
+        (json!({ "within": format!("{at}/trickle"), "ms": 200 }), format!(r#"retry "GET {at}: {late}""#)),
+        (json!({ "get": format!("{at}/never") }), format!(r#"retry "GET {at}: the host was silent for too long""#)),
+        (json!({ "get": format!("{at}/trickle") }), format!(r#"retry "GET {at}: it took longer than http.timeout""#)),
+    ];
+    let limits = r#"max-request = "10KiB", max-response = "10KiB", first-byte-timeout = "500ms", timeout = "1s""#;
+    check(&format!("{}http = {{ {limits} }}", allow(&[&at, &closed])), &expected);
+    assert_eq!(other.connections(), 0);
+}
+
+/// Nobody is answered before all have asked, so this ends only if they overlap.
+#[test]
+fn records_of_different_keys_ask_at_once_and_as_many_as_the_function_says() {
+    let server = Server::start();
+    let at = server.origin();
+    let keys: Vec<String> = (0..200).map(|n| format!("k{n}")).collect();
+    let question = || json!({ "get": format!("{at}/together/64") });
+    let keyed = keys.iter().enumerate().map(|(n, key)| ((n % 2 == 0).then_some(key.as_str()), question()));
+    let settings = format!("{}http = {{ connections = 200 }}", allow(&[&at]));
+    let called = call(&settings, &keyed.collect::<Vec<_>>());
+    assert!(
+        called.texts().iter().all(|text| text.starts_with("ok 200 xxx")),
+        "{:?}\n{}",
+        called.texts(),
+        called.errors
+    );
+    assert_eq!((server.requests(), server.peak()), (200, 64));
+}
+
+#[test]
+fn records_of_one_key_are_handled_one_after_another() {
+    let server = Server::start();
+    let at = server.origin();
+    let questions = (0..60).map(|n| (Some(["a", "b", "c"][n % 3]), json!({ "get": format!("{at}/hello") })));
+    let called = call(&allow(&[&at]), &questions.collect::<Vec<_>>());
+    for record in 3..60 {
+        let (before, now) = (called.span(record - 3), called.span(record));
+        assert!(before.1 < now.0, "record {record} began at {} before its key was at {}", now.0, before.1);
+    }
+    assert!(called.span(1).0 < called.span(0).1, "another key does not wait");
+    assert!(server.peak() <= 3, "{}", server.peak());
+}
+
+#[test]
+fn what_a_function_logs_is_written_from_the_level_in_its_environment() {
+    let server = Server::start();
+    let at = server.origin();
+    let question = [(None, json!({ "get": format!("{at}/hello") }))];
+    let allowed = allow(&[&at]);
+    let log = |settings: &str| call(&format!("{allowed}{settings}"), &question).errors;
+    let info = "INFO http_sdk: the answer is 200";
+    let debug = "DEBUG http_sdk: nobody reads this";
+    let (default, all, none) = (log(""), log("env = { RUST_LOG = \"debug\" }"), log("env = { RUST_LOG = \"warn\" }"));
+    assert!(default.contains(info) && !default.contains(debug), "{default}");
+    assert!(all.contains(info) && all.contains(debug), "{all}");
+    assert!(!none.contains(info), "{none}");
+}

@@ -6,8 +6,9 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # One selection of packages for every step: another one would build the dependencies again.
 ALL := --workspace
 GUESTS := $(TARGET)/wasm32-wasip2/release
-FUNCTIONS := -p echo -p uppercase -p orders -p hostile -p raw-outcomes -p asks-http
-GO_FUNCTIONS := tests/functions/gopher
+FUNCTIONS := -p echo -p filter -p fan-out -p orders -p redact -p aggregate -p route \
+	-p uppercase -p hostile -p raw-outcomes -p asks-http
+GO_FUNCTIONS := tests/functions/gopher tests/functions/gopher-http
 
 .PHONY: help demo test bench lint build functions go-functions tools go java
 
@@ -32,7 +33,7 @@ bench: functions java
 	$(CARGO) bench -p tidegate -p tidegate-tests --bench functions -- $(abspath $(GUESTS)/echo.wasm $(GUESTS)/uppercase.wasm)
 
 lint: tools go
-	@unformatted=$$(gofmt -l sdk-go tests/functions); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
+	@unformatted=$$(gofmt -l sdk-go examples tests/functions); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
 	cd sdk-go && go vet ./...
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
@@ -43,6 +44,8 @@ build: tools
 
 functions: tools
 	$(CARGO) build --release --target wasm32-wasip2 $(FUNCTIONS)
+	@# Apart: the SDK's features that it wants would be in all the others.
+	$(CARGO) build --release --target wasm32-wasip2 -p http-sdk
 
 # By this very tidegate: that is how authors build theirs.
 go-functions: build go

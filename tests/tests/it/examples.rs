@@ -1,0 +1,120 @@
+//! The examples: each is there in both languages, and the same cases hold for both.
+//!
+//! They are found by their folders, so a new one is tested by being there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tidegate_tests::{node, place};
+
+use crate::author::text;
+
+/// What has no twins: a program that shows the main job, and functions in languages without an SDK.
+const OTHERS: [&str; 2] = ["demo", "languages"];
+
+struct Example {
+    name: String,
+    folder: PathBuf,
+}
+
+impl Example {
+    fn read(&self, file: &str) -> String {
+        let path = self.folder.join(file);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    #[track_caller]
+    fn has(&self, file: &str, line: &str) {
+        let found = self.read(file).lines().any(|found| found.split("  ").next() == Some(line));
+        assert!(found, "examples/{}/{file} has the line {line}", self.name);
+    }
+}
+
+fn folder() -> PathBuf {
+    place::repository().join("examples")
+}
+
+fn examples() -> Vec<Example> {
+    let entries = fs::read_dir(folder()).expect("the examples are there").flatten();
+    let folders = entries.map(|entry| entry.path()).filter(|path| path.is_dir());
+    let name = |path: &Path| path.file_name().expect("a name").to_str().expect("text").to_owned();
+    let mut examples: Vec<Example> = folders.map(|folder| Example { name: name(&folder), folder }).collect();
+    examples.retain(|example| !OTHERS.contains(&example.name.as_str()));
+    examples.sort_by(|one, other| one.name.cmp(&other.name));
+    assert!(!examples.is_empty());
+    examples
+}
+
+/// Runs a command, which must succeed, and returns what it writes to standard output.
+#[track_caller]
+fn succeeds(command: &mut Command, folder: &Path) -> String {
+    // A target folder of their own: built alone, a crate has other features than beside all others, and
+    // cargo would exchange the component that other tests run meanwhile.
+    let target = place::target().join("examples");
+    command.current_dir(folder).env("CARGO_TARGET_DIR", target).stdin(Stdio::null());
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let shown = text(&output.stdout).to_owned();
+    assert!(output.status.success(), "{}: {command:?}:\n{shown}{}", folder.display(), text(&output.stderr));
+    shown
+}
+
+#[track_caller]
+fn pass_their_cases(language: &str) {
+    for example in examples() {
+        let test = ["test", language, "--manifest", "tidegate.toml", "--log", "warn"];
+        let shown = succeeds(node::command().args(test), &example.folder);
+        assert!(shown.ends_with(" passed\n"), "{}: {shown}", example.name);
+    }
+}
+
+#[test]
+fn the_examples_in_rust_pass_their_cases() {
+    pass_their_cases("rust");
+}
+
+#[test]
+fn the_examples_in_go_pass_their_cases() {
+    pass_their_cases("go");
+}
+
+#[test]
+fn the_examples_in_go_pass_their_unit_tests() {
+    for example in examples() {
+        let folder = example.folder.join("go");
+        succeeds(Command::new("go").args(["vet", "./..."]), &folder);
+        succeeds(Command::new("go").args(["test", "./..."]), &folder);
+        assert_eq!(succeeds(Command::new("gofmt").args(["-l", "."]), &folder), "", "{}: run gofmt -w", example.name);
+    }
+}
+
+#[test]
+fn the_twins_of_an_example_share_manifest_and_cases() {
+    let shared = |path: &Path| path.canonicalize().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let workspace = fs::read_to_string(place::repository().join("Cargo.toml")).expect("a text");
+    for example in examples() {
+        let name = &example.name;
+        for language in ["rust", "go"] {
+            let cases = example.folder.join(language).join("cases");
+            assert_eq!(shared(&cases), shared(&example.folder.join("cases")), "{name}");
+        }
+        succeeds(node::command().arg("check"), &example.folder);
+        example.has("tidegate.toml", &format!("component = \"rust/{name}.wasm\""));
+        example.has("tidegate.toml", &format!("# component = \"go/{name}.wasm\""));
+        // So that `tidegate build` makes what the manifest names.
+        example.has("rust/Cargo.toml", &format!("name = \"{name}\""));
+        example.has("go/go.mod", &format!("module github.com/tidegate/tidegate/examples/{name}"));
+        // So that its unit tests run with those of the workspace.
+        assert!(workspace.contains(&format!("\"examples/{name}/rust\"")), "{name} is a member of the workspace");
+    }
+}
+
+#[test]
+fn the_readme_of_the_examples_names_all_of_them() {
+    let readme = fs::read_to_string(folder().join("README.md")).expect("a text");
+    for Example { name, .. } in examples() {
+        for file in ["rust/src/lib.rs", "go/main.go", "tidegate.toml", "cases"] {
+            assert!(readme.contains(&format!("({name}/{file})")), "examples/README.md links {name}/{file}");
+        }
+    }
+}

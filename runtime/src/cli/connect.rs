@@ -1,6 +1,7 @@
 //! Which brokers the tools talk to, and the first contact with them.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::{Failure, check, node, value};
 use crate::kafka::client::check_properties;
 use crate::kafka::scan::{Isolation, Scan};
 use crate::kafka::{Error, Wake};
-use crate::manifest::{Cluster, Manifest, Name};
+use crate::manifest::{self, Cluster, Manifest, Name};
 
 /// How long brokers have for an answer.
 pub(super) const LIMIT: Duration = Duration::from_secs(8);
@@ -83,7 +84,7 @@ impl ConnectArguments {
             None => Path::new(MANIFEST),
         };
         if self.manifest.is_some() || self.cluster.is_some() || path.exists() {
-            return self.declared(&check::load(path)?);
+            return self.declared(&load(path)?);
         }
         match node::environment(BROKERS).filter(|brokers| !brokers.is_empty()) {
             Some(brokers) => plain(&brokers),
@@ -109,6 +110,24 @@ impl ConnectArguments {
             })
         })
     }
+}
+
+/// Reads a manifest of which only the clusters are needed: what else it declares may be wrong, or lack a
+/// secret on this machine.
+fn load(path: &Path) -> Result<Manifest, Failure> {
+    check::load(path).or_else(|failure| {
+        let clusters = fs::read_to_string(path).ok().and_then(|text| text.parse::<toml::Table>().ok());
+        let Some(mut clusters) = clusters else { return Err(failure) };
+        clusters.retain(|key, _| key == "cluster");
+        let Ok(manifest) = manifest::parse(path, &clusters.to_string(), &node::environment) else {
+            return Err(failure);
+        };
+        if manifest.clusters.values().all(|cluster| check_properties(cluster).is_ok()) {
+            Ok(manifest)
+        } else {
+            Err(failure)
+        }
+    })
 }
 
 fn plain(brokers: &str) -> Result<Cluster, Failure> {
@@ -175,5 +194,24 @@ mod tests {
         for bad in ["", "kafka:", "kafka:port", ":9092", "a:1,,b:2", "a b", "kafka:99999"] {
             assert!(matches!(plain(bad), Err(Failure::Usage(_))), "{bad}");
         }
+    }
+
+    #[test]
+    fn only_the_clusters_of_a_manifest_have_to_be_right() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tidegate.toml");
+        let brokers = |text: &str| {
+            fs::write(&path, text).expect("written");
+            load(&path).map(|manifest| manifest.clusters["main"].brokers.clone())
+        };
+        let secret = "[function.f]\ncomponent = \"f.wasm\"\nsecrets = { KEY = { env = \"NO_SUCH_KEY\" } }\n";
+        let trigger = "[trigger.t]\nfunction = \"f\"\ntopics = [\"in\"]\non-exhausted = \"skip\"\n";
+        let rest = format!("{secret}{trigger}");
+        let found = brokers(&format!("[cluster.main]\nbrokers = \"kafka:9092\"\n{rest}"));
+        assert!(matches!(&found, Ok(found) if found == "kafka:9092"));
+        let Err(Failure::Usage(text)) = brokers(&format!("[cluster.main]\nbrokers = \"${{NO_SUCH}}\"\n{rest}")) else {
+            panic!("the brokers are not known");
+        };
+        assert!(text.contains("NO_SUCH"), "{text}");
     }
 }

@@ -31,9 +31,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "START", default_value = "earliest", allow_hyphen_values = true, value_parser = Start::read)]
     from: Start,
 
-    /// The most records.
-    #[arg(long, short = 'n', value_name = "RECORDS", default_value = "100")]
-    count: NonZeroU64,
+    /// The most records, 100 if it is not given. Given, it is also a failure if --timeout ends before
+    /// there are so many.
+    #[arg(long, short = 'n', value_name = "RECORDS")]
+    count: Option<NonZeroU64>,
 
     /// Only this partition.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(0..))]
@@ -47,13 +48,15 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = value::duration)]
     timeout: Duration,
 
-    /// The file to write, which is replaced. Standard output, if it is not given.
+    /// The file to write, which is replaced as a whole if all went well. Standard output, if it is not given.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 
     #[command(flatten)]
     connect: ConnectArguments,
 }
+
+const DEFAULT_COUNT: NonZeroU64 = NonZeroU64::new(100).expect("not zero");
 
 pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let plan = Plan {
@@ -73,16 +76,22 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
 
 async fn record(plan: &Plan, arguments: &Arguments) -> Result<(), Failure> {
     let lines = match &arguments.output {
-        Some(path) => Lines::json_to_file(path),
+        Some(path) => Lines::json_to_file(path)?,
         None => Lines::json_to_stdout(),
     };
     let filter = Filter { key: arguments.key.clone(), headers: Vec::new() };
-    let mut showing = Showing::new(&plan.topics, filter, lines, Some(arguments.count.get()));
+    let count = arguments.count;
+    let mut showing = Showing::new(&plan.topics, filter, lines, Some(count.unwrap_or(DEFAULT_COUNT).get()));
     let ended = read(plan, &mut showing).await?;
     let shown = showing.shown();
-    showing.judge(ended)?;
-    if shown == 0 && ended == Ended::End {
-        return Err(Failure::Failed(anyhow::anyhow!("there is no such record in {}", arguments.topic)));
+    // Where the topic ends, less is fine.
+    showing.judge(ended, count.map(NonZeroU64::get).filter(|_| ended == Ended::Timeout))?;
+    match (shown, ended) {
+        (0, Ended::End) => {
+            return Err(Failure::Failed(anyhow::anyhow!("there is no such record in {}", arguments.topic)));
+        }
+        (0, Ended::Timeout) => return Err(Failure::Failed(anyhow::anyhow!("no such record came in time"))),
+        _ => {}
     }
     if let Some(path) = &arguments.output {
         eprintln!("{shown} records in {}", path.display());

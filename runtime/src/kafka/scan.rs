@@ -42,6 +42,9 @@ pub enum Found {
     Record(Fetched),
     /// There is nothing now before this offset that was not handed out.
     End(i64),
+    /// The record that is read next is there no longer, and nothing more comes of the partition until
+    /// it is started again.
+    Deleted,
     Failed(Error),
 }
 
@@ -167,6 +170,7 @@ impl Scan {
                 unsafe { c::rd_kafka_message_destroy(message.as_ptr()) };
                 match code {
                     Code::RD_KAFKA_RESP_ERR__PARTITION_EOF => Found::End(offset),
+                    Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET => Found::Deleted,
                     code => Found::Failed(Error::from_code(code)),
                 }
             };

@@ -1,6 +1,7 @@
 //! Which numbers were seen: one bit each, and nothing for stretches that are complete.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 const PAGE: u64 = 1 << 16;
 
@@ -46,6 +47,27 @@ impl Seen {
                 bits[word] & bit != 0
             }
         }
+    }
+
+    /// How many of the numbers of a range are there: its first one, and each that is `step` after
+    /// another.
+    pub(super) fn count(&self, range: Range<u64>, step: u64) -> u64 {
+        if range.is_empty() {
+            return 0;
+        }
+        let pages = self.pages.range(range.start / PAGE..=(range.end - 1) / PAGE);
+        let of_page = |(page, content): (&u64, &Page)| {
+            let (low, high) = ((page * PAGE).max(range.start), ((page + 1) * PAGE).min(range.end));
+            let first = range.start + (low - range.start).div_ceil(step) * step;
+            match content {
+                Page::Full => high.saturating_sub(first).div_ceil(step),
+                Page::Part { .. } => {
+                    let numbers = std::iter::successors(Some(first), |number| Some(number + step));
+                    numbers.take_while(|number| *number < high).filter(|number| self.contains(*number)).count() as u64
+                }
+            }
+        };
+        pages.map(of_page).sum()
     }
 
     /// How many stretches of 65,536 numbers are not complete. Each takes 8 KiB.

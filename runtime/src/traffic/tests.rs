@@ -283,14 +283,62 @@ fn the_end_of_a_run_is_missed_if_its_count_is_known() {
     history.check(WHOLE, false, [0; 4]);
     let endless = History::new(5, 10, 3, None, 95);
     endless.check(WHOLE, true, [0; 4]);
-    assert_eq!(endless.verifier(WHOLE, Some(100)).finish(false).lost.count, 5);
+    assert_eq!(endless.verifier(WHOLE, Some(100)).finish(true).lost.count, 5);
+    assert!(endless.verifier(WHOLE, Some(100)).finish(false).is_good(), "more may come");
     assert!(!endless.verifier(WHOLE, Some(100)).is_complete() && endless.verifier(WHOLE, Some(95)).is_complete());
-    assert_eq!(Verifier::new(None, Some(7), WHOLE).finish(true).lost.count, 7, "no run at all");
     // Keys of which nothing came.
     let mut history = History::new(6, 10, 3, Some(100), 100);
     history.records.retain(|(_, record)| Number::of(record).is_some_and(|number| number.key() > 1));
     history.check(WHOLE, true, [20, 0, 0, 0]);
     history.check(Scope { all_partitions: false, ..WHOLE }, true, [0; 4]);
+}
+
+#[test]
+fn less_than_expected_is_missing_if_its_place_is_unknown() {
+    // The first 20 of 100 are gone, as retention deletes them, with whole keys among them.
+    let mut history = History::new(11, 10, 3, Some(100), 100);
+    history.records.retain(|(_, record)| Number::of(record).is_some_and(|number| number.number >= 20));
+    let summary = history.verifier(PART, Some(100)).finish(true);
+    assert_eq!((summary.lost.count, summary.missing.count, summary.is_good()), (0, 20, false));
+    assert!(summary.table().contains("20 of 100, place unknown"), "{}", summary.table());
+    history.records.retain(|(_, record)| Number::of(record).is_some_and(|number| number.key() != 4));
+    assert_eq!(history.verifier(PART, Some(100)).finish(true).missing.count, 28);
+    // A run that is not there at all, and what nobody can hold against it.
+    let only = Some(history.number(0).run);
+    assert_eq!(Verifier::new(only, Some(7), PART).finish(true).missing.count, 7);
+    assert!(Verifier::new(only, Some(7), PART).finish(false).is_good(), "more may come");
+    assert!(history.verifier(PART, Some(100)).finish(false).is_good(), "more may come");
+    // What is lost in a known place is not missing too.
+    let mut history = History::new(12, 10, 3, Some(100), 100);
+    history.records.retain(|(_, record)| Number::of(record).is_some_and(|number| number.number != 50));
+    let summary = history.verifier(WHOLE, Some(100)).finish(true);
+    assert_eq!((summary.lost.count, summary.missing.count), (1, 0));
+}
+
+#[test]
+fn a_key_in_several_partitions_is_not_lost_where_nothing_was_read() {
+    for seed in 0..100 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let (key_count, partitions) = (rng.u32(1..20), rng.i32(2..5));
+        let mut history = History::new(seed, key_count, 1, Some(2_000), 2_000);
+        // As a function does that chooses other keys or topics.
+        history.records.iter_mut().for_each(|(partition, _)| *partition = rng.i32(0..partitions));
+        history.check(WHOLE, true, [0; 4]);
+        let mut skip: Vec<usize> = (0..partitions).map(|_| rng.usize(0..300)).collect();
+        history.records.retain(|(partition, _)| {
+            let left = &mut skip[*partition as usize];
+            let skipped = *left > 0;
+            *left -= usize::from(skipped);
+            !skipped
+        });
+        history.check(PART, true, [0; 4]);
+        // Near the end everything is known.
+        let at = history.records.len() - 1 - rng.usize(..50);
+        if (at + 1..history.records.len()).any(|later| history.number(later).key() == history.number(at).key()) {
+            history.records.remove(at);
+            assert_eq!(history.verifier(PART, None).finish(true).lost.count, 1, "seed {seed}");
+        }
+    }
 }
 
 #[test]

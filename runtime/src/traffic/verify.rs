@@ -2,7 +2,10 @@
 //! wrong order within their key.
 //!
 //! It claims nothing that it does not know. A number is lost if a later one of its key was seen, or
-//! if the run is known to have it and everything was read. What is seen again is repeated, and says
+//! if the run is known to have it and everything was read. If reading did not begin with the first
+//! record, what stood before it is not known: then only numbers of a key count that are above the first
+//! one of each place that has the key. Less than expected, without a place where it should be, is
+//! missing. What is seen again is repeated, and says
 //! nothing about order. A record is out of order if one with a higher number of the same key stood
 //! before it in the same partition.
 //!
@@ -85,6 +88,8 @@ pub struct Summary {
     /// The names of the runs that were seen, and how many of the numbers of each.
     pub runs: BTreeMap<String, u64>,
     pub lost: Findings,
+    /// Expected, not seen, and not known to be lost in one place: what was not read may have them.
+    pub missing: Findings,
     pub repeated: Findings,
     pub out_of_order: Findings,
     /// Without a number.
@@ -94,7 +99,16 @@ pub struct Summary {
 impl Summary {
     /// Whether nothing is wrong.
     pub fn is_good(&self) -> bool {
-        [&self.lost, &self.repeated, &self.out_of_order, &self.unknown].iter().all(|findings| findings.count == 0)
+        let all = [&self.lost, &self.missing, &self.repeated, &self.out_of_order, &self.unknown];
+        all.iter().all(|findings| findings.count == 0)
+    }
+
+    fn miss(&mut self, run: &Run, expected: u64, known: u64) {
+        if expected > known {
+            let count = expected - known;
+            self.missing.add(|| format!("{run}: {count} of {expected}, place unknown"));
+            self.missing.count += count - 1;
+        }
     }
 
     /// A table for people, without a line break at the end.
@@ -105,6 +119,7 @@ impl Summary {
         }
         for (name, findings) in [
             ("lost", &self.lost),
+            ("missing", &self.missing),
             ("repeated", &self.repeated),
             ("out of order", &self.out_of_order),
             ("unknown", &self.unknown),
@@ -138,13 +153,17 @@ struct State {
     seen: Seen,
     distinct: u64,
     lanes: FxHashMap<u32, Lane>,
-    /// The highest number within the key that was read, for each key, topic and partition.
-    order: FxHashMap<(u32, usize, i32), u64>,
+    /// The highest number within the key that was read, for each key, topic and partition. `None`:
+    /// all that was read there had been seen before.
+    order: FxHashMap<(u32, usize, i32), Option<u64>>,
     gaps: Vec<Gap>,
 }
 
 /// What was seen of a key, in numbers within it.
 struct Lane {
+    lowest: u64,
+    /// The highest of the first ones of each topic and partition. Below it something may be where
+    /// nothing was read.
     first: u64,
     highest: u64,
     seen: u64,
@@ -209,22 +228,28 @@ impl Verifier {
         self.summary.records
     }
 
-    /// Judges. `to_end`: everything that was there was read, so that nothing of a run is still to
-    /// come, and its own count can be held against it.
+    /// Judges. `to_end`: everything that was there was read, or all that is expected, so that what is
+    /// expected, or a run's own count, can be held against it. Otherwise only gaps count.
     pub fn finish(mut self, to_end: bool) -> Summary {
         let scope = self.scope;
         for (name, run) in &self.runs {
             self.summary.runs.insert(name.to_string(), run.distinct);
-            let total = self.expected.or(run.count.filter(|_| to_end));
+            let total = self.expected.or(run.count).filter(|_| to_end);
             let lost = run.lost(scope, total);
             self.summary.lost.count += lost;
             let room = EXAMPLES.saturating_sub(self.summary.lost.examples.len());
             self.summary.lost.examples.extend(run.lost_examples(scope, total).take(room.min(as_usize(lost))));
+            self.summary.miss(name, self.held(to_end), run.distinct + lost);
         }
-        if let (Some(expected), true) = (self.expected, self.runs.is_empty()) {
-            self.summary.lost.count = expected;
+        if let (true, Some(only)) = (self.runs.is_empty(), self.only) {
+            self.summary.miss(&only, self.held(to_end), 0);
         }
         self.summary
+    }
+
+    /// What each run must have, wherever its records are.
+    fn held(&self, to_end: bool) -> u64 {
+        self.expected.filter(|_| to_end && self.scope.all_partitions).unwrap_or(0)
     }
 }
 
@@ -243,22 +268,25 @@ impl State {
 
     fn take(&mut self, place: Place<'_>, key: Option<&[u8]>, number: &Number, scope: Scope, summary: &mut Summary) {
         let (lane, within) = (number.key(), number.within_key());
+        let known = self.lanes.entry(lane).or_insert(Lane { lowest: within, first: within, highest: within, seen: 0 });
+        let highest = *self.order.entry((lane, place.topic_index, place.partition)).or_insert_with(|| {
+            known.first = known.first.max(within);
+            None
+        });
         if !self.seen.insert(number.number) {
             summary.repeated.add(|| format!("{}: number {} again", shown(place, key), number.number));
             return;
         }
         self.distinct += 1;
-        let known = self.lanes.entry(lane).or_insert(Lane { first: within, highest: within, seen: 0 });
         known.seen += 1;
-        known.first = known.first.min(within);
+        known.lowest = known.lowest.min(within);
         known.highest = known.highest.max(within);
-        let highest = self.order.get(&(lane, place.topic_index, place.partition)).copied();
         if let Some(highest) = highest.filter(|highest| within < *highest) {
             let later = self.number(lane, highest);
             summary.out_of_order.add(|| format!("{}: number {} after {later}", shown(place, key), number.number));
             return;
         }
-        self.order.insert((lane, place.topic_index, place.partition), within);
+        self.order.insert((lane, place.topic_index, place.partition), Some(within));
         // What stood before the place where reading began is not missing.
         let nothing_before = if scope.from_beginning { 0 } else { within };
         let expected = highest.map_or(nothing_before, |highest| highest + 1);
@@ -285,9 +313,12 @@ impl State {
     /// How many numbers are missing that must be there.
     fn lost(&self, scope: Scope, total: Option<u64>) -> u64 {
         let of_lane = |(lane, seen): (&u32, &Lane)| {
-            let first = if scope.from_beginning { 0 } else { seen.first };
             let end = self.length(*lane, total).max(seen.highest + 1);
-            end - first - seen.seen
+            if scope.from_beginning {
+                return end - seen.seen;
+            }
+            let below = self.number(*lane, seen.lowest)..self.number(*lane, seen.first);
+            end - seen.first - (seen.seen - self.seen.count(below, u64::from(self.keys)))
         };
         let lost: u64 = self.lanes.iter().map(of_lane).sum();
         lost + self.unseen_lanes(scope, total).map(|lane| self.length(lane, total)).sum::<u64>()
@@ -306,8 +337,14 @@ impl State {
         (0..keys).filter(|lane| !self.lanes.contains_key(lane))
     }
 
+    /// Whether the number was not simply before where reading began.
+    fn is_known(&self, gap: &Gap, scope: Scope) -> bool {
+        let (lane, within) = (gap.expected % u64::from(self.keys), gap.expected / u64::from(self.keys));
+        scope.from_beginning || self.lanes.get(&(lane as u32)).is_some_and(|seen| within >= seen.first)
+    }
+
     fn lost_examples(&self, scope: Scope, total: Option<u64>) -> impl Iterator<Item = String> {
-        let gaps = self.gaps.iter().filter(|gap| !self.seen.contains(gap.expected));
+        let gaps = self.gaps.iter().filter(move |gap| !self.seen.contains(gap.expected) && self.is_known(gap, scope));
         let ends = self.lanes.iter().filter(move |(lane, seen)| self.length(**lane, total) > seen.highest + 1);
         let ends = ends.map(|(lane, seen)| self.number(*lane, seen.highest + 1));
         let ends = ends.chain(self.unseen_lanes(scope, total).map(u64::from));

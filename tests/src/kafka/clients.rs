@@ -16,6 +16,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::record::{Record, Stored};
 use super::{Topic, raw};
@@ -56,6 +57,13 @@ pub(super) fn grow_topic(bootstrap: &str, name: &str, partitions: i32) {
     for result in results {
         result.unwrap_or_else(|(topic, error)| panic!("topic {topic} cannot grow: {error}"));
     }
+}
+
+pub(super) fn delete_records(bootstrap: &str, topic: &str, partition: i32, before: i64) {
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset(topic, partition, Offset::Offset(before)).expect("an offset");
+    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+    block_on(admin(bootstrap).delete_records(&offsets, &options)).expect("the broker deletes them");
 }
 
 pub(super) fn create_topic(bootstrap: &str, name: &str, partitions: i32, settings: &[(&str, &str)]) {

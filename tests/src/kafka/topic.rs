@@ -80,6 +80,11 @@ impl Topic {
         self.partitions = partitions;
     }
 
+    /// Deletes the records of a partition below an offset, as retention does.
+    pub fn delete_before(&self, partition: i32, offset: i64) {
+        clients::delete_records(&self.bootstrap, &self.name, partition, offset);
+    }
+
     fn create_with(&self, settings: &[(&str, &str)]) {
         clients::create_topic(&self.bootstrap, &self.name, self.partitions, settings);
     }

@@ -64,6 +64,16 @@ fn ends(output: &Output, code: i32, named: &[&str]) -> String {
     stdout.to_owned()
 }
 
+/// The name that `produce` printed.
+fn run_name(produced: &Output) -> String {
+    let (_, rest) = text(&produced.stderr).split_once("--run ").expect("a run");
+    rest.split_whitespace().next().expect("a name").to_owned()
+}
+
+fn topic_of_nothing() -> Topic {
+    Kafka::shared().topic("traffic-nothing", 1)
+}
+
 fn records(stored: &[Stored]) -> Vec<Record> {
     let in_place = |stored: &Stored| Record { partition: Some(stored.partition), ..stored.record.clone() };
     stored.iter().map(in_place).collect()
@@ -90,6 +100,7 @@ fn numbered_records_are_checked_for_loss_repeats_and_order() {
     let name = topic.name();
     let produced = run(&["produce", name, "--count", "20000", "--keys", "100", "--size", "100B..200B"]);
     ends(&produced, 0, &["produced 20000 records", "tidegate consume", "--expect 20000"]);
+    let run_name = run_name(&produced);
     let keys: std::collections::BTreeSet<_> = topic.read_all().into_iter().map(|stored| stored.record.key).collect();
     assert_eq!(keys.len(), 100);
 
@@ -98,12 +109,30 @@ fn numbered_records_are_checked_for_loss_repeats_and_order() {
         assert!(table.contains(line), "{table}");
     }
     // Ends by itself, and with a part of the partitions or records nothing is missing.
-    succeeds(&["consume", name, "--verify", "--expect", "20000"]);
+    succeeds(&["consume", name, "--verify", "--run", &run_name, "--expect", "20000"]);
     succeeds(&["consume", name, "--verify", "--to-end", "--partition", "2"]);
     succeeds(&["consume", name, "--verify", "--to-end", "--from", "-700"]);
-    let more = run(&["consume", name, "--verify", "--to-end", "--expect", "20010"]);
+    let named = ["consume", name, "--verify", "--run", &run_name];
+    let more = run(&[&named[..], &["--to-end", "--expect", "20010"]].concat());
     let table = ends(&more, 1, &["10 lost, 0 repeated, 0 out of order, 0 unknown"]);
     assert!(table.contains("and all that follow it"), "{table}");
+    // More might still have come, so nothing is lost, but it is not what was wanted.
+    let late = run(&[&named[..], &["--expect", "20010", "--timeout", "1s"]].concat());
+    let table = ends(&late, 1, &["20000 of 20010 records came in time"]);
+    assert!(table.contains("lost          0"), "{table}");
+    // Each topic is read once.
+    succeeds(&[&named[..], &["--to-end", name]].concat());
+    let other = topic_of_nothing();
+    succeeds(&["consume", name, other.name(), name, "--verify", "--to-end", "--timeout", "30s"]);
+    // An older run says nothing about the one that is looked for.
+    let absent = run(&["consume", name, "--verify", "--to-end", "--run", "absent00", "--expect", "20000"]);
+    ends(&absent, 1, &["0 lost", "missing, place unknown: 20000"]);
+    // What retention deleted cannot be placed, but is missed.
+    let cut = changed(&topic, |_| ());
+    cut.delete_before(0, 100);
+    let of_cut = ["consume", cut.name(), "--verify", "--run", &run_name, "--to-end", "--expect", "20000"];
+    let short = run(&of_cut);
+    ends(&short, 1, &["0 lost, 0 repeated, 0 out of order, 0 unknown; missing, place unknown: 100"]);
 
     let check = |topic: &Topic, named: &str, example: &str| {
         let output = run(&["consume", topic.name(), "--verify", "--to-end"]);
@@ -138,7 +167,9 @@ fn numbered_records_are_checked_behind_a_function() {
     let source = pipe.source.name();
     let produced = run_with(b"", &["produce", source, "--count", "5000", "--rate", "20000", "--manifest", manifest]);
     ends(&produced, 0, &["produced 5000 records"]);
-    let arguments = ["consume", pipe.output.name(), "--verify", "--expect", "5000", "--timeout", "60s"];
+    let run_name = run_name(&produced);
+    let arguments =
+        ["consume", pipe.output.name(), "--verify", "--run", &run_name, "--expect", "5000", "--timeout", "60s"];
     let checked = run_with(b"", &[&arguments[..], &["--manifest", manifest, "--cluster", "main"]].concat());
     assert!(ends(&checked, 0, &[]).contains("records       5000"));
     node.term_cleanly();
@@ -197,6 +228,13 @@ fn what_is_recorded_is_produced_and_recorded_again_byte_for_byte() {
     let none = run(&["record", source.name(), "--key", "nobody", "--output", first_name]);
     ends(&none, 1, &["there is no such record"]);
     assert_eq!(lines(&first).len(), 40);
+    let few = ["--timeout", "1s", "--count", "5", "--output", first_name];
+    ends(
+        &run(&[&["record", source.name(), "--from", "latest"], &few[..]].concat()),
+        1,
+        &["0 of 5 records came in time"],
+    );
+    assert_eq!(lines(&first).len(), 40);
 }
 
 #[test]
@@ -242,6 +280,50 @@ fn a_refused_record_is_named_and_the_others_are_produced() {
     let wrong = run_with(b"{\"value\": \"c\"}\n{\"value\": 5}\n{\"value\": \"d\"}\n", &arguments);
     ends(&wrong, 2, &["produced 1 record", "standard input, line 2, column 11"]);
     assert_eq!(topic.read_all().len(), 3);
+
+    // However many are too large, the next one may not be.
+    let input = [line("x".repeat(2_000)).repeat(3_000), line("small".into())].concat();
+    let arguments = [&arguments[..], &["--property", "message.max.bytes=1000"]].concat();
+    ends(&run_with(input.as_bytes(), &arguments), 1, &["3000 refused, the first one is line 1"]);
+    assert_eq!(topic.read_all().len(), 4);
+}
+
+#[test]
+fn records_that_are_deleted_before_they_are_read_are_named() {
+    let kafka = Kafka::shared();
+    let topic = kafka.topic("traffic-deleted", 1);
+    let fill = "x".repeat(10_000);
+    topic.produce((0..4_000).map(|n| Record::of(format!("{n} {fill}"))));
+    let folder = folder();
+    let arguments = ["consume", topic.name(), "--brokers", kafka.bootstrap(), "--to-end", "--json"];
+    let mut command = command(folder.path(), &arguments);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("tidegate starts");
+    // It waits for us to read on, with far less fetched than there is.
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("a line");
+    topic.delete_before(0, 3_990);
+    let lines: Vec<String> = stdout.lines().map(|line| line.expect("text")).collect();
+    let output = child.wait_with_output().expect("tidegate ends");
+    ends(&output, 0, &["records were deleted before they were read; goes on at offset 3990"]);
+    assert!(lines.len() < 3_900 && lines.last().is_some_and(|line| line.contains("\"3999 ")), "{}", lines.len());
+}
+
+#[test]
+fn partitions_that_are_added_are_followed() {
+    let kafka = Kafka::shared();
+    let mut topic = kafka.topic("traffic-grows", 1);
+    topic.produce([Record::of("first").partition(0)]);
+    let folder = folder();
+    let arguments = ["consume", topic.name(), "--brokers", kafka.bootstrap(), "--count", "2", "--timeout", "90s"];
+    let mut command = command(folder.path(), &arguments);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("tidegate starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    assert!(lines.next().expect("a line").expect("text").contains("first"));
+    topic.grow(2);
+    topic.produce([Record::of("second").partition(1)]);
+    assert!(lines.next().expect("a line").expect("text").contains("second"));
+    ends(&child.wait_with_output().expect("tidegate ends"), 0, &[]);
 }
 
 #[test]
@@ -297,6 +379,12 @@ fn consuming_begins_and_ends_where_it_is_told() {
     assert_eq!(values(&["--from", "-1", "--timeout", "1s"]), ["v19"]);
     let short = run(&["consume", name, "--from", "-1", "--timeout", "1s", "--count", "2"]);
     ends(&short, 1, &["1 of 2 records came in time"]);
+    ends(&run(&["consume", name, "--to-end", "--count", "100"]), 1, &["20 of 100 records are there"]);
+    // As many as there are, if no number is asked for.
+    let record = ["record", name, "--from", "latest", "--timeout", "1s"];
+    ends(&run(&record), 1, &["no such record came in time"]);
+    assert_eq!(succeeds(&["record", name]).lines().count(), 20);
+    assert_eq!(succeeds(&["record", name, "--count", "30"]).lines().count(), 20);
     let line = succeeds(&["consume", name, "--count", "1"]);
     assert_eq!(line, format!("{name}/0@0 2023-11-14T22:13:20Z k0 │ v0\n"));
 }
@@ -332,7 +420,9 @@ fn an_interrupt_ends_producing_with_all_of_it_acknowledged() {
     assert!(status.success() && said.starts_with("interrupted: produced "), "{said}");
     let (_, expected) = said.trim_end().rsplit_once("--expect ").expect("what to check");
     assert_eq!(expected, topic.read_all().len().to_string());
-    succeeds(&["consume", topic.name(), "--verify", "--to-end", "--expect", expected]);
+    let (_, run) = said.split_once("--run ").expect("a run");
+    let run = run.split_whitespace().next().expect("a name");
+    succeeds(&["consume", topic.name(), "--verify", "--to-end", "--run", run, "--expect", expected]);
 }
 
 #[test]
@@ -346,6 +436,8 @@ fn what_is_written_wrong_is_said_without_a_broker() {
         (&["--value", "v", "--property", "acks=1"], "--property acks"),
         (&["--value", "v", "--property", "no.such=1"], "No such configuration property"),
         (&["--value", "v", "--timestamp", "yesterday"], "expected a time"),
+        (&["--value", "v", "--timestamp", "1970-01-01T00:00:00Z"], "the Kafka client cannot send 0"),
+        (&["--value", "v", "--rate", "5"], "cannot be used with"),
     ];
     for (arguments, named) in produce {
         ends(&run_with(b"", &[&["produce", &name, "--brokers", "b:1"], *arguments].concat()), 2, &[named]);
@@ -354,6 +446,8 @@ fn what_is_written_wrong_is_said_without_a_broker() {
         (&["--from", "sometime"], "expected earliest, latest, an offset"),
         (&["--run", "3kf90a2m"], "--verify"),
         (&["--timeout", "soon"], "expected a duration"),
+        (&["--verify", "--expect", "5"], "--run"),
+        (&["--verify", "--expect", "5", "--run", "3kf90a2m", "--partition", "1"], "records of all partitions"),
     ];
     for (arguments, named) in consume {
         ends(&run_with(b"", &[&["consume", &name, "--brokers", "b:1"], *arguments].concat()), 2, &[named]);

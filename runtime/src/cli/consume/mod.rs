@@ -34,21 +34,24 @@ Lines of --json are those that `tidegate produce --file` and `tidegate invoke --
 --verify checks records that `tidegate produce --count` or one of its like numbered, in the topic
 they were produced to or behind functions that keep the headers or the value:
   lost          a later number of the same key is there; or the run has it, by --expect or by its
-                own count when all was read with --to-end
+                own count, and all was read with --to-end
+  missing       less is there than --expect wants, in a place that is unknown: reading did not begin
+                with the first record that ever was there, or nothing of the run was read
   repeated      a number is there once more, which is what "at least once" allows
   out of order  a higher number of the same key stands before it in the same partition
   unknown       a record without a number
-With a run's output and dead letters named together, records that were given up are not lost. It
-takes 1 bit of memory for each record and 100 bytes for each key, and gives up at some 250 MiB.
+With a run's output and dead letters named together, records that were given up are not lost. A
+topic that is compacted lacks records by design, which count as lost. After Ctrl-C or --timeout more
+may come, and only numbers count as lost that were jumped over. It takes 1 bit of memory for each record and 100 bytes for each key, and gives up at some 250 MiB.
 
-Exit code 1: --verify found something, or less came than --count or --expect want. 2: a flag is
+Exit code 1: --verify found something, or less came than --count or --expect want, unless Ctrl-C ended it. 2: a flag is
 wrong, or there is no such topic.
 
 Examples:
   tidegate consume orders --from -10
   tidegate consume orders --json --key 42 | jq .value
   tidegate consume orders-out --verify --to-end
-  tidegate consume orders-out orders-dead --verify --expect 20000 --timeout 30s
+  tidegate consume orders-out orders-dead --verify --run 3kf90a2m --expect 20000 --timeout 30s
   tidegate consume shout-out --brokers 127.0.0.1:35000    # as `tidegate dev` printed"#;
 
 /// Watch topics, or check the records of `tidegate produce`.
@@ -116,8 +119,9 @@ struct VerifyArguments {
     #[arg(long, value_name = "NAME", requires = "verify", value_parser = run)]
     run: Option<Run>,
 
-    /// So many records each run has. Ends when all of them were seen, unless --to-end is given.
-    #[arg(long, value_name = "RECORDS", requires = "verify")]
+    /// So many records the run has, in all partitions together. Ends when all of them were seen, unless
+    /// --to-end is given.
+    #[arg(long, value_name = "RECORDS", requires_all = ["verify", "run"])]
     expect: Option<NonZeroU64>,
 }
 
@@ -126,11 +130,15 @@ fn run(text: &str) -> Result<Run, String> {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
-    let mut topics = arguments.topics.clone();
-    topics.dedup();
+    if let (Some(_), Some(expect)) = (arguments.partition, arguments.verify.expect) {
+        return Err(usage(format!(
+            "--expect {expect}: it counts the records of all partitions, so that --partition would never have them all; \
+             leave one of the two out"
+        )));
+    }
     let plan = Plan {
         cluster: arguments.connect.cluster()?,
-        topics,
+        topics: distinct(&arguments.topics),
         partition: arguments.partition,
         from: arguments.from,
         isolation: if arguments.uncommitted { Isolation::Uncommitted } else { Isolation::Committed },
@@ -147,13 +155,19 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     result
 }
 
+/// Each topic once, in the order in which they are named.
+fn distinct(topics: &[String]) -> Vec<String> {
+    let firsts = topics.iter().enumerate().filter(|(at, topic)| !topics[..*at].contains(topic));
+    firsts.map(|(_, topic)| topic.clone()).collect()
+}
+
 async fn show(plan: &Plan, arguments: &Arguments) -> Result<(), Failure> {
     let filter = Filter { key: arguments.key.clone(), headers: arguments.header.clone() };
     let lines = if arguments.json { Lines::json_to_stdout() } else { Lines::readable_to_stdout() };
     let wanted = arguments.count.map(NonZeroU64::get);
     let mut showing = Showing::new(&plan.topics, filter, lines, wanted);
     let ended = read(plan, &mut showing).await?;
-    showing.judge(ended)
+    showing.judge(ended, wanted)
 }
 
 async fn check(plan: &Plan, arguments: &Arguments) -> Result<(), Failure> {
@@ -161,15 +175,22 @@ async fn check(plan: &Plan, arguments: &Arguments) -> Result<(), Failure> {
     let expected = expect.map(NonZeroU64::get);
     let mut checking = Checking::new(plan, run, expected, Progress::new(false));
     let ended = read(plan, &mut checking).await?;
-    let summary = checking.finish(ended)?;
+    let summary = checking.finish(ended);
     output::print(&if arguments.json { json(&summary)? } else { summary.table() })?;
+    let seen = summary.runs.values().sum::<u64>();
+    let short = expected.filter(|expected| ended == Ended::Timeout && seen < *expected);
+    let short = short.map(|expected| format!("{seen} of {expected} records came in time"));
     if summary.is_good() {
-        return Ok(());
+        return short.map_or(Ok(()), |short| Err(Failure::Failed(anyhow::anyhow!(short))));
     }
-    let Summary { lost, repeated, out_of_order, unknown, .. } = summary;
-    let [lost, repeated, disordered, unknown] = [lost, repeated, out_of_order, unknown].map(|findings| findings.count);
+    let Summary { lost, missing, repeated, out_of_order, unknown, .. } = summary;
+    let [lost, missing, repeated, disordered, unknown] =
+        [lost, missing, repeated, out_of_order, unknown].map(|findings| findings.count);
+    let missing = if missing > 0 { format!("; missing, place unknown: {missing}") } else { String::new() };
+    let short = short.map(|short| format!("; {short}")).unwrap_or_default();
     Err(Failure::Failed(anyhow::anyhow!(
-        "not as it was produced: {lost} lost, {repeated} repeated, {disordered} out of order, {unknown} unknown"
+        "not as it was produced: {lost} lost, {repeated} repeated, {disordered} out of order, {unknown} \
+         unknown{missing}{short}"
     )))
 }
 

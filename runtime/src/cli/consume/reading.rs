@@ -1,6 +1,7 @@
 //! Reads partitions from where it is told until it is told to end.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::ready;
 use std::ops::ControlFlow;
 use std::pin::pin;
@@ -22,7 +23,7 @@ use crate::record::Record as _;
 pub(in crate::cli) struct Plan {
     pub(in crate::cli) cluster: Cluster,
     pub(in crate::cli) topics: Vec<String>,
-    /// `None`: all.
+    /// `None`: all, also those that are added while it is read without an end.
     pub(in crate::cli) partition: Option<i32>,
     pub(in crate::cli) from: Start,
     pub(in crate::cli) isolation: Isolation,
@@ -37,6 +38,10 @@ pub(in crate::cli) trait Receiver {
     /// Called once, before the first record. `from_beginning`: all partitions are read from their
     /// first record, and it is the first one that they ever had.
     fn begin(&mut self, from_beginning: bool);
+
+    /// Records of a place were deleted before they were read. Reading goes on at this offset, unless
+    /// it is an error.
+    fn deleted(&mut self, place: &str, goes_on: i64) -> anyhow::Result<()>;
 
     /// Takes a record, and says whether that is enough.
     fn record(&mut self, partition: Partition, record: &Fetched) -> anyhow::Result<ControlFlow<()>>;
@@ -67,12 +72,11 @@ pub(in crate::cli) async fn read(plan: &Plan, receiver: &mut impl Receiver) -> R
     for range in ranges {
         let goal = plan.to_end.then_some(range.high);
         if goal.is_none_or(|goal| range.start < goal) {
-            let place = &plan.topics[range.partition.topic];
-            let started = connection.scan.start(range.partition, range.start);
-            started.with_context(|| format!("cannot read {place}/{}", range.partition.number))?;
-            open.insert(range.partition, goal.unwrap_or(i64::MAX));
+            start(&mut connection, plan, range.partition, range.start)?;
+            open.insert(range.partition, Reading { next: range.start, goal: goal.unwrap_or(i64::MAX) });
         }
     }
+    let mut next_look = Instant::now() + LOOK;
     let mut stop = pin!(node::stop_signal());
     let mut last_record = Instant::now();
     let mut said = false;
@@ -81,6 +85,13 @@ pub(in crate::cli) async fn read(plan: &Plan, receiver: &mut impl Receiver) -> R
             return Ok(Ended::End);
         }
         let turn = Turn::take(&mut connection, &mut open, receiver, plan)?;
+        for partition in &turn.deleted {
+            go_on(&mut connection, &mut open, receiver, plan, *partition)?;
+        }
+        if !plan.to_end && plan.partition.is_none() && Instant::now() >= next_look {
+            next_look = Instant::now() + LOOK;
+            start_added(&mut connection, &mut open, plan)?;
+        }
         if turn.records {
             last_record = Instant::now();
             said = false;
@@ -107,31 +118,95 @@ pub(in crate::cli) async fn read(plan: &Plan, receiver: &mut impl Receiver) -> R
     }
 }
 
+/// How often is asked whether there are more partitions.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// How long brokers have for that answer, while nothing else is done.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
+
+/// How far a partition is read.
+struct Reading {
+    /// The offset behind what was read.
+    next: i64,
+    /// The offset where it ends.
+    goal: i64,
+}
+
+fn place(plan: &Plan, partition: Partition) -> String {
+    format!("{}/{}", plan.topics[partition.topic], partition.number)
+}
+
+fn start(connection: &mut Connection, plan: &Plan, partition: Partition, offset: i64) -> anyhow::Result<()> {
+    let started = connection.scan.start(partition, offset);
+    started.with_context(|| format!("cannot read {}", place(plan, partition)))
+}
+
+/// Starts the partitions that are new. What cannot be asked now is asked the next time.
+fn start_added(connection: &mut Connection, open: &mut HashMap<Partition, Reading>, plan: &Plan) -> anyhow::Result<()> {
+    for (topic, name) in plan.topics.iter().enumerate() {
+        let Ok(Ok(count)) = connection.scan.partitions(name, LOOK_LIMIT) else { continue };
+        for partition in (0..count).map(|number| Partition { topic, number }) {
+            if let Entry::Vacant(vacant) = open.entry(partition) {
+                start(connection, plan, partition, 0)?;
+                vacant.insert(Reading { next: 0, goal: i64::MAX });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Goes on where a partition begins now, if what was to be read next is there no longer.
+fn go_on(
+    connection: &mut Connection,
+    open: &mut HashMap<Partition, Reading>,
+    receiver: &mut impl Receiver,
+    plan: &Plan,
+    partition: Partition,
+) -> anyhow::Result<()> {
+    let Some(reading) = open.get_mut(&partition) else { return Ok(()) };
+    let (topic, place) = (&plan.topics[partition.topic], place(plan, partition));
+    let range = connection.scan.reader().range(topic, partition.number, LIMIT);
+    let low = range.map_err(|error| connection.unanswered(error))?.start;
+    if low <= reading.next {
+        anyhow::bail!("cannot read {place}: it no longer has offset {}; was the topic made again?", reading.next);
+    }
+    receiver.deleted(&place, low)?;
+    connection.scan.stop(partition);
+    reading.next = low;
+    if low >= reading.goal {
+        open.remove(&partition);
+        return Ok(());
+    }
+    start(connection, plan, partition, low)
+}
+
 /// What one look at the client brought.
 struct Turn {
     taken: usize,
     records: bool,
     flow: ControlFlow<()>,
+    /// Where the next record is there no longer.
+    deleted: Vec<Partition>,
 }
 
 impl Turn {
     /// Takes what is there. Partitions that came to their goal are stopped and no longer open.
     fn take(
         connection: &mut Connection,
-        open: &mut HashMap<Partition, i64>,
+        open: &mut HashMap<Partition, Reading>,
         receiver: &mut impl Receiver,
         plan: &Plan,
     ) -> Result<Self, Failure> {
-        let mut turn = Self { taken: 0, records: false, flow: ControlFlow::Continue(()) };
+        let mut turn = Self { taken: 0, records: false, flow: ControlFlow::Continue(()), deleted: Vec::new() };
         let mut result = Ok(());
         let mut done = Vec::new();
         turn.taken = connection.scan.take(|partition, found| {
-            let Some(&goal) = open.get(&partition) else { return };
+            let Some(reading) = open.get_mut(&partition) else { return };
             if turn.flow.is_break() || result.is_err() {
                 return;
             }
             let next = match found {
-                Found::Record(record) if record.offset() < goal => {
+                Found::Record(record) if record.offset() < reading.goal => {
                     turn.records = true;
                     match receiver.record(partition, &record) {
                         Ok(flow) => turn.flow = flow,
@@ -141,13 +216,18 @@ impl Turn {
                 }
                 Found::Record(record) => record.offset(),
                 Found::End(offset) => offset,
+                Found::Deleted => {
+                    turn.deleted.push(partition);
+                    return;
+                }
                 Found::Failed(error) => {
-                    let place = format!("{}/{}", plan.topics[partition.topic], partition.number);
-                    result = Err(anyhow::Error::from(error).context(format!("cannot read {place}")));
+                    let context = format!("cannot read {}", place(plan, partition));
+                    result = Err(anyhow::Error::from(error).context(context));
                     return;
                 }
             };
-            if next >= goal {
+            reading.next = next;
+            if next >= reading.goal {
                 open.remove(&partition);
                 done.push(partition);
             }

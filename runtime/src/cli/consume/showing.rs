@@ -1,13 +1,15 @@
 //! Records as lines: for people in 80 columns, or as NDJSON.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write as _};
 use std::ops::ControlFlow;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
+use tempfile::NamedTempFile;
 
 use super::reading::{Ended, Receiver};
 use crate::cli::Failure;
@@ -44,10 +46,16 @@ pub(in crate::cli) struct Lines {
 
 enum Target {
     Stdout(Output),
-    /// Made or made empty by the first line, so that it stays as it is if there is none.
+    /// Written aside from the first line on, and put in its place as a whole at the end: what is there
+    /// stays if there is no line, or no good end.
     File {
         path: PathBuf,
-        file: Option<BufWriter<File>>,
+        file: Option<BufWriter<NamedTempFile>>,
+    },
+    /// A pipe or device, which cannot be replaced.
+    Stream {
+        path: PathBuf,
+        file: BufWriter<File>,
     },
 }
 
@@ -60,9 +68,33 @@ impl Lines {
         Self { target: Target::Stdout(Output::new()), json: false }
     }
 
-    /// To a file, which is replaced if there is a line.
-    pub(in crate::cli) fn json_to_file(path: &Path) -> Self {
-        Self { target: Target::File { path: path.to_owned(), file: None }, json: true }
+    /// To a file, which is replaced if there is a line and all went well.
+    pub(in crate::cli) fn json_to_file(path: &Path) -> anyhow::Result<Self> {
+        let is_stream = fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
+        let path = path.to_owned();
+        let target = if is_stream {
+            let file = File::options().write(true).open(&path);
+            let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+            Target::Stream { path, file: BufWriter::new(file) }
+        } else {
+            Target::File { path, file: None }
+        };
+        Ok(Self { target, json: true })
+    }
+
+    /// Ends well: all lines are where they belong.
+    fn finish(mut self) -> anyhow::Result<()> {
+        self.flush()?;
+        let Target::File { path, file: Some(file) } = self.target else { return Ok(()) };
+        let context = || format!("cannot write {}", path.display());
+        let file = file.into_inner().map_err(|error| error.into_error()).with_context(context)?;
+        // Not over a symbolic link, but over what it points to.
+        let place = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+        if let Ok(found) = fs::metadata(&place) {
+            file.as_file().set_permissions(found.permissions()).with_context(context)?;
+        }
+        file.persist(place).with_context(context)?;
+        Ok(())
     }
 
     fn line(&mut self, line: &str) -> anyhow::Result<()> {
@@ -72,9 +104,12 @@ impl Lines {
                 let context = || format!("cannot write {}", path.display());
                 let file = match file {
                     Some(file) => file,
-                    None => file.insert(BufWriter::new(File::create(&*path).with_context(context)?)),
+                    None => file.insert(BufWriter::new(aside(path).with_context(context)?)),
                 };
                 writeln!(file, "{line}").with_context(context)
+            }
+            Target::Stream { path, file } => {
+                writeln!(file, "{line}").with_context(|| format!("cannot write {}", path.display()))
             }
         }
     }
@@ -86,12 +121,21 @@ impl Lines {
                 file.flush().with_context(|| format!("cannot write {}", path.display()))
             }
             Target::File { file: None, .. } => Ok(()),
+            Target::Stream { file, path } => file.flush().with_context(|| format!("cannot write {}", path.display())),
         }
     }
 
     fn is_closed(&self) -> bool {
         matches!(&self.target, Target::Stdout(output) if output.is_closed())
     }
+}
+
+/// A new file in the folder of another one, which the umask lets others read, as any file.
+fn aside(path: &Path) -> io::Result<NamedTempFile> {
+    let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let permissions = fs::Permissions::from_mode(0o666);
+    tempfile::Builder::new().prefix(".tidegate-").permissions(permissions).tempfile_in(folder)
 }
 
 /// Shows records until there were enough.
@@ -114,14 +158,19 @@ impl<'a> Showing<'a> {
         self.shown
     }
 
-    /// Whether it ended well: a time-out is fine unless more was wanted.
-    pub(in crate::cli) fn judge(mut self, ended: Ended) -> Result<(), Failure> {
-        self.lines.flush()?;
-        match (ended, self.wanted) {
-            (Ended::Timeout, Some(wanted)) => {
-                Err(Failure::Failed(anyhow::anyhow!("{} of {wanted} records came in time", self.shown)))
+    /// Whether it ended well: a time-out or the end is fine unless there had to be so many.
+    pub(in crate::cli) fn judge(mut self, ended: Ended, needed: Option<u64>) -> Result<(), Failure> {
+        let shown = self.shown;
+        match (ended, needed.filter(|needed| shown < *needed)) {
+            (Ended::Timeout, Some(needed)) => {
+                self.lines.flush()?;
+                Err(Failure::Failed(anyhow::anyhow!("{shown} of {needed} records came in time")))
             }
-            _ => Ok(()),
+            (Ended::End, Some(needed)) => {
+                self.lines.flush()?;
+                Err(Failure::Failed(anyhow::anyhow!("{shown} of {needed} records are there")))
+            }
+            _ => Ok(self.lines.finish()?),
         }
     }
 
@@ -136,6 +185,12 @@ impl<'a> Showing<'a> {
 
 impl Receiver for Showing<'_> {
     fn begin(&mut self, _from_beginning: bool) {}
+
+    fn deleted(&mut self, place: &str, goes_on: i64) -> anyhow::Result<()> {
+        self.lines.flush()?;
+        tracing::warn!("{place}: records were deleted before they were read; goes on at offset {goes_on}");
+        Ok(())
+    }
 
     fn record(&mut self, partition: Partition, record: &Fetched) -> anyhow::Result<ControlFlow<()>> {
         if self.filter.takes(record) {

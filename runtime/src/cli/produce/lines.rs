@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 
+use super::NO_ZERO;
 use super::sending::OwnedDraft;
 use crate::cli::Failure;
 use crate::cli::connect::usage;
@@ -96,10 +97,14 @@ fn record(line: &[u8], number: u64, settings: Settings) -> Result<OwnedDraft, St
         return Err(format!(": longer than {} MiB", MAX_LINE_BYTES >> 20));
     }
     let line = RecordLine::read(line).map_err(|error| format!(", {error}"))?;
+    let timestamp_ms = line.timestamp.filter(|_| settings.keep_timestamps);
+    if timestamp_ms == Some(0) {
+        return Err(format!(", timestamp 0: {NO_ZERO}; leave it out, or give --now"));
+    }
     Ok(OwnedDraft {
         number,
         partition: settings.partition.or(line.partition.filter(|_| settings.keep_partitions)),
-        timestamp_ms: line.timestamp.filter(|_| settings.keep_timestamps),
+        timestamp_ms,
         key: line.key.0,
         value: line.value.0,
         headers: line.headers.into_iter().map(|pair| (pair.name, pair.value)).collect(),
@@ -141,5 +146,13 @@ mod tests {
         assert_eq!(of(PLAIN), Ok((None, Some(5))));
         assert_eq!(of(Settings { keep_partitions: true, keep_timestamps: false, ..PLAIN }), Ok((Some(3), None)));
         assert_eq!(of(Settings { partition: Some(1), ..PLAIN }), Ok((Some(1), Some(5))));
+    }
+
+    #[test]
+    fn the_time_zero_is_refused_unless_it_is_not_kept() {
+        let line = r#"{"timestamp": 0, "value": "v"}"#;
+        let error = drafts(line, PLAIN)[0].clone().expect_err("it would become now");
+        assert!(error.contains("line 1, timestamp 0: the Kafka client cannot send 0"), "{error}");
+        assert!(drafts(line, Settings { keep_timestamps: false, ..PLAIN })[0].is_ok());
     }
 }

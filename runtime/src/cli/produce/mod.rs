@@ -30,7 +30,8 @@ So functions that keep the headers or the value can be checked. Record n has the
 is the (n div keys)-th of it. A value of less than 128 bytes is filler alone.
 
 A record is done when all replicas have it; the client sends again without repeating. Exit code 1:
-some were refused, and which is said. 2: a line or flag is wrong; what stood before it is produced.
+some were refused, and which is said; after 1,000 in a row it gives up, unless that is about the
+records themselves, such as their size. 2: a line or flag is wrong; what stood before it is produced.
 
 Examples:
   tidegate produce orders --value '{"id": 5}' --key 5 --header trace=abc
@@ -54,7 +55,7 @@ pub(super) struct Arguments {
     file: Option<PathBuf>,
 
     /// Records a second, evenly. As fast as it goes, if it is not given.
-    #[arg(long, value_name = "RECORDS")]
+    #[arg(long, value_name = "RECORDS", conflicts_with_all = ["value", "null_value", "key", "header", "timestamp"])]
     rate: Option<NonZeroU32>,
 
     /// The partition. By key, if it is not given; those without a key anywhere.
@@ -103,7 +104,7 @@ struct OneArguments {
     header: Vec<(String, String)>,
 
     /// The timestamp, such as "2026-11-24T10:00:00Z" or "1790000000000ms". Now, if it is not given.
-    #[arg(long, value_name = "TIME", value_parser = value::timestamp, conflicts_with = "file")]
+    #[arg(long, value_name = "TIME", value_parser = timestamp, conflicts_with = "file")]
     timestamp: Option<i64>,
 }
 
@@ -143,6 +144,15 @@ struct NumberedArguments {
     /// The size of a value, or the smallest and the largest one. 128B, if it is not given.
     #[arg(long, value_name = "SIZE[..SIZE]", conflicts_with_all = ["file", "value", "null_value", "key", "header", "timestamp"], value_parser = value::size)]
     size: Option<Size>,
+}
+
+/// What the Kafka client does with the timestamp 0.
+const NO_ZERO: &str =
+    "the Kafka client cannot send 0, the first millisecond of 1970: it takes the time of producing instead";
+
+fn timestamp(text: &str) -> Result<i64, String> {
+    let milliseconds = value::timestamp(text)?;
+    if milliseconds == 0 { Err(NO_ZERO.to_owned()) } else { Ok(milliseconds) }
 }
 
 fn keys(text: &str) -> Result<NonZeroU32, String> {

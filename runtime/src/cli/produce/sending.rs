@@ -20,7 +20,8 @@ use crate::traffic::{Numbers, Pace, Run};
 const MAX_RECORDS: usize = 100_000;
 const MAX_BYTES: usize = 64 << 20;
 
-/// After so many refused records without one that was accepted, it ends: nothing will be.
+/// After so many refused records without one that was accepted, it ends: nothing will be. Those that
+/// are refused for what they are say nothing about others.
 const MOST_REFUSED: u64 = 1_000;
 
 /// How many records are sent before acknowledgements are looked at.
@@ -103,6 +104,8 @@ pub(super) struct Sending {
     outstanding: Slab<Sent>,
     outstanding_bytes: usize,
     refused_in_a_row: u64,
+    /// That of the last record that was sent.
+    last_number: u64,
     report: Report,
 }
 
@@ -127,6 +130,7 @@ impl Sending {
             outstanding: Slab::new(),
             outstanding_bytes: 0,
             refused_in_a_row: 0,
+            last_number: 0,
             report: Report::default(),
         }
     }
@@ -187,6 +191,10 @@ impl Sending {
     fn feed(&mut self, supply: &mut Supply, line: &mut Option<OwnedDraft>, mut pace: Option<&mut Pace>) -> Turn {
         for _ in 0..TURN {
             if self.refused_in_a_row >= MOST_REFUSED {
+                let (noun, last) = (self.report.noun, self.last_number);
+                let gave_up = format!("gave up after 1,000 refused in a row, at {noun} {last}");
+                let gave_up = anyhow::anyhow!("{gave_up}; what follows it was not produced");
+                self.report.failure = Some(Failure::Failed(gave_up));
                 return Turn::Over;
             }
             if self.outstanding.len() >= MAX_RECORDS || self.outstanding_bytes >= MAX_BYTES {
@@ -239,6 +247,7 @@ impl Sending {
         let token = self.outstanding.insert(Sent { number, bytes }) as u64;
         self.outstanding_bytes += bytes;
         self.report.made += 1;
+        self.last_number = number;
         let message = Message { topic: 0, partition, timestamp_ms, key, value, headers: 0..headers.len(), token };
         self.sink.send(&[message], headers);
     }
@@ -256,7 +265,8 @@ impl Sending {
                     report.bytes += sent.bytes as u64;
                 }
                 Err(refusal) => {
-                    *refused_in_a_row += 1;
+                    let is_about_it = matches!(refusal, Refusal::ForGood(_) | Refusal::WithOthers(_));
+                    *refused_in_a_row += u64::from(!is_about_it);
                     let (name, reason) = words(refusal);
                     report.refuse(name, reason, sent.number);
                 }

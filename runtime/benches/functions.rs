@@ -76,7 +76,7 @@ fn setup() -> anyhow::Result<Setup> {
     let (function, mut trigger) = invoke::stand_in()?;
     trigger.instances.min = INSTANCES;
     trigger.instances.max = INSTANCES.try_into()?;
-    let topics = invoke::topics(&[], &[]);
+    let topics = invoke::topics(&trigger, &[]);
     Ok(Setup { function: Arc::new(function), trigger: Arc::new(trigger), topics: Arc::new(topics) })
 }
 

@@ -6,12 +6,17 @@
 mod address;
 mod author;
 mod author_go;
+mod bindings_go;
 mod broker;
 mod exact;
+mod examples;
 mod golden;
 mod group;
 mod harness;
 mod http;
+mod http_go;
+mod http_sdk;
+mod languages;
 mod layout;
 mod manifest;
 mod pipe;

@@ -7,7 +7,9 @@
 //! | `/bytes/N` | N bytes, their number in the head |
 //! | `/chunks/N` | N chunks of 1 KiB, their number not told |
 //! | `/echo` | the body of the request |
+//! | `/take` | none, before the body of the request is over |
 //! | `/to?URL` | a redirect |
+//! | `/status/N` | an answer of status N, without a body |
 //! | `/head/N` | a head of more than N bytes |
 //! | `/never` | none |
 //! | `/stall` | ten bytes and then nothing, and no end |
@@ -59,6 +61,8 @@ struct Seen {
     requests: AtomicUsize,
     active: AtomicUsize,
     peak: AtomicUsize,
+    taken: AtomicUsize,
+    broken: AtomicUsize,
     together: watch::Sender<usize>,
 }
 
@@ -125,6 +129,11 @@ impl Server {
         &self.certificate.as_ref().expect("it speaks TLS").1
     }
 
+    /// The same, if it speaks TLS.
+    pub fn trusted(&self) -> Option<&str> {
+        self.certificate.as_ref().map(|(_, path)| path.to_str().expect("text"))
+    }
+
     /// Connections that were ever made.
     pub fn connections(&self) -> usize {
         self.seen.connections.load(Ordering::SeqCst)
@@ -143,6 +152,16 @@ impl Server {
     /// Requests whose answer is not complete.
     pub fn active(&self) -> usize {
         self.seen.active.load(Ordering::SeqCst)
+    }
+
+    /// Requests to `/take` whose body came to its end.
+    pub fn taken(&self) -> usize {
+        self.seen.taken.load(Ordering::SeqCst)
+    }
+
+    /// Requests to `/take` whose body broke off.
+    pub fn broken(&self) -> usize {
+        self.seen.broken.load(Ordering::SeqCst)
     }
 
     /// The most that were ever active at once.
@@ -219,16 +238,32 @@ async fn answer(request: Request<Incoming>, seen: Arc<Seen>) -> Response<Script>
             let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
             Response::new(script(body, 1, Then::End))
         }
+        "take" => {
+            let is_whole = request.into_body().collect().await.is_ok();
+            let count = if is_whole { &seen.taken } else { &seen.broken };
+            count.fetch_add(1, Ordering::SeqCst);
+            Response::new(script(bytes(0), 0, Then::End))
+        }
         "to" => {
             let mut response =
                 with_header("location", request.uri().query().unwrap_or(""), script(bytes(1), 1, Then::End));
             *response.status_mut() = hyper::StatusCode::FOUND;
             response
         }
+        "status" => {
+            let mut response = Response::new(script(bytes(0), 0, Then::End));
+            let status = u16::try_from(number).ok().and_then(|number| hyper::StatusCode::from_u16(number).ok());
+            *response.status_mut() = status.expect("a status");
+            response
+        }
         "head" => with_header("x-large", &"x".repeat(number), script(bytes(1), 1, Then::End)),
         "never" => {
-            let _script = script(bytes(0), 0, Then::End);
-            std::future::pending().await
+            let script = script(bytes(0), 0, Then::End);
+            // Who does not read does not see either that the other side is gone.
+            if request.into_body().collect().await.is_ok() {
+                std::future::pending::<()>().await;
+            }
+            Response::new(script)
         }
         "stall" => Response::new(script(bytes(10), 1, Then::Nothing)),
         "trickle" => {

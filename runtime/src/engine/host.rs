@@ -2,6 +2,7 @@
 //! and the limits on what it takes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
@@ -10,14 +11,18 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use super::http::{Client, Hooks, MAX_FIELDS_BYTES};
 use super::log::{Lines, LogScope};
 
-/// Streams, requests, heads and the like that one instance may have at once. A head is the largest,
-/// so that all of them take at most 128 MiB.
-const MAX_RESOURCES: usize = 4_096;
+/// Streams, requests, heads and the like that one instance may have at once: what it takes on the host,
+/// outside its `memory`. The largest is a request that is not sent yet, with 32 KiB of head, 16 KiB of
+/// first line and 16 KiB of body; a body that is received holds up to 128 KiB, but is two resources. So
+/// all of them take at most 128 MiB, and what crosses at one moment
+/// [`MAX_TRANSFER_BYTES`](super::fault::MAX_TRANSFER_BYTES) more.
+const MAX_RESOURCES: usize = 2_048;
 
 /// The state of one instance.
 pub(super) struct Host {
     wasi: WasiCtx,
     http: WasiHttpCtx,
+    /// Dropped before the table, so that the bodies there do not seem to be finished.
     hooks: Hooks,
     pub(super) table: ResourceTable,
     pub(super) limits: Limits,
@@ -46,6 +51,11 @@ impl Host {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
         Self { wasi: wasi.build(), http, hooks: Hooks::new(client), table, limits, lines }
+    }
+
+    /// A call begins that may take so long.
+    pub(super) fn begin_call(&mut self, limit: Duration) {
+        self.hooks.begin_call(limit);
     }
 }
 

@@ -305,6 +305,7 @@ impl Shared {
         store.data().lines.begin(batch.topic(), batch.partition(), first_offset, batch.len());
         store.set_epoch_deadline(1);
         let deadline = self.setup.function.deadline;
+        store.data_mut().begin_call(deadline);
         let ended = {
             let _yielding = self.engine.inner.ticker.call();
             let handler = runner.tidegate_function_handler();

@@ -108,7 +108,7 @@ pub(super) struct RawHttp {
     /// How long it may take from then until the head of the answer is there, 1ms to 1h.
     pub first_byte_timeout: Field<Period<1, HOUR, { 10 * SECOND }>>,
     /// How long all of it may take, with both bodies and waiting for a connection, 1ms to 1h. The
-    /// function's deadline ends it too.
+    /// function's deadline ends it too, a little earlier, so that the function can still say so.
     pub timeout: Field<Period<1, HOUR, { 30 * SECOND }>>,
     /// The most that the body of a request may have, 1KiB to 1GiB.
     pub max_request: Field<Size<KIB, GIB, MIB>>,

@@ -23,7 +23,8 @@ struct Asked {
 fn ask(keys: &str, environment: &[(&str, &str)], values: &[String]) -> Asked {
     let folder = tempfile::tempdir().expect("a folder");
     let component = functions::component("asks-http");
-    let manifest = format!("[function.ask]\ncomponent = \"{}\"\ndeadline = \"1m\"\n{keys}\n", component.display());
+    let deadline = if keys.contains("deadline") { "" } else { "deadline = \"1m\"\n" };
+    let manifest = format!("[function.ask]\ncomponent = \"{}\"\n{deadline}{keys}\n", component.display());
     fs::write(folder.path().join("tidegate.toml"), manifest).expect("written");
     let lines: String = values.iter().map(|value| format!("{}\n", json!({ "value": value }))).collect();
     let input = folder.path().join("input.ndjson");
@@ -135,6 +136,8 @@ fn what_cannot_be_reached_is_told_by_its_code() {
         (format!("get {silent}/"), "error ConnectionTimeout"),
         (format!("get {tls}/"), "error TlsProtocolError"),
         (format!("get {at}/short"), "cut ConnectionTerminated 10"),
+        (format!("get {at}/head/30000"), "200 1 x"),
+        (format!("get {at}/head/40000"), "error HttpResponseHeaderSectionSize"),
         (format!("get {at}/head/300000"), "error HttpResponseHeaderSectionSize"),
     ];
     check(&format!("{keys}http = {{ connect-timeout = \"500ms\" }}"), &expected);
@@ -235,6 +238,61 @@ fn certificates_are_checked_and_http_2_is_spoken_where_it_is_offered() {
     assert_eq!(asked.answers[2], "error TlsCertificateError", "it is not for the address");
 }
 
+/// Part of a request must not be taken for all of it, whatever ended the call.
+#[test]
+fn a_request_of_a_call_that_is_ended_is_never_complete() {
+    const CALLS: usize = 20;
+    for server in [Server::start(), Server::start_tls()] {
+        let named = server.named();
+        let keys = allow(std::slice::from_ref(&named));
+        let trust: Vec<_> = server.trusted().map(|file| ("SSL_CERT_FILE", file)).into_iter().collect();
+        let traps: Vec<String> = (0..CALLS).map(|_| format!("trap {named}/take 10000")).collect();
+        let asked = ask(&keys, &trust, &traps);
+        assert!(asked.answers.iter().all(|answer| answer == "trap"), "{:?}", asked.answers);
+        let hangs: Vec<String> = (0..3).map(|_| format!("hang {named}/take 10000")).collect();
+        let asked = ask(&format!("{keys}deadline = \"300ms\""), &trust, &hangs);
+        assert!(asked.answers.iter().all(|answer| answer == "deadline"), "{:?}", asked.answers);
+        wait::until("all have ended", PATIENCE, || server.broken() + server.taken() == server.requests());
+        assert_eq!(server.taken(), 0, "of {}", server.requests());
+        assert!(server.broken() > CALLS / 2, "{} were not sent", CALLS - server.broken());
+    }
+}
+
+#[test]
+fn a_request_ends_before_the_deadline_of_its_call() {
+    let server = Server::start();
+    let at = server.origin();
+    let keys = format!("{}deadline = \"1s\"", allow(std::slice::from_ref(&at)));
+    let expected = [
+        (format!("get {at}/never"), "error HttpResponseTimeout"),
+        (format!("get {at}/stall"), "cut HttpResponseTimeout 10"),
+        (format!("try {at}/never"), "retry"),
+        // The time is that of each call, not of its instance.
+        (format!("get {at}/hello"), "200 5 hello"),
+    ];
+    check(&keys, &expected);
+}
+
+#[test]
+fn a_first_line_has_limits() {
+    check("", &[("long".to_owned(), "method 65, scheme 65, authority 301, path 16385")]);
+}
+
+#[test]
+fn certificates_that_are_named_and_missing_are_an_error() {
+    let component = functions::component("asks-http");
+    let invoke = |host: &str| {
+        let mut command = node::command();
+        command.arg("invoke").arg(&component).args(["--allow-host", host, "--value", "get https://localhost/"]);
+        command.env("SSL_CERT_FILE", "/no/such/file.pem").env_remove("SSL_CERT_DIR").output().expect("tidegate starts")
+    };
+    let output = invoke("https://localhost");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{output:?}");
+    assert!(errors.contains("the certificates of SSL_CERT_FILE=/no/such/file.pem cannot be read"), "{errors}");
+    assert!(invoke("http://localhost").status.success(), "it needs none");
+}
+
 #[test]
 fn the_command_line_allows_hosts_too() {
     let server = Server::start();
@@ -288,7 +346,7 @@ fn a_thousand_calls_wait_at_once() {
 }
 
 #[test]
-fn a_call_that_is_late_leaves_no_request_under_way() {
+fn a_call_that_is_ended_leaves_no_request_under_way() {
     let (kafka, server) = (Kafka::shared(), Server::start());
     let pipe = Pipe::new(kafka, "late", 1);
     let keys = format!("{}deadline = \"300ms\"", allow(&[server.origin()]));
@@ -300,14 +358,20 @@ fn a_call_that_is_late_leaves_no_request_under_way() {
     let mut node = Node::start("late", &manifest.concat());
     node.wait_ready(READY);
     let at = server.origin();
-    let questions = [format!("get {at}/never"), format!("get {at}/trickle"), "get http://example.com/".to_owned()];
+    let questions = [
+        format!("hang {at}/never 10"),
+        format!("trap {at}/never 10"),
+        format!("try {at}/never"),
+        "get http://example.com/".to_owned(),
+    ];
     pipe.source.produce(questions.into_iter().enumerate().map(|(n, value)| Record::of(value).key(n.to_string())));
     pipe.wait_handled(kafka, &mut node, PATIENCE);
-    wait::until("no request is under way", PATIENCE, || server.requests() == 2 && server.active() == 0);
-    let causes: Vec<_> =
-        pipe.dead.read_all().iter().map(|letter| letter.record.header_text("tidegate-cause")).collect();
-    assert_eq!(causes, [Some("deadline".to_owned()), Some("deadline".to_owned())]);
+    wait::until("no request is under way", PATIENCE, || server.requests() == 3 && server.active() == 0);
+    let mut causes: Vec<_> =
+        pipe.dead.read_all().iter().filter_map(|letter| letter.record.header_text("tidegate-cause")).collect();
+    causes.sort_unstable();
+    assert_eq!(causes, ["deadline", "retry", "trap"], "who is told in time says so itself");
     let http = node.function("asks-http")["http"].take();
-    assert_eq!((&http["requests"], &http["refused"], &http["failed"]), (&json!(3), &json!(1), &json!(1)), "{http}");
+    assert_eq!((&http["requests"], &http["refused"], &http["failed"]), (&json!(4), &json!(1), &json!(3)), "{http}");
     node.term_cleanly();
 }

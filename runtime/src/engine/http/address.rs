@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether the address is one of the internet's. Those of this machine, of private networks, of
-/// clouds' metadata services and all with a special purpose are not; nor are IPv6 addresses that
-/// stand for such an IPv4 address.
+/// Whether the address is one of the internet's. Loopback, private networks, clouds' metadata
+/// services and all with a special purpose are not; nor are IPv6 addresses that stand for such an
+/// IPv4 address. A public address of this machine is one like others: nothing here knows it.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -12,8 +12,12 @@ pub(super) fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// By the registry of special-purpose addresses of IANA.
+/// By the registry of special-purpose addresses of IANA, and what clouds made special.
 fn is_public_v4(address: Ipv4Addr) -> bool {
+    // Of a public range, but it is Azure's agent on the host, which hands out secrets of the machine.
+    if address == Ipv4Addr::new(168, 63, 129, 16) {
+        return false;
+    }
     let [a, b, c, _] = address.octets();
     match (a, b, c) {
         // "This" network, private, loopback.
@@ -64,6 +68,7 @@ mod tests {
     fn addresses_of_the_internet_are_public() {
         check(true, &["1.1.1.1", "8.8.8.8", "100.63.255.255", "100.128.0.0", "172.15.0.1", "172.32.0.1", "192.0.1.1"]);
         check(true, &["169.253.0.1", "198.17.0.1", "198.20.0.1", "223.255.255.255", "192.167.0.1", "11.0.0.1"]);
+        check(true, &["168.63.129.15", "168.63.129.17"]);
         check(true, &["2606:4700::1111", "2a00:1450::1", "2001:4860:4860::8888", "::ffff:8.8.8.8", "64:ff9b::808:808"]);
         check(true, &["2002:808:808::1"]);
     }
@@ -76,10 +81,13 @@ mod tests {
         );
         check(false, &["192.168.0.1", "169.254.169.254", "100.64.0.1", "100.127.255.255", "192.0.0.8", "192.0.2.1"]);
         check(false, &["198.18.0.1", "198.19.255.255", "198.51.100.7", "203.0.113.7", "224.0.0.1", "239.1.1.1"]);
-        check(false, &["240.0.0.1", "255.255.255.255", "192.88.99.1"]);
+        check(false, &["240.0.0.1", "255.255.255.255", "192.88.99.1", "168.63.129.16"]);
         check(false, &["::", "::1", "::127.0.0.1", "fe80::1", "fec0::1", "fc00::1", "fd12::1", "ff02::1", "100::1"]);
         check(false, &["2001:db8::1", "3fff::1", "2001::1", "2001:2::1", "2001:10::1", "5f00::1", "64:ff9b:1::1"]);
         check(false, &["::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::ffff:0.0.0.0"]);
-        check(false, &["64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2002:a00:1::1"]);
+        check(
+            false,
+            &["64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "::ffff:168.63.129.16", "2002:7f00:1::", "2002:a00:1::1"],
+        );
     }
 }

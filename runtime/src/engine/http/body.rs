@@ -1,43 +1,120 @@
 //! Bodies, counted and bounded, in both directions.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Sleep};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep, timeout_at};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::counts::HttpCounts;
 use super::failure::Failure;
+use super::slot::Slot;
 
-/// What a guest sends.
+/// What a guest sends. It may go on after the answer is over, and holds the connection's slot too.
 pub(super) struct Upload {
-    body: WasiBody,
+    sending: Arc<Mutex<Sending>>,
+}
+
+struct Sending {
+    /// None: it is over.
+    body: Option<WasiBody>,
+    /// What it was cut short by, until that was told.
+    failure: Option<Failure>,
     sent_bytes: u64,
     max_bytes: u64,
+    /// Whether the instance is: then a body that just ends was not finished by anybody.
+    gone: Arc<AtomicBool>,
+    slot: Option<Arc<Slot>>,
     counts: Arc<HttpCounts>,
+    sender: Option<Waker>,
+    /// It closes when the upload is over.
+    _over: oneshot::Sender<()>,
+}
+
+/// Ends an upload, however far it is: when it is dropped, or at its time.
+pub(super) struct Limit {
+    sending: Weak<Mutex<Sending>>,
+    over: oneshot::Receiver<()>,
 }
 
 impl Upload {
-    pub(super) fn new(body: WasiBody, max_bytes: u64, counts: Arc<HttpCounts>) -> Self {
-        Self { body, sent_bytes: 0, max_bytes, counts }
+    pub(super) fn new(
+        body: WasiBody,
+        max_bytes: u64,
+        gone: Arc<AtomicBool>,
+        slot: Arc<Slot>,
+        counts: Arc<HttpCounts>,
+    ) -> (Self, Limit) {
+        let (closes, over) = oneshot::channel();
+        let sending = Sending {
+            body: Some(body),
+            failure: None,
+            sent_bytes: 0,
+            max_bytes,
+            gone,
+            slot: Some(slot),
+            counts,
+            sender: None,
+            _over: closes,
+        };
+        let sending = Arc::new(Mutex::new(sending));
+        let limit = Limit { sending: Arc::downgrade(&sending), over };
+        (Self { sending }, limit)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sending> {
+        self.sending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Body for Upload {
-    type Data = Bytes;
-    type Error = Failure;
+impl Limit {
+    /// Lets the upload go on until then.
+    pub(super) fn at(mut self, deadline: Instant) {
+        if self.sending.strong_count() > 0 {
+            tokio::spawn(async move { drop(timeout_at(deadline, &mut self.over).await) });
+        }
+    }
+}
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+impl Drop for Limit {
+    fn drop(&mut self) {
+        let Some(sending) = self.sending.upgrade() else { return };
+        let mut sending = sending.lock().unwrap_or_else(PoisonError::into_inner);
+        if sending.body.take().is_none() {
+            return;
+        }
+        sending.failure = Some(Failure::Timeout);
+        // The client asks for no more before the other side has read what it has.
+        if let Some(slot) = sending.slot.take() {
+            slot.cut();
+        }
+        if let Some(sender) = sending.sender.take() {
+            sender.wake();
+        }
+    }
+}
+
+impl Sending {
+    fn frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(self.failure.take().map(Err));
+        };
+        let Poll::Ready(frame) = Pin::new(body).poll_frame(context) else {
+            self.sender = Some(context.waker().clone());
+            return Poll::Pending;
+        };
+        let frame = match frame {
             Some(Ok(frame)) => frame,
-            // The guest dropped its body before it was complete.
+            // The guest dropped its body before it was complete, or was ended itself.
             Some(Err(_)) => return Poll::Ready(Some(Err(Failure::Protocol))),
+            None if self.gone.load(Ordering::Acquire) => return Poll::Ready(Some(Err(Failure::Protocol))),
             None => return Poll::Ready(None),
         };
         let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
@@ -48,13 +125,28 @@ impl Body for Upload {
         self.counts.bytes_out.add(bytes);
         Poll::Ready(Some(Ok(frame)))
     }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let mut sending = self.lock();
+        let frame = ready!(sending.frame(context));
+        if !matches!(frame, Some(Ok(_))) {
+            sending.body = None;
+            sending.slot = None;
+        }
+        Poll::Ready(frame)
+    }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.lock().body.as_ref().is_some_and(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.lock().body.as_ref().map(Body::size_hint).unwrap_or_default()
     }
 }
 
@@ -73,7 +165,7 @@ struct Reading {
     received_bytes: u64,
     max_bytes: u64,
     silence: Option<Silence>,
-    slot: Option<OwnedSemaphorePermit>,
+    slot: Option<Arc<Slot>>,
     counts: Arc<HttpCounts>,
     reader: Option<Waker>,
 }
@@ -93,7 +185,7 @@ impl Download {
         body: Incoming,
         max_bytes: u64,
         between_bytes: Option<Duration>,
-        slot: OwnedSemaphorePermit,
+        slot: Arc<Slot>,
         counts: Arc<HttpCounts>,
     ) -> Self {
         let silence = between_bytes.map(|limit| Silence { limit, timer: Box::pin(tokio::time::sleep(limit)) });

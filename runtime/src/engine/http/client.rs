@@ -6,10 +6,10 @@ use std::time::Duration;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, HOST};
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, Uri};
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::capture_connection;
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -17,17 +17,18 @@ use tokio_rustls::rustls::ClientConfig;
 use wasmtime_wasi_http::{RequestOptions, WasiBody};
 
 use super::body::{Download, Upload, Watch};
-use super::connect::Connector;
+use super::connect::{Connector, LookUp, look_up};
 use super::counts::HttpCounts;
 use super::failure::Failure;
-use super::grants;
 use super::refusals::Refusals;
+use super::slot::Slot;
+use super::{Caller, MAX_FIELDS_BYTES, grants};
 use crate::manifest::{Function, Http};
 
 /// How long a connection without a request is kept.
 const KEEP_IDLE: Duration = Duration::from_secs(30);
-/// Most bytes of the head of an answer, and of what is read ahead of one; with what comes in one read,
-/// at most twice as much.
+/// Most bytes of the head of an answer as it comes, and of what is read ahead of one; with what comes
+/// in one read, at most twice as much.
 const MAX_HEAD_BYTES: u32 = 64 << 10;
 /// Most bytes of one answer that HTTP/2 sends ahead.
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
@@ -44,6 +45,8 @@ pub(in crate::engine) struct Client {
     slots: Vec<Arc<Semaphore>>,
     http: legacy::Client<Connector, Upload>,
     refusals: Arc<Refusals>,
+    #[cfg(test)]
+    connector: Connector,
 }
 
 /// Counts a request as failed, also one that is dropped before it has an answer.
@@ -69,10 +72,21 @@ pub(super) struct Answer {
 impl Client {
     /// `tls` is needed if a host is allowed by https.
     pub(super) fn new(function: &Function, tls: Option<Arc<ClientConfig>>, counts: Arc<HttpCounts>) -> Self {
+        Self::with_names(function, tls, counts, look_up)
+    }
+
+    pub(super) fn with_names(
+        function: &Function,
+        tls: Option<Arc<ClientConfig>>,
+        counts: Arc<HttpCounts>,
+        look_up: LookUp,
+    ) -> Self {
         let policy = Arc::new(function.http.clone());
         let connections = policy.connections.get() as usize;
         let refusals = Arc::new(Refusals::new(function.name.clone()));
-        let connector = Connector::new(policy.clone(), tls, refusals.clone());
+        let connector = Connector::new(policy.clone(), tls, refusals.clone(), look_up);
+        #[cfg(test)]
+        let counted = connector.clone();
         let http = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
@@ -86,7 +100,21 @@ impl Client {
             .http2_keep_alive_timeout(HTTP2_PING)
             .build(connector);
         let slots = policy.allow_hosts.iter().map(|_| Arc::new(Semaphore::new(connections))).collect();
-        Self { policy, counts, slots, http, refusals }
+        Self {
+            policy,
+            counts,
+            slots,
+            http,
+            refusals,
+            #[cfg(test)]
+            connector: counted,
+        }
+    }
+
+    /// Further requests that may be under way by an entry, and connections that may be made.
+    #[cfg(test)]
+    pub(super) fn free(&self, entry: usize) -> (usize, usize) {
+        (self.slots[entry].available_permits(), self.connector.free(entry))
     }
 
     /// Sends a request, and waits for the head of its answer. Dropping the future, or the body that
@@ -95,10 +123,11 @@ impl Client {
         &self,
         request: Request<WasiBody>,
         options: Option<RequestOptions>,
+        caller: Caller,
     ) -> Result<Answer, Failure> {
         self.counts.requests.add(1);
         let mut unanswered = Unanswered { counts: Some(&self.counts) };
-        let result = self.try_send(request, options.unwrap_or_default()).await;
+        let result = self.try_send(request, options.unwrap_or_default(), caller).await;
         let failed = match &result {
             Ok(_) => false,
             Err(failure) if failure.is_refusal() => {
@@ -113,25 +142,39 @@ impl Client {
         result
     }
 
-    async fn try_send(&self, request: Request<WasiBody>, options: RequestOptions) -> Result<Answer, Failure> {
-        let deadline = Instant::now() + self.policy.timeout;
-        let (entry, request) = self.admit(request)?;
-        let slot = timeout_at(deadline, self.slots[entry].clone().acquire_owned()).await;
-        let Ok(Ok(slot)) = slot else { return Err(Failure::NoConnection) };
-        let asked = timeout_at(deadline, self.ask(request, options)).await;
-        let (head, body) = asked.map_err(|_| Failure::Timeout)??.into_parts();
+    async fn try_send(
+        &self,
+        request: Request<WasiBody>,
+        options: RequestOptions,
+        caller: Caller,
+    ) -> Result<Answer, Failure> {
+        let longest = Instant::now() + self.policy.timeout;
+        let deadline = caller.deadline.map_or(longest, |deadline| longest.min(deadline));
+        let (entry, mut request) = self.admit(request)?;
+        let permit = timeout_at(deadline, self.slots[entry].clone().acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else { return Err(Failure::NoConnection) };
+        let captured = capture_connection(&mut request);
+        let slot = Arc::new(Slot::new(permit, captured.clone()));
+        let (parts, body) = request.into_parts();
+        let (upload, limit) =
+            Upload::new(body, self.policy.max_request_bytes, caller.gone, slot.clone(), self.counts.clone());
+        let request = Request::from_parts(parts, upload);
+        let asked = timeout_at(deadline, self.ask(request, captured, options)).await;
+        let (mut head, body) = asked.map_err(|_| Failure::Timeout)??.into_parts();
+        head.headers = kept_headers(&head.headers).ok_or(Failure::HeadSize)?;
         let max_bytes = self.policy.max_response_bytes;
         if body.size_hint().lower() > max_bytes {
             return Err(Failure::ResponseSize(max_bytes));
         }
         let download = Download::new(body, max_bytes, options.between_bytes_timeout, slot, self.counts.clone());
         let watch = download.watch();
+        limit.at(deadline);
         Ok(Answer { response: Response::from_parts(head, download.boxed_unsync()), watch, deadline })
     }
 
     /// The entry that allows the request, and the request as it is sent: to the host as the
     /// manifest knows it, whatever the guest's spelling.
-    fn admit(&self, request: Request<WasiBody>) -> Result<(usize, Request<Upload>), Failure> {
+    fn admit(&self, mut request: Request<WasiBody>) -> Result<(usize, Request<WasiBody>), Failure> {
         let origin = grants::origin(request.uri()).ok_or(Failure::Url)?;
         let Some(entry) = grants::find(&self.policy, &origin) else {
             self.refusals.unlisted_host(&origin);
@@ -149,7 +192,6 @@ impl Client {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         let slash = if path.starts_with('/') { "" } else { "/" };
         let uri = format!("{origin}{slash}{path}").parse::<Uri>().map_err(|_| Failure::Url)?;
-        let mut request = request.map(|body| Upload::new(body, max_bytes, self.counts.clone()));
         *request.uri_mut() = uri;
         // The client writes it, by the URL.
         request.headers_mut().remove(HOST);
@@ -157,14 +199,18 @@ impl Client {
     }
 
     /// From the connection, new or used before, to the head of the answer.
-    async fn ask(&self, mut request: Request<Upload>, options: RequestOptions) -> Result<Response<Incoming>, Failure> {
+    async fn ask(
+        &self,
+        request: Request<Upload>,
+        mut captured: CaptureConnection,
+        options: RequestOptions,
+    ) -> Result<Response<Incoming>, Failure> {
         let policy = &self.policy;
         // The connector knows better what took so long, so that it has a little more time to say it.
         let longest = policy.connect_timeout + Duration::from_millis(100);
         let connect = options.connect_timeout.map_or(longest, |asked| asked.min(longest));
         let first_byte =
             options.first_byte_timeout.map_or(policy.first_byte_timeout, |asked| asked.min(policy.first_byte_timeout));
-        let mut captured = capture_connection(&mut request);
         let mut asking = self.http.request(request);
         let connected = async { drop(captured.wait_for_connection_metadata().await) };
         let answer = tokio::select! {
@@ -175,4 +221,16 @@ impl Client {
         };
         answer.map_err(|error| Failure::behind(&error))
     }
+}
+
+/// The head of an answer without what it shares with the buffer that it came in, since a guest may
+/// keep it. `None`: it is larger than one that a guest may make.
+fn kept_headers(headers: &HeaderMap) -> Option<HeaderMap> {
+    let entry_bytes = size_of::<HeaderName>() + size_of::<HeaderValue>();
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + entry_bytes).sum();
+    if bytes > MAX_FIELDS_BYTES {
+        return None;
+    }
+    let own = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+    Some(headers.iter().map(|(name, value)| (name.clone(), own(value))).collect())
 }

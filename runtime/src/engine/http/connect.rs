@@ -12,7 +12,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -23,10 +23,19 @@ use super::address::is_public;
 use super::failure::Failure;
 use super::grants;
 use super::refusals::Refusals;
+use super::slot::Cut;
 use crate::manifest::{AllowedHost, Host, Http, Network, Origin, Scheme};
 
 /// Names that are looked up at once for one function: each occupies a thread.
 const MAX_LOOKUPS: usize = 16;
+
+/// How a name is looked up. It may block.
+pub(super) type LookUp = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
+
+/// As the system does it.
+pub(super) fn look_up(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    (name, port).to_socket_addrs().map(Vec::from_iter)
+}
 
 /// Makes the connections of one function. Cheap to clone.
 #[derive(Clone)]
@@ -38,18 +47,53 @@ struct Shared {
     policy: Arc<Http>,
     /// None: no host is allowed by https.
     tls: Option<Arc<ClientConfig>>,
-    /// One for each connection that there may be.
-    room: Arc<Semaphore>,
+    /// By the entries of `allow-hosts`.
+    rooms: Vec<Room>,
+    look_up: LookUp,
     lookups: Arc<Semaphore>,
     refusals: Arc<Refusals>,
 }
 
+/// Bounds the connections of one entry. Those that wait for a further request, to whichever of the
+/// hosts of a wildcard, never keep a request from getting one: it gets one that is not kept.
+struct Room {
+    kept: Arc<Semaphore>,
+    /// Only requests under way have these, and of those there are no more, so that nobody waits
+    /// longer than it takes to close one.
+    passing: Arc<Semaphore>,
+}
+
+impl Room {
+    fn new(connections: usize) -> Self {
+        Self { kept: Arc::new(Semaphore::new(connections)), passing: Arc::new(Semaphore::new(connections)) }
+    }
+
+    /// Room for a connection, and whether it may be kept.
+    async fn take(&self) -> Result<(OwnedSemaphorePermit, bool), AcquireError> {
+        match self.kept.clone().try_acquire_owned() {
+            Ok(permit) => Ok((permit, true)),
+            Err(_) => Ok((self.passing.clone().acquire_owned().await?, false)),
+        }
+    }
+}
+
 impl Connector {
-    pub(super) fn new(policy: Arc<Http>, tls: Option<Arc<ClientConfig>>, refusals: Arc<Refusals>) -> Self {
-        // As many may be idle as are in use, see `Client::new`.
-        let room = (policy.connections.get() as usize * policy.allow_hosts.len() * 2).min(Semaphore::MAX_PERMITS);
-        let (room, lookups) = (Arc::new(Semaphore::new(room)), Arc::new(Semaphore::new(MAX_LOOKUPS)));
-        Self { shared: Arc::new(Shared { policy, tls, room, lookups, refusals }) }
+    pub(super) fn new(
+        policy: Arc<Http>,
+        tls: Option<Arc<ClientConfig>>,
+        refusals: Arc<Refusals>,
+        look_up: LookUp,
+    ) -> Self {
+        let rooms = policy.allow_hosts.iter().map(|_| Room::new(policy.connections.get() as usize)).collect();
+        let lookups = Arc::new(Semaphore::new(MAX_LOOKUPS));
+        Self { shared: Arc::new(Shared { policy, tls, rooms, look_up, lookups, refusals }) }
+    }
+
+    /// Connections that may still be made for an entry.
+    #[cfg(test)]
+    pub(super) fn free(&self, entry: usize) -> usize {
+        let room = &self.shared.rooms[entry];
+        room.kept.available_permits() + room.passing.available_permits()
     }
 }
 
@@ -74,8 +118,8 @@ impl Shared {
         // It was allowed before it came here. Nothing may get around that.
         let entry = grants::find(&self.policy, &origin).ok_or(Failure::Denied)?;
         let deadline = Instant::now() + self.policy.connect_timeout;
-        let room = timeout_at(deadline, self.room.clone().acquire_owned()).await;
-        let Ok(Ok(room)) = room else { return Err(Failure::NoConnection) };
+        let room = timeout_at(deadline, self.rooms[entry].take()).await;
+        let Ok(Ok((room, is_kept))) = room else { return Err(Failure::NoConnection) };
         let addresses = timeout_at(deadline, self.addresses(&origin)).await.map_err(|_| Failure::DnsTimeout)??;
         let allowed = allowed_addresses(&self.policy.allow_hosts[entry], &self.policy.allow_networks, &addresses);
         if allowed.is_empty() {
@@ -90,7 +134,8 @@ impl Shared {
                 Io::Tls(Box::new(TokioIo::new(agreed.map_err(|_| Failure::ConnectTimeout)??)))
             }
         };
-        Ok(Stream { io, _room: room })
+        let is_http2 = io.is_http2();
+        Ok(Stream { io, is_http2, cut: Cut::new(is_kept, is_http2), _room: room })
     }
 
     /// At least one.
@@ -101,10 +146,11 @@ impl Shared {
             Host::Name(name) => name.clone(),
         };
         let permit = self.lookups.clone().acquire_owned().await.map_err(|_| Failure::DnsTimeout)?;
+        let look_up = self.look_up;
         // The permit goes with the thread, which cannot be interrupted when nobody waits any more.
         let looked_up = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            (name.as_str(), port).to_socket_addrs().map(Vec::from_iter)
+            look_up(&name, port)
         });
         let found = looked_up.await.map_err(|error| Failure::Dns(error.to_string()))?;
         let found = found.map_err(|error| Failure::Dns(error.to_string()))?;
@@ -160,6 +206,8 @@ async fn dial(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, 
 /// A connection.
 pub(super) struct Stream {
     io: Io,
+    is_http2: bool,
+    cut: Cut,
     _room: OwnedSemaphorePermit,
 }
 
@@ -168,13 +216,23 @@ enum Io {
     Tls(Box<TokioIo<TlsStream<TcpStream>>>),
 }
 
+impl Io {
+    fn is_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.inner().get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+}
+
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        let is_http2 = match &self.io {
-            Io::Plain(_) => false,
-            Io::Tls(stream) => stream.inner().get_ref().1.alpn_protocol() == Some(b"h2"),
-        };
-        if is_http2 { Connected::new().negotiated_h2() } else { Connected::new() }
+        let connected = Connected::new().extra(self.cut.clone());
+        if !self.cut.is_kept {
+            // That is how the client is told not to use it again.
+            connected.poison();
+        }
+        if self.is_http2 { connected.negotiated_h2() } else { connected }
     }
 }
 
@@ -184,33 +242,37 @@ impl Read for Stream {
         context: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.io {
+        let polled = match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Io::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
-        }
+        };
+        self.cut.pass(context, polled)
     }
 }
 
 impl Write for Stream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.io {
+        let polled = match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Io::Tls(stream) => Pin::new(stream.as_mut()).poll_write(context, bytes),
-        }
+        };
+        self.cut.pass(context, polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
+        let polled = match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_flush(context),
             Io::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(context),
-        }
+        };
+        self.cut.pass(context, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
+        let polled = match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Io::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
-        }
+        };
+        self.cut.pass(context, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -225,9 +287,10 @@ impl Write for Stream {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.io {
+        let polled = match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_write_vectored(context, parts),
             Io::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(context, parts),
-        }
+        };
+        self.cut.pass(context, polled)
     }
 }

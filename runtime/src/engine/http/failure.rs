@@ -50,7 +50,7 @@ pub(super) enum Failure {
     Timeout,
     #[error("the connection ended too early")]
     Ended,
-    #[error("the other side does not speak HTTP, or the function did not finish its body")]
+    #[error("the other side does not speak HTTP, or the function did not finish its body or was ended before")]
     Protocol,
 }
 

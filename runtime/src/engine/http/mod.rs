@@ -6,10 +6,12 @@
 //! task on the guests' runtime that ends with the resources of its instance, so a call that is
 //! dropped leaves nothing under way. Waiting costs no thread; only names are looked up on a few.
 //!
-//! Bounded: requests and connections by `http.connections`, bodies and times by the manifest, heads,
-//! what is read ahead, and the requests of one instance by constants here and in `client`. No proxy of the environment is used, nothing is
-//! cached, decompressed or tried again, except on a connection that was closed before anything of
-//! the request was sent.
+//! Bounded: requests and connections by `http.connections`, bodies and times by the manifest, times
+//! also by the deadline of the call; first lines, heads, what is read ahead, and the requests of one
+//! instance by constants here, in `client` and in `setters`. A body that the end of its instance cut
+//! short breaks the connection: nobody takes a part of a request for all of it. No proxy of the
+//! environment is used, nothing is cached, decompressed or tried again, except on a connection that
+//! was closed before anything of the request was sent.
 
 mod address;
 mod body;
@@ -19,14 +21,19 @@ mod counts;
 mod failure;
 mod grants;
 mod refusals;
+mod setters;
+mod slot;
 #[cfg(test)]
 mod tests;
 mod tls;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_rustls::rustls::ClientConfig;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
@@ -42,19 +49,25 @@ use crate::manifest::{Function, Name, Scheme};
 
 /// Where a guest asks what an error of a stream was, by the name that `wasmtime_wasi_http` gives it.
 const TYPES: &str = "wasi:http/types@0.2.12";
-/// Requests of one instance that may be under way, or wait, at once; further ones fail.
-const MAX_REQUESTS: usize = 1_000;
-/// Most bytes of a head that a guest makes, as they lie in memory.
+/// Requests of one instance that may be under way, or wait, at once; further ones fail. Each takes up
+/// to four of the resources that an instance may have.
+const MAX_REQUESTS: usize = 500;
+/// Most bytes of a head, whether a guest makes or receives it, as they lie in memory.
 pub(super) const MAX_FIELDS_BYTES: usize = 32 << 10;
-/// Most bytes of a request's body that lie between guest and connection.
-const CHUNK_BYTES: usize = 64 << 10;
+/// Most bytes of a request's body that a guest writes at once. Two of them may lie between guest and
+/// connection.
+const CHUNK_BYTES: usize = 8 << 10;
+/// How long before its deadline a call is told that its requests took too long, so that it can still
+/// say so itself.
+const MARGIN: Duration = Duration::from_millis(50);
 
 /// Gives guests `wasi:http`, whether or not anything is allowed: many components import it and never
 /// use it.
 pub(super) fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
-    // The function of that crate does not know the errors that its own bodies end in.
     linker.allow_shadowing(true);
+    setters::add_to_linker(linker)?;
+    // The function of that crate does not know the errors that its own bodies end in.
     linker.instance(TYPES)?.func_wrap("http-error-code", error_code)?;
     linker.allow_shadowing(false);
     Ok(())
@@ -112,11 +125,33 @@ pub(super) struct Hooks {
     client: Arc<Client>,
     /// One for each request of this instance that may be under way.
     room: Arc<Semaphore>,
+    caller: Caller,
+}
+
+/// What a request has to know of the instance that makes it.
+#[derive(Clone)]
+struct Caller {
+    /// Whether there is no such instance any more.
+    gone: Arc<AtomicBool>,
+    /// When its call is over, or nearly so. None: it was not called yet.
+    deadline: Option<Instant>,
 }
 
 impl Hooks {
     pub(super) fn new(client: Arc<Client>) -> Self {
-        Self { client, room: Arc::new(Semaphore::new(MAX_REQUESTS)) }
+        let caller = Caller { gone: Arc::default(), deadline: None };
+        Self { client, room: Arc::new(Semaphore::new(MAX_REQUESTS)), caller }
+    }
+
+    /// A call begins that may take so long.
+    pub(super) fn begin_call(&mut self, limit: Duration) {
+        self.caller.deadline = Some(Instant::now() + limit - MARGIN.min(limit / 10));
+    }
+}
+
+impl Drop for Hooks {
+    fn drop(&mut self) {
+        self.caller.gone.store(true, Ordering::Release);
     }
 }
 
@@ -134,10 +169,10 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         _received: Box<Watching>,
     ) -> Box<Answering> {
-        let (client, room) = (self.client.clone(), self.room.clone().try_acquire_owned());
+        let (client, room, caller) = (self.client.clone(), self.room.clone().try_acquire_owned(), self.caller.clone());
         Box::new(async move {
             let room = room.map_err(|_| Error::ConnectionLimitReached)?;
-            let answer = client.send(request, options).await?;
+            let answer = client.send(request, options, caller).await?;
             let watching = async move {
                 let _room = room;
                 answer.watch.until(answer.deadline).await;

@@ -10,6 +10,10 @@
 //! | `part URL` | GET, the answer dropped after its first bytes |
 //! | `keep URL` | GET, the answer kept for ever and never read |
 //! | `connect URL` | CONNECT |
+//! | `try URL` | GET; an error of it is a retry with the error's name |
+//! | `hang URL BYTES` | POST of so many bytes that is not finished, and no end of the call |
+//! | `trap URL BYTES` | the same, and a trap a moment later |
+//! | `long` | the parts of a first line, as long as they may be and longer: what was refused |
 //!
 //! The answer is `STATUS BYTES START`, the number of bytes of the body and how it starts; or
 //! `error CODE`; or `cut CODE BYTES` if the body ended in an error after so many bytes.
@@ -30,6 +34,14 @@ fn ask(record: Record) -> tidegate_sdk::Result<Message> {
     let number = || words.get(2).and_then(|number| number.parse().ok()).unwrap_or_default();
     let (&command, url) = (words.first().unwrap_or(&""), words.get(1).copied().unwrap_or_default());
     let answer = match command {
+        "try" => Ok(get(url, None).map_err(|code| Error::retry(format!("error {}", name(&code))))?),
+        "hang" | "trap" => {
+            let _unfinished = begin(&Method::Post, url, None, usize::try_from(number()).unwrap_or(0));
+            let end = if command == "trap" { Duration::from_millis(20) } else { Duration::from_secs(3600) };
+            std::thread::sleep(end);
+            panic!("told to trap");
+        }
+        "long" => Ok(long()),
         "get" => get(url, None),
         "post" => send(&Method::Post, url, None, usize::try_from(number()).unwrap_or(0)).and_then(read),
         "follow" => follow(url),
@@ -80,6 +92,20 @@ fn start(
     options: Option<RequestOptions>,
     body_bytes: usize,
 ) -> Result<FutureIncomingResponse, ErrorCode> {
+    let (pending, body) = begin(method, url, options, body_bytes)?;
+    if let Some(body) = body {
+        OutgoingBody::finish(body, None)?;
+    }
+    Ok(pending)
+}
+
+/// The same without the end of the body, which is there if the other side took all of it.
+fn begin(
+    method: &Method,
+    url: &str,
+    options: Option<RequestOptions>,
+    body_bytes: usize,
+) -> Result<(FutureIncomingResponse, Option<OutgoingBody>), ErrorCode> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let request = OutgoingRequest::new(Fields::new());
@@ -101,10 +127,24 @@ fn start(
             left -= chunk;
         }
     }
-    if left == 0 {
-        OutgoingBody::finish(body, None)?;
-    }
-    Ok(pending)
+    Ok((pending, (left == 0).then_some(body)))
+}
+
+fn long() -> String {
+    let request = OutgoingRequest::new(Fields::new());
+    let text = |bytes: usize| "x".repeat(bytes);
+    let set = [
+        ("method 64", request.set_method(&Method::Other(text(64)))),
+        ("method 65", request.set_method(&Method::Other(text(65)))),
+        ("scheme 64", request.set_scheme(Some(&Scheme::Other(text(64))))),
+        ("scheme 65", request.set_scheme(Some(&Scheme::Other(text(65))))),
+        ("authority 300", request.set_authority(Some(&text(300)))),
+        ("authority 301", request.set_authority(Some(&text(301)))),
+        ("path 16384", request.set_path_with_query(Some(&format!("/{}", text(16383))))),
+        ("path 16385", request.set_path_with_query(Some(&format!("/{}", text(16384))))),
+    ];
+    let refused: Vec<&str> = set.iter().filter(|(_, result)| result.is_err()).map(|(part, _)| *part).collect();
+    refused.join(", ")
 }
 
 /// The head of the answer.

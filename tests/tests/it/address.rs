@@ -1,5 +1,7 @@
 //! Where a function sends its messages: to other topics and to partitions, as far as it may.
 
+use std::collections::BTreeSet;
+
 use tidegate_tests::kafka::{Kafka, Record};
 use tidegate_tests::model::Model;
 use tidegate_tests::node::Node;
@@ -38,7 +40,8 @@ fn a_function_chooses_topic_and_partition() {
     assert_eq!(pipe.dead.read_all(), []);
 }
 
-/// What the broker refuses for good, or the manifest does not grant, fails its record.
+/// What the broker refuses for good, or the manifest does not grant, fails its record. The call of a
+/// refused message runs again, so that what else came of it may be there twice.
 #[test]
 fn a_message_that_cannot_be_delivered_fails_its_record() {
     let kafka = Kafka::shared();
@@ -64,15 +67,19 @@ fn a_message_that_cannot_be_delivered_fails_its_record() {
     let mut letters: Vec<(String, Option<String>)> =
         pipe.dead.read_all().iter().map(|s| (s.record.text(), s.record.header_text("tidegate-cause"))).collect();
     letters.sort();
+    letters.dedup();
     let mut expected: Vec<(String, Option<String>)> =
         refused.iter().map(|(value, cause)| (value.clone(), Some((*cause).to_owned()))).collect();
     expected.sort();
     assert_eq!(letters, expected);
-    assert_eq!(pipe.output.read_all().len(), refused.len(), "the records behind them are handled");
+    let outputs: BTreeSet<String> = pipe.output.read_all().iter().map(|stored| stored.record.text()).collect();
+    let behind: BTreeSet<String> = refused.iter().map(|(value, _)| format!("done:{value}")).collect();
+    assert_eq!(outputs, behind, "the records behind them are handled");
 }
 
 /// The broker refuses a whole batch for one record that it does not like, here for a date in the
-/// far future. Only that one is at fault.
+/// far future. Only that one is at fault; what was accepted before it may be there twice, as the call of
+/// a refused message runs again.
 #[test]
 fn a_message_that_the_broker_refuses_takes_none_of_its_neighbours_along() {
     const FAR: i64 = 4_102_444_800_000;
@@ -91,8 +98,9 @@ fn a_message_that_the_broker_refuses_takes_none_of_its_neighbours_along() {
     node.term_cleanly();
 
     let letters = pipe.dead.read_all();
-    let causes: Vec<_> = letters.iter().map(|s| (s.record.text(), s.record.header_text("tidegate-cause"))).collect();
-    assert_eq!(causes, [("ok;250".to_owned(), Some("output".to_owned()))]);
+    let causes: BTreeSet<_> =
+        letters.iter().map(|s| (s.record.text(), s.record.header_text("tidegate-cause"))).collect();
+    assert_eq!(causes, BTreeSet::from([("ok;250".to_owned(), Some("output".to_owned()))]));
     let others: Vec<_> = sent.into_iter().filter(|stored| stored.record.timestamp != Some(FAR)).collect();
-    Model::default().expect(&others).check(&pipe.output.read_all(), &[]).assert_exact();
+    Model::default().expect(&others).check(&pipe.output.read_all(), &[]).assert_at_least_once();
 }

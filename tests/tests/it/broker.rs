@@ -1,12 +1,15 @@
 //! The broker goes away and comes back, or is not there, or lacks a topic: the trigger is degraded,
 //! says why, and recovers alone.
 
+use std::fs::{self, File};
+use std::process::Stdio;
 use std::time::Instant;
 
 use tidegate_tests::kafka::{Kafka, Record, Topic};
 use tidegate_tests::load::Load;
 use tidegate_tests::model::Model;
-use tidegate_tests::node::Node;
+use tidegate_tests::node::{self, Node};
+use tidegate_tests::process::Process;
 use tidegate_tests::wait;
 
 use crate::pipe::{PATIENCE, Pipe, READY};
@@ -100,6 +103,38 @@ fn a_node_without_a_broker_ends_cleanly() {
     let mut node = Node::start("alone", &pipe.manifest(&kafka, "hostile", ""));
     wait_degraded(&mut node, "alone", "");
     node.term_cleanly();
+}
+
+/// `produce` has no end of its own here, and a broker that does not come back gives it one: it does
+/// not go on for ever with records that nobody takes.
+#[test]
+fn producing_gives_up_on_a_broker_that_stays_away() {
+    let mut kafka = Kafka::start();
+    let topic = kafka.topic("away", 2);
+    let folder = tempfile::tempdir().expect("a folder");
+    let errors = folder.path().join("stderr");
+    let mut command = node::command();
+    command.current_dir(folder.path()).args(["produce", topic.name(), "--rate", "2000", "--log", "off"]);
+    command.args(["--brokers", kafka.bootstrap(), "--property", "message.timeout.ms=1000"]);
+    command.stdout(Stdio::null()).stderr(File::create(&errors).expect("a file"));
+    let mut process = Process::spawn(&mut command, folder.path()).expect("tidegate starts");
+    topic.reader().count(1_000, PATIENCE);
+    kafka.kill();
+
+    let status = process.wait(PATIENCE).expect("it ends");
+    let said = fs::read_to_string(&errors).expect("text");
+    assert_eq!(status.code(), Some(1), "{said}");
+    let number_after = |words: &str| {
+        let (_, rest) = said.split_once(words).unwrap_or_else(|| panic!("{words:?}: {said}"));
+        rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<u64>().expect("a number")
+    };
+    let refused: u64 = said
+        .lines()
+        .filter(|line| line.contains(" refused, the first one is record "))
+        .map(|line| line.split(' ').next().and_then(|count| count.parse::<u64>().ok()).expect("a count"))
+        .sum();
+    assert!(said.contains("error: gave up after 1,000 refused in a row, at record "), "{said}");
+    assert_eq!(number_after("--expect "), number_after("produced ") + refused, "each is accounted for: {said}");
 }
 
 /// Starts a node on a pipe of which one topic is not there yet.

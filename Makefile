@@ -7,8 +7,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 ALL := --workspace
 GUESTS := $(TARGET)/wasm32-wasip2/release
 FUNCTIONS := -p echo -p filter -p fan-out -p orders -p redact -p aggregate -p route \
-	-p uppercase -p hostile -p raw-outcomes -p asks-http
-GO_FUNCTIONS := tests/functions/gopher tests/functions/gopher-http
+	-p uppercase -p files -p hostile -p raw-outcomes -p asks-http
+GO_FUNCTIONS := tests/functions/gopher tests/functions/gopher-http tests/functions/gopher-files
 
 .PHONY: help demo test bench lint build functions go-functions tools go java
 

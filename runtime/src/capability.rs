@@ -42,7 +42,7 @@ const KNOWN: &[(&str, &str, Access, &str)] = &[
     ("wasi:clocks/wall-clock", "clocks", Access::Granted, "the time, and waiting"),
     ("wasi:random/", "random", Access::Granted, "random numbers"),
     ("wasi:cli/stdin", "input", Access::Empty, "standard input is empty"),
-    ("wasi:filesystem/", "files", Access::Empty, "there are none"),
+    ("wasi:filesystem/", "files", Access::Manifest, "none but those in folders that the manifest gives it (folders)"),
     ("wasi:sockets/", "sockets", Access::Empty, "present, but every connection is denied"),
     ("wasi:http/", "outbound HTTP", Access::Manifest, "denied unless the manifest allows hosts (allow-hosts)"),
 ];
@@ -111,7 +111,7 @@ mod tests {
     fn files_and_sockets_are_empty_and_http_is_for_the_manifest_to_allow() {
         check(
             &["wasi:http/outgoing-handler@0.2.6", "wasi:sockets/tcp@0.2.6", "wasi:filesystem/preopens@0.2.6"],
-            &[("files", Access::Empty), ("sockets", Access::Empty), ("outbound HTTP", Access::Manifest)],
+            &[("files", Access::Manifest), ("sockets", Access::Empty), ("outbound HTTP", Access::Manifest)],
         );
     }
 

@@ -1,15 +1,16 @@
-//! What a guest sees of the world: its environment, clocks, randomness, its output streams, HTTP;
-//! and the limits on what it takes.
+//! What a guest sees of the world: its environment, clocks, randomness, its output streams, folders,
+//! HTTP; and the limits on what it takes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
-use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{FsPerms, ResourceTable, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::http::{Client, Hooks, MAX_FIELDS_BYTES};
 use super::log::{Lines, LogScope};
+use crate::manifest::Function;
 
 /// Streams, requests, heads and the like that one instance may have at once: what it takes on the host,
 /// outside its `memory`. The largest is a request that is not sent yet, with 32 KiB of head, 16 KiB of
@@ -30,27 +31,32 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// No files, no sockets, no arguments: what is not granted does not exist. `client` asks for
-    /// what is granted by HTTP.
+    /// No files but those of the function's folders, no sockets, no arguments: what is not granted
+    /// does not exist. `client` asks for what is granted by HTTP. Fails if a folder cannot be opened.
     pub(super) fn new(
         environment: &[(String, String)],
-        memory_bytes: u64,
+        function: &Function,
         client: Arc<Client>,
         scope: Arc<LogScope>,
-    ) -> Self {
+    ) -> Result<Self, String> {
         let lines = Arc::new(Lines::new(scope));
         let mut wasi = WasiCtx::builder();
         wasi.envs(environment);
         wasi.stdout(lines.stream());
         wasi.stderr(lines.stream());
         wasi.allow_tcp(false).allow_udp(false);
-        let limits =
-            Limits { memory_bytes: usize::try_from(memory_bytes).unwrap_or(usize::MAX), used_bytes: 0, refused: false };
+        for (seen, folder) in &function.folders {
+            let rights = if folder.is_writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+            wasi.preopened_dir(&folder.path, seen, rights)
+                .map_err(|error| format!("its folder {seen} cannot be opened: {}: {error:#}", folder.path.display()))?;
+        }
+        let memory_bytes = usize::try_from(function.memory_bytes).unwrap_or(usize::MAX);
+        let limits = Limits { memory_bytes, used_bytes: 0, refused: false };
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MAX_FIELDS_BYTES);
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
-        Self { wasi: wasi.build(), http, hooks: Hooks::new(client), table, limits, lines }
+        Ok(Self { wasi: wasi.build(), http, hooks: Hooks::new(client), table, limits, lines })
     }
 
     /// A call begins that may take so long.

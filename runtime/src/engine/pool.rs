@@ -238,7 +238,7 @@ impl Shared {
         let batch_bytes = self.batch_bytes.max(batch_bytes.next_multiple_of(BATCH_STEP_BYTES));
         let mut environment = self.environment.clone();
         environment.push((BATCH_BYTES.to_owned(), batch_bytes.to_string()));
-        let host = Host::new(&environment, self.setup.function.memory_bytes, self.http.clone(), self.scope.clone());
+        let host = self.host(environment).await.map_err(|reason| NoStart { reason, is_full: false })?;
         let mut store = Store::new(&self.engine.inner.wasmtime, host);
         store.limiter(|host| &mut host.limits);
         store.set_epoch_deadline(1);
@@ -259,6 +259,21 @@ impl Shared {
             }
         };
         Ok(Instance { store, runner, batch_bytes, calls: 0, last_used: Instant::now() })
+    }
+
+    /// The world of an instance. Opening its folders may wait for a disk or a network.
+    async fn host(&self, environment: Vec<(String, String)>) -> Result<Host, String> {
+        let (setup, http, scope) = (self.setup.clone(), self.http.clone(), self.scope.clone());
+        let opens_folders = !setup.function.folders.is_empty();
+        let make = move || Host::new(&environment, &setup.function, http, scope);
+        if !opens_folders {
+            return make();
+        }
+        match within(START_LIMIT, tokio::task::spawn_blocking(make)).await {
+            Some(Ok(host)) => host.map_err(|reason| format!("it does not start: {reason}")),
+            Some(Err(error)) => Err(format!("it does not start: {error}")),
+            None => Err(format!("its folders do not open within {START_LIMIT:?}")),
+        }
     }
 
     async fn run(self: Arc<Self>, instance: Option<Instance>, call: Call, mut giving: GivingBack) {

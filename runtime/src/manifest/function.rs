@@ -1,4 +1,4 @@
-//! Functions: components, environment, secrets.
+//! Functions: components, environment, secrets, folders.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -8,8 +8,9 @@ use std::sync::Arc;
 use super::diagnostic::{Diagnostic, Report};
 use super::field::{At, Field, Key};
 use super::raw::{RawFunction, RawSecret};
+use super::shapes::RawFolder;
 use super::words::{FilePath, ReuseWord};
-use super::{Component, Environment, Function, Name, Reuse, Secret, file, http};
+use super::{Component, Environment, Folder, Function, Name, Reuse, Secret, file, http};
 
 /// Variables that Tidegate sets itself start with this.
 const RESERVED: &str = "TIDEGATE_";
@@ -43,6 +44,12 @@ pub(super) fn check(
     let secrets = secrets.collect();
     let env: BTreeMap<_, _> =
         env.into_iter().filter_map(|(name, value)| Some((name.value.clone(), variable(value, report)?))).collect();
+    let folders = raw.folders.or_default(report).into_iter().filter_map(|(seen, raw)| {
+        refuse_seen_path(&seen, report);
+        let raw = raw.given(report)?;
+        Some((seen.value.clone(), self::folder(&seen, raw, folder, report)?))
+    });
+    let folders = folders.collect();
     Some(Function {
         name: name.value,
         env,
@@ -51,6 +58,7 @@ pub(super) fn check(
         memory_bytes: raw.memory.or_default(report).0,
         reuse,
         http: http::check(raw.allow_hosts, raw.allow_networks, raw.http, report),
+        folders,
         component: component?,
     })
 }
@@ -101,6 +109,30 @@ fn variable(value: Field<String>, report: &mut Report) -> Option<String> {
         report.add(Diagnostic::new(&value.span, "the value of a variable holds a zero byte", ""));
     }
     Some(value.value)
+}
+
+/// The path under which a function sees a folder has one spelling.
+fn refuse_seen_path(path: &Key, report: &mut Report) {
+    let is_plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
+    let is_good = path.value == "/" || path.value.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_plain));
+    if !is_good {
+        let label = "expected an absolute path without '.', '..' and a '/' at its end, such as \"/data\"";
+        report.add(Diagnostic::new(&path.span, "invalid path of a folder in the function", label));
+    }
+}
+
+fn folder(seen: &Key, raw: At<RawFolder>, base: &Path, report: &mut Report) -> Option<Folder> {
+    match raw.value {
+        RawFolder::Path(path) => Some(Folder { path: base.join(path.0), is_writable: false }),
+        RawFolder::Table(table) => {
+            if table.path.is_absent() {
+                let title = format!("the folder `{}` has no `path`", seen.value);
+                report.add(Diagnostic::new(&raw.span, title, "expected { path = \"data/geo\", write = true }"));
+            }
+            let is_writable = table.write.or_default(report);
+            Some(Folder { path: base.join(table.path.given(report)?.value.0), is_writable })
+        }
+    }
 }
 
 /// Reads a secret. No error shows what was read.

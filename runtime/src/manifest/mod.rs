@@ -213,6 +213,17 @@ pub struct Function {
     pub reuse: Reuse,
     /// What it may ask for by HTTP.
     pub http: Http,
+    /// The folders that it sees, by their absolute paths in the function. Otherwise there are no files.
+    pub folders: BTreeMap<String, Folder>,
+}
+
+/// A folder of this node that a function sees. Whether it is there is found out when an instance starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder {
+    /// Where it is. A relative path was joined to the folder of the manifest.
+    pub path: PathBuf,
+    /// Whether the function may change what is in it.
+    pub is_writable: bool,
 }
 
 /// Where a component is.

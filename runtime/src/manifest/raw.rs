@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::amounts::{DAY, GIB, HOUR, KIB, MIB, MINUTE, NO_DEFAULT, NO_MAXIMUM, Period, SECOND, Size, TIB, Whole};
 use super::field::{Field, Key};
 use super::http::{AllowedHost, Network};
-use super::shapes::{RawOutput, Scalar};
+use super::shapes::{RawFolder, RawOutput, Scalar};
 use super::words::{Brokers, DeliveryWord, FilePath, Group, Listen, ReuseWord, Spelling, Topic, Variable};
 use super::{Name, OnExhausted, Ordering, Start};
 
@@ -92,6 +92,27 @@ pub(super) struct RawFunction {
     pub allow_networks: Field<Vec<Field<Network>>>,
     /// Limits of each request by HTTP. The function may ask for less time, not for more.
     pub http: Field<RawHttp>,
+    /// Folders of this node that the function sees, by the absolute path under which it sees them:
+    /// { "/geo" = "data/geo" }, for reading only; { "/scratch" = { path = "scratch", write = true } }
+    /// for writing too. Without it there are no files. All instances of a function see the same
+    /// folders; how much is written there has no limit.
+    pub folders: Field<BTreeMap<Key, Field<RawFolder>>>,
+}
+
+/// A folder that may be writable.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "\"path\" or { path = \"path\", write = true }"
+)]
+#[schemars(extend("required" = ["path"]))]
+pub(super) struct RawFolderTable {
+    /// The folder, relative to the folder of the manifest. Required.
+    pub path: Field<FilePath>,
+    /// Whether the function may change what is in it. It may not, if nothing is said.
+    pub write: Field<bool>,
 }
 
 /// Limits of each request by HTTP.

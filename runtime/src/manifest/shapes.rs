@@ -10,8 +10,8 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use toml::value::{Datetime, Offset};
 
 use super::Start;
-use super::raw::RawElsewhere;
-use super::words::{Spelling, Topic};
+use super::raw::{RawElsewhere, RawFolderTable};
+use super::words::{FilePath, Spelling, Topic};
 
 /// The value of a property: librdkafka takes text, but a number or a boolean needs no quotes.
 pub(super) struct Scalar(pub(super) String);
@@ -101,6 +101,52 @@ impl JsonSchema for RawOutput {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let elsewhere = generator.subschema_for::<RawElsewhere>();
         json_schema!({ "anyOf": [Topic::schema(), elsewhere] })
+    }
+}
+
+/// `"path"` or `{ path = "path", write = true }`.
+pub(super) enum RawFolder {
+    Path(FilePath),
+    Table(RawFolderTable),
+}
+
+struct FolderVisitor;
+
+impl<'de> Visitor<'de> for FolderVisitor {
+    type Value = RawFolder;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("\"path\" or { path = \"path\", write = true }")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<RawFolder, E> {
+        let invalid = || E::custom(format!("invalid path, expected {}", FilePath::expected()));
+        FilePath::spelled(text).map(RawFolder::Path).ok_or_else(invalid)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawFolder, A::Error> {
+        RawFolderTable::deserialize(MapAccessDeserializer::new(map)).map(RawFolder::Table)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawFolder {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(FolderVisitor)
+    }
+}
+
+impl JsonSchema for RawFolder {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "folder".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let table = generator.subschema_for::<RawFolderTable>();
+        json_schema!({ "anyOf": [FilePath::schema(), table] })
     }
 }
 

@@ -258,7 +258,7 @@ impl Spelling for FilePath {
     const NOUN: &'static str = "path";
 
     fn expected() -> String {
-        "the path of a file, relative to the folder of the manifest".to_owned()
+        "a path, relative to the folder of the manifest".to_owned()
     }
 
     fn spelled(text: &str) -> Option<Self> {

@@ -10,6 +10,7 @@ mod bindings_go;
 mod broker;
 mod exact;
 mod examples;
+mod folders;
 mod golden;
 mod group;
 mod harness;

@@ -100,6 +100,7 @@ fn fills_in_defaults() {
             max_response_bytes: 16 << 20,
             connections: count(100),
         },
+        folders: BTreeMap::new(),
     };
     let cluster = Cluster { name: name("main"), brokers: "localhost".to_owned(), properties: BTreeMap::new() };
     let expected = Manifest {
@@ -141,6 +142,11 @@ fn takes_every_value_that_is_given() {
             max_response_bytes: 1 << 30,
             connections: count(7),
         },
+        folders: BTreeMap::from([
+            ("/".to_owned(), Folder { path: testdata().join("good/data"), is_writable: false }),
+            ("/a/b".to_owned(), Folder { path: "/srv/scratch".into(), is_writable: true }),
+            ("/c".to_owned(), Folder { path: testdata().join("good/c"), is_writable: false }),
+        ]),
     };
     let plain = Function {
         name: name("plain"),
@@ -151,6 +157,7 @@ fn takes_every_value_that_is_given() {
         memory_bytes: 64 << 20,
         reuse: Reuse::Pooled { max_calls: NonZeroU64::new(3) },
         http: Http::default(),
+        folders: BTreeMap::new(),
     };
     let expected = Manifest {
         path,

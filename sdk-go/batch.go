@@ -12,6 +12,19 @@ import (
 // offsets. How many there are at most is up to the trigger (batch.records, batch.bytes).
 //
 // It is a view, and valid until the function returns, as its records are.
+//
+// # What runs again
+//
+// If a record fails, the records behind it that have the same key run again after it, whatever came
+// of them: their messages are thrown away too. With ordering = "partition" these are all records
+// behind it; with ordering = "none", and without a key, none.
+//
+// The records of a call are done together, when all of its messages have been acknowledged, because
+// a message may stand for more records than the one it was emitted for. A restart or a rebalance
+// before that repeats all of them. So does a call that ends without an outcome, as at the deadline:
+// then its records run in smaller calls, until the one at fault stands alone.
+//
+// A record that runs again may meet others in its batch than before.
 type Batch struct {
 	columns *columns
 }

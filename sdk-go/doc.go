@@ -24,8 +24,8 @@
 //
 //	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -trimpath -ldflags="-s -w" .
 //
-// which is what "tidegate build" runs before it makes a component of the result. One module holds
-// one function.
+// which is what "tidegate build" runs before it makes a component of the result. One package main
+// holds one function.
 //
 // # What a function takes
 //
@@ -35,7 +35,8 @@
 // Typed JSON, with [HandleJSON]: the value is read into a type of yours, and what you return
 // becomes the value of the message. A value that is not such JSON is rejected.
 //
-// A [Batch], with [HandleBatch], where many records together are cheaper than each alone.
+// A [Batch], with [HandleBatch], where many records together are cheaper than each alone. It says
+// what of a batch runs again when some of it fails.
 //
 // # What a function returns
 //
@@ -47,22 +48,34 @@
 //
 // # Failures
 //
-// An error fails its record with a retry, and [Reject] makes a reject of it: see [Error]. A panic
-// fails its record with a retry too, with its message and stack as the reason, and the records
-// behind it go on.
+// An error fails its record with a retry, and [Reject] makes a reject of it: see [Error], and [Batch]
+// for what else runs again then. A panic fails its record with a retry too, with its message and
+// stack as the reason, and the records behind it go on.
 //
 // What Go cannot recover from ends the instance: a panic in a goroutine of your own, os.Exit,
 // runtime.Goexit, a deadlock, a stack that overflows, the end of the memory, the function's
 // deadline. A new instance takes over, and the record at fault is found and retried. Since that
 // costs an instance and some calls, fail with an error where you can foresee it.
 //
-// # Logs, configuration, state
+// # Logs
 //
-// What is written to standard output and standard error, with fmt, log or log/slog, goes to the
-// log, each line with the trigger, the revision and the records it belongs to. Since a call may
-// have many records, name the one you mean: slog.Info("late", "record", r). Settings and secrets
-// are environment variables, to be read with os.Getenv, in init if you like. There are no files, no
-// sockets and no arguments.
+// What is written to standard output and standard error goes to the log of the runtime, each line
+// with the trigger, the revision and the records it belongs to. Since a call may have many records,
+// name the one you mean:
+//
+//	slog.Warn("late", "record", r)
+//
+// Lines of [log/slog] are logged at their level, without anything to set up; the others, as those of
+// fmt and log, at INFO. From which level on is the operator's to say, with "tidegate run --log
+// info,function=debug": the function is told, and slog writes nothing that nobody would read. The
+// variable LOG_LEVEL in its environment leaves more out: off, error, warn, info, debug or trace. A
+// handler of your own has its lines logged at their level if they begin with it, as in "level=WARN
+// late".
+//
+// # Configuration, state
+//
+// Settings and secrets are environment variables, to be read with os.Getenv, in init if you like.
+// There are no arguments, no sockets, and no files but those in folders that the manifest gives.
 //
 // An instance handles one call after another, so a package variable keeps what is dear to set up.
 // It is a cache and no more: instances come and go, and the records of a key need not meet the same
@@ -95,7 +108,7 @@
 //
 // A component without HTTP takes about 3 MB, with fetch a little more, with net/http over 10 MB.
 // Requests of several goroutines are under way at once, so a function of a batch may ask for all of
-// its records together.
+// its records together, or for 500 of them at a time: package fetch names the limits.
 //
 // # Tests
 //

@@ -25,7 +25,7 @@ func Handle(handle func(Record) (Messages, error)) {
 //
 // Every record that is not failed counts as handled, whether messages are emitted for it or not.
 // An error that handle returns fails every record that was not failed already, and throws away all
-// messages; so does a panic.
+// messages; so does a panic. A record that fails takes others with it: see [Batch].
 //
 // Call [Handle], HandleBatch or [HandleJSON] once, from init. Registering a second function, or
 // nil, panics.

@@ -9,8 +9,8 @@ import (
 )
 
 // HandleJSON registers a function that takes the value of a record read as JSON, and the record
-// itself. What it returns becomes the value of the message, written as JSON; key, headers and
-// timestamp stay as they are in the record.
+// itself. What it returns becomes the value of the message, written as JSON: see [Message.WithJSON].
+// Key, headers and timestamp stay as they are in the record.
 //
 // A value that is not such JSON is rejected, with the place of the mistake in the reason: see
 // [Record.DecodeJSON].
@@ -126,19 +126,21 @@ func place(value []byte, err error) (line, column int) {
 	return bytes.Count(before, []byte("\n")) + 1, len(before) - (bytes.LastIndexByte(before, '\n') + 1) + 1
 }
 
-// WithJSON returns this record with another value, written as JSON by [json.Marshal], as a message.
-//
-// The error is a reject if v has no form in JSON, as a channel or a number that is not finite.
+// WithJSON returns this record with another value, written as JSON, as a message: see
+// [Message.WithJSON].
 func (r Record) WithJSON(v any) (Message, error) { return r.Forward().WithJSON(v) }
 
-// WithJSON sets its value, written as JSON by [json.Marshal]. A nil v is the JSON null, which is
-// not a tombstone: that is [Message.WithoutValue].
+// WithJSON sets its value, written as JSON on one line by the rules of [json.Marshal], except that
+// <, > and & stand as they are: what escapes them is for HTML. A nil v is the JSON null, which is not
+// a tombstone: that is [Message.WithoutValue].
 //
 // The error is a reject if v has no form in JSON, as a channel or a number that is not finite.
 func (m Message) WithJSON(v any) (Message, error) {
-	value, err := json.Marshal(v)
-	if err != nil {
+	var value bytes.Buffer
+	encoder := json.NewEncoder(&value)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
 		return Message{}, Reject(fmt.Errorf("the value cannot be written as JSON: %w", err))
 	}
-	return m.WithValue(value), nil
+	return m.WithValue(bytes.TrimSuffix(value.Bytes(), []byte("\n"))), nil
 }

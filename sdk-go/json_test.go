@@ -99,6 +99,28 @@ func TestWithJSON(t *testing.T) {
 	equal(t, "error", err.Error(), "the value cannot be written as JSON: json: unsupported value: NaN")
 }
 
+// The bytes are those that a function in Rust writes.
+func TestJSONIsWrittenOnOneLineAndNotForHTML(t *testing.T) {
+	for _, test := range []struct {
+		v    any
+		want string
+	}{
+		{"<a href='x'>&amp;</a>", `"<a href='x'>&amp;</a>"`},
+		{map[string]any{"a<b": []string{">", "&"}}, `{"a<b":[">","&"]}`},
+		{json.RawMessage("{\n  \"x\": \"<\"\n}"), `{"x":"<"}`},
+		{"two\nlines\n", `"two\nlines\n"`},
+		{nil, `null`},
+	} {
+		got := tidegatetest.Handle(func(r tidegate.Record) (tidegate.Messages, error) {
+			m, err := r.WithJSON(test.v)
+			return tidegate.One(m), err
+		}, tidegatetest.Record{})
+		equal(t, "written", describe(got), []string{"0: " + test.want})
+	}
+	got := tidegatetest.HandleJSON(func(s string, _ tidegate.Record) (string, error) { return s, nil }, tidegatetest.Record{Value: b(`"<&>"`)})
+	equal(t, "typed", describe(got), []string{`0: "<&>"`})
+}
+
 func TestHandleJSONReplacesTheValueOnly(t *testing.T) {
 	source := tidegatetest.Record{Key: b("k"), Value: b(`{"id":"a1","amount":2}`), Headers: []tidegate.Header{{Name: b("h")}}}
 	got := tidegatetest.HandleJSON(func(o order, r tidegate.Record) (order, error) {

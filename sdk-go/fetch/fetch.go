@@ -3,16 +3,17 @@
 //
 //	func init() {
 //		tidegate.Handle(func(r tidegate.Record) (tidegate.Messages, error) {
-//			response, err := fetch.Get(context.Background(), "https://prices.example.com/"+string(r.Key()))
+//			at := "https://prices.example.com/" + url.PathEscape(string(r.Key()))
+//			response, err := fetch.Get(context.Background(), at)
 //			if err != nil {
 //				return tidegate.None(), err // tried again
+//			}
+//			if err := response.ErrorForStatus(); err != nil {
+//				return tidegate.None(), err
 //			}
 //			price, err := response.Bytes()
 //			if err != nil {
 //				return tidegate.None(), err
-//			}
-//			if response.Status != 200 {
-//				return tidegate.None(), fmt.Errorf("prices: status %d", response.Status)
 //			}
 //			return tidegate.One(r.WithValue(price)), nil
 //		})
@@ -25,13 +26,26 @@
 // A redirect is an answer like others: its target is in the header Location. There are no cookies,
 // nothing is cached, decompressed or tried again.
 //
+// # Limits
+//
+// One instance has at most 500 requests under way, waiting ones included, and an answer counts until
+// its body was read to its end or closed. The next one fails at once with connection-limit-reached; so
+// does one for which no connection of http.connections was free in time. The headers of a request may
+// take 32 KiB, each with 72 bytes more than its content, or it fails with
+// HTTP-request-header-section-size; a path with its query 16 KiB, or it fails with
+// HTTP-request-URI-invalid. The headers of an answer may take as much, or there is
+// HTTP-response-header-section-size instead. Bodies and times are bounded by the manifest, times also
+// by the function's deadline.
+//
 // On any other platform, as in go test, it asks by net/http, so that a server of httptest can stand
 // in for the real one. What the manifest allows is not checked there.
 package fetch
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +53,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidegate/tidegate/sdk-go"
 	"github.com/tidegate/tidegate/sdk-go/internal/outbound"
 )
 
@@ -51,6 +66,9 @@ import (
 //
 // The end of a context or of a timeout is no Error, but [context.DeadlineExceeded] or what the
 // context ended in. Outside of a component an error is one of net/http.
+//
+// The texts of this package's errors name method and origin of the request, but neither path nor
+// query, because a reason ends up in the log and in dead letters, and secrets stand in URLs.
 type Error = outbound.Error
 
 // Header are headers by their names in lower case. The zero Header is empty.
@@ -106,6 +124,8 @@ type Response struct {
 	Header Header
 	// Body is read as it comes. It has to be closed, unless it was read to its end.
 	Body io.ReadCloser
+
+	about string // method and origin of the request
 }
 
 // Bytes reads the body to its end and closes it. The runtime bounds it by http.max-response of the
@@ -113,6 +133,37 @@ type Response struct {
 func (r *Response) Bytes() ([]byte, error) {
 	defer r.Body.Close()
 	return io.ReadAll(r.Body)
+}
+
+// JSON reads the body as JSON into v, a pointer, by the rules of [json.Unmarshal], and closes it.
+func (r *Response) JSON(v any) error {
+	body, err := r.Bytes()
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, v); err != nil {
+		return fmt.Errorf("%s: bad JSON in the answer: %w", r.about, err)
+	}
+	return nil
+}
+
+// ErrorForStatus returns nil if the status is one of success, 200 to 299. Otherwise it closes the body
+// and returns a reject for a status from 400 to 499, but for 408, 425 and 429: the request is at
+// fault, and so would the next one be. It returns a retry for these three, from 500, and for a
+// redirect, which nobody followed. Where a status means something else to you, look at it before.
+func (r *Response) ErrorForStatus() error {
+	if r.Status >= 200 && r.Status < 300 {
+		return nil
+	}
+	_ = r.Body.Close()
+	err := fmt.Errorf("%s: the answer is %d", r.about, r.Status)
+	switch {
+	case r.Status == 408, r.Status == 425, r.Status == 429:
+		return tidegate.Retry(err)
+	case r.Status >= 400 && r.Status < 500:
+		return tidegate.Reject(err)
+	}
+	return tidegate.Retry(err)
 }
 
 // Get asks for a URL.
@@ -135,24 +186,24 @@ func Do(ctx context.Context, r *Request) (*Response, error) {
 	if r.Timeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, r.Timeout)
 	}
-	response, err := r.do(ctx)
-	if err != nil {
-		cancel()
-		return nil, fmt.Errorf("fetch %s: %w", r.URL, err)
-	}
-	response.Body = &body{ReadCloser: response.Body, cancel: cancel}
-	return response, nil
-}
-
-func (r *Request) do(ctx context.Context) (*Response, error) {
+	about := cmp.Or(r.Method, "GET")
 	parsed, err := r.parse()
 	if err != nil {
+		cancel()
 		if closer, ok := r.Body.(io.Closer); ok {
 			_ = closer.Close()
 		}
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", about, err)
 	}
-	return send(ctx, r, parsed)
+	about += " " + parsed.Scheme + "://" + parsed.Host
+	response, err := send(ctx, r, parsed)
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("%s: %w", about, err)
+	}
+	response.about = about
+	response.Body = &body{ReadCloser: response.Body, cancel: cancel}
+	return response, nil
 }
 
 func (r *Request) parse() (*url.URL, error) {

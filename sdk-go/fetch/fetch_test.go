@@ -8,10 +8,12 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tidegate/tidegate/sdk-go"
 	"github.com/tidegate/tidegate/sdk-go/fetch"
 )
 
@@ -25,6 +27,11 @@ func server(t *testing.T) string {
 		io.Copy(w, r.Body)
 	})
 	mux.HandleFunc("/to", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/hello", http.StatusFound) })
+	mux.HandleFunc("/status/{code}", func(w http.ResponseWriter, r *http.Request) {
+		code, _ := strconv.Atoi(r.PathValue("code"))
+		w.WriteHeader(code)
+		io.WriteString(w, "why")
+	})
 	mux.HandleFunc("/never", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
@@ -85,6 +92,67 @@ func TestARedirectIsAnAnswer(t *testing.T) {
 func TestTheTimeoutEndsIt(t *testing.T) {
 	_, err := fetch.Do(context.Background(), &fetch.Request{URL: server(t) + "/never", Timeout: 20 * time.Millisecond})
 	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+}
+
+func TestAnErrorNamesNeitherPathNorQuery(t *testing.T) {
+	at := server(t)
+	_, late := fetch.Do(context.Background(), &fetch.Request{URL: at + "/never?secret", Timeout: 20 * time.Millisecond})
+	_, invalid := fetch.Do(context.Background(), &fetch.Request{Method: "PUT", URL: "secret"})
+	for want, err := range map[string]error{
+		"GET " + at + ": context deadline exceeded":             late,
+		"PUT: the URL begins with neither http:// nor https://": invalid,
+	} {
+		if err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
+func TestAStatusIsARetryOrAReject(t *testing.T) {
+	at := server(t)
+	for status, want := range map[int]string{
+		200: "", 204: "", 302: "retry", 400: "reject", 404: "reject", 408: "retry", 425: "retry", 429: "retry", 500: "retry", 503: "retry",
+	} {
+		response, err := fetch.Get(context.Background(), at+"/status/"+strconv.Itoa(status))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = response.ErrorForStatus()
+		var e *tidegate.Error
+		switch {
+		case want == "":
+			if err != nil {
+				t.Errorf("%d: %v", status, err)
+			}
+			response.Body.Close()
+		case !errors.As(err, &e) || e.IsReject() != (want == "reject") || err.Error() != fmt.Sprintf("GET %s: the answer is %d", at, status):
+			t.Errorf("%d: %v, want a %s", status, err, want)
+		default:
+			if _, err := response.Bytes(); err == nil {
+				t.Errorf("%d: the body is open", status)
+			}
+		}
+	}
+}
+
+func TestJSONIsRead(t *testing.T) {
+	ask := func(body string) (*fetch.Response, error) {
+		return fetch.Post(context.Background(), server(t)+"/echo", "application/json", []byte(body))
+	}
+	response, err := ask(`{"name": "Ada"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var customer struct{ Name string }
+	if err := response.JSON(&customer); err != nil || customer.Name != "Ada" {
+		t.Error(customer, err)
+	}
+	if response, err = ask("<html>"); err != nil {
+		t.Fatal(err)
+	}
+	if err := response.JSON(&customer); err == nil || !strings.Contains(err.Error(), ": bad JSON in the answer: invalid character '<'") {
 		t.Error(err)
 	}
 }

@@ -28,7 +28,7 @@ func send(ctx context.Context, r *Request, to *url.URL) (*Response, error) {
 	if err != nil {
 		var inner *url.Error
 		if errors.As(err, &inner) {
-			err = inner.Err // The URL is named already.
+			err = inner.Err // The text around it has the whole URL.
 		}
 		return nil, err
 	}

@@ -13,7 +13,7 @@
 //
 //	func init() {
 //		tidegate.Handle(func(r tidegate.Record) (tidegate.Messages, error) {
-//			response, err := http.Get("https://prices.example.com/" + string(r.Key()))
+//			response, err := http.Get("https://prices.example.com/" + url.PathEscape(string(r.Key())))
 //			if err != nil {
 //				return tidegate.None(), err // tried again
 //			}
@@ -35,7 +35,7 @@
 // and http.Client.Timeout are honoured; other timers may fire late while all goroutines wait, by a
 // quarter of the time waited so far and 100 ms at most. Redirects are requests like others, so the
 // manifest must allow where they point. Connections are the runtime's, and shared by all instances
-// of the function.
+// of the function. What bounds requests, and with which codes they fail, is told by package fetch.
 //
 // net/http makes a component about 8 MB larger, which takes longer to compile when the function is
 // taken on. Where that matters, use package fetch beside this one.
@@ -62,7 +62,8 @@ type Transport struct{}
 var _ http.RoundTripper = Transport{}
 
 // Error is why there is no answer, or no end of one, by the codes of wasi:http. It is inside the
-// [url.Error] that a client returns:
+// [url.Error] that a client returns, whose text has the whole URL, and so has the reason in the log
+// and in dead letters if that is what the function returns:
 //
 //	var e *wasihttp.Error
 //	if errors.As(err, &e) && e.Code == "HTTP-request-denied" {

@@ -51,7 +51,8 @@
 //!
 //! **A batch.** Where many records together are cheaper than each alone (one request for all of
 //! them, say), take the [`Batch`] and fill the [`Outcome`]. Every record that is not failed counts
-//! as handled. An error that the function returns fails every record of the batch.
+//! as handled. An error that the function returns fails every record of the batch that was not failed
+//! by itself. [`Batch`] says what runs again when some of it fails.
 //!
 //! ```
 //! use tidegate_sdk::{Batch, Error, Outcome, Result};
@@ -127,7 +128,7 @@
 //!
 //! #[tidegate_sdk::function(concurrent = 64)]
 //! async fn enrich(record: Record) -> Result<Message> {
-//!     let url = format!("https://api.example.com/customers/{}", record.key_str()?);
+//!     let url = format!("https://api.example.com/customers/{}", http::escape(record.key_str()?));
 //!     let response = http::get(url).await?.error_for_status()?;
 //!     Ok(record.with_value(response.bytes().await?))
 //! }
@@ -143,26 +144,30 @@
 //! # Failures
 //!
 //! `?` fails the record with a retry, [`OrReject::or_reject`] and [`Error::reject`] with a reject:
-//! see [`Error`]. A panic traps: its message goes to the log, the instance is dropped and a new one
+//! see [`Error`], and [`Batch`] for what else runs again then. A panic traps: its message goes to the log, the instance is dropped and a new one
 //! takes over, and the record at fault is retried, as for [`Error::retry`]. Since it costs an
 //! instance, fail with an error where you can foresee it.
 //!
 //! # Logs
 //!
-//! `println!` and `eprintln!` write to the log, each line with the trigger, revision and record it
-//! belongs to.
+//! `println!` and `eprintln!` write to the log of the runtime, each line with the trigger, revision and
+//! record it belongs to, at the level `INFO`.
 //!
-//! With the feature `log`, so does the crate [log](https://docs.rs/log): nothing is to be set up, and
-//! `log::warn!("no price of {item}")` becomes the line `WARN orders: no price of tea`. What is below
-//! `info` is left out, unless the variable `RUST_LOG` in the function's environment names another level
-//! (`env = { RUST_LOG = "debug" }` in the manifest), or levels of modules, as
-//! `"warn,orders::price=debug"`. What is said by the crate `tracing` comes along if that has its feature
-//! `log`. In a test on the host the logger is left to you.
+//! With the feature `log`, so does the crate [log](https://docs.rs/log), at the level of what is said:
+//! nothing is to be set up, and `log::warn!("no price of {item}")` becomes the line
+//! `WARN orders: no price of tea`. What is said by the crate `tracing` comes along if that has its
+//! feature `log`. From which level on is the operator's to say, with `tidegate run --log
+//! info,function=debug`: the function is told, and writes nothing that nobody would read. The variable
+//! `RUST_LOG` in its environment leaves more out, also by module: `"warn,orders::price=debug"`. In a
+//! test on the host the logger is left to you.
+//!
+//! A logger of your own has its lines logged at their level if they begin with it, as in
+//! `level=WARN no price of tea`.
 //!
 //! # Configuration, state
 //!
-//! Settings and secrets are environment variables: `std::env::var`. There are no files and no
-//! threads.
+//! Settings and secrets are environment variables: `std::env::var`. There are no threads, no sockets,
+//! and no files but those in folders that the manifest gives.
 //!
 //! An instance handles one call after another, so a `static` with a `OnceLock` or `LazyLock` keeps
 //! what is dear to set up. It is a cache and no more: instances come and go, and the records of a
@@ -199,7 +204,7 @@ pub mod testing;
 
 pub use error::{Error, OrReject, Result};
 pub use function::{Function, IntoOutcome, Json};
-pub use message::{Field, Message};
+pub use message::{Field, HeaderName, Message, MessageHeader};
 pub use outcome::Outcome;
 pub use record::{Batch, Header, Headers, Record, Records};
 pub use tidegate_sdk_macros::function;
@@ -215,6 +220,11 @@ pub mod __private {
     pub use crate::executor::{block_on, overlap};
     pub use crate::function::{BatchAnswer, handle};
 }
+
+/// The example of the README, for the compiler to read.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 // The attribute names this crate as its users do; so do its own tests.
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::record::Escaped;
 use crate::{Error, Header, Record, Result};
 
@@ -18,19 +20,35 @@ impl Field<'_> {
     pub const NULL: Field<'static> = Field(None);
 }
 
-macro_rules! field_from {
-    ($($source:ty: $bytes:expr;)*) => {$(
-        impl<'a> From<$source> for Field<'a> {
+/// The name of a header of a message: any bytes, and never null.
+///
+/// Made from what a [`Field`] is made from, but for an `Option`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HeaderName<'a>(pub(crate) Cow<'a, [u8]>);
+
+macro_rules! bytes_from {
+    (impl [$($constant:tt)*] $source:ty: $bytes:expr) => {
+        impl<'a, $($constant)*> From<$source> for HeaderName<'a> {
             #[inline]
             fn from(bytes: $source) -> Self {
                 let into: fn($source) -> Cow<'a, [u8]> = $bytes;
-                Field(Some(into(bytes)))
+                HeaderName(into(bytes))
             }
         }
+
+        impl<'a, $($constant)*> From<$source> for Field<'a> {
+            #[inline]
+            fn from(bytes: $source) -> Self {
+                Field(Some(HeaderName::from(bytes).0))
+            }
+        }
+    };
+    ($($source:ty: $bytes:expr;)*) => {$(
+        bytes_from!(impl [] $source: $bytes);
     )*};
 }
 
-field_from! {
+bytes_from! {
     &'a [u8]: Cow::Borrowed;
     &'a Vec<u8>: |bytes| Cow::Borrowed(bytes);
     Vec<u8>: Cow::Owned;
@@ -45,12 +63,7 @@ field_from! {
     };
 }
 
-impl<'a, const N: usize> From<&'a [u8; N]> for Field<'a> {
-    #[inline]
-    fn from(bytes: &'a [u8; N]) -> Self {
-        Field(Some(Cow::Borrowed(bytes)))
-    }
-}
+bytes_from!(impl [const N: usize] &'a [u8; N]: |bytes| Cow::Borrowed(bytes));
 
 impl<'a, T: Into<Field<'a>>> From<Option<T>> for Field<'a> {
     #[inline]
@@ -62,6 +75,35 @@ impl<'a, T: Into<Field<'a>>> From<Option<T>> for Field<'a> {
 impl fmt::Debug for Field<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Escaped(self.0.as_deref()).fmt(f)
+    }
+}
+
+impl fmt::Debug for HeaderName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Escaped(Some(&self.0)).fmt(f)
+    }
+}
+
+/// A header of a message, for [`Message::with_headers`].
+///
+/// Made from a [`Header`] of a record, or from a name and a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageHeader<'a> {
+    pub(crate) name: HeaderName<'a>,
+    pub(crate) value: Field<'a>,
+}
+
+impl<'a> From<Header<'a>> for MessageHeader<'a> {
+    #[inline]
+    fn from(header: Header<'a>) -> Self {
+        (header.name, header.value).into()
+    }
+}
+
+impl<'a, N: Into<HeaderName<'a>>, V: Into<Field<'a>>> From<(N, V)> for MessageHeader<'a> {
+    #[inline]
+    fn from((name, value): (N, V)) -> Self {
+        Self { name: name.into(), value: value.into() }
     }
 }
 
@@ -106,7 +148,7 @@ pub struct Message<'a> {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct MessageHeaders<'a> {
     pub(crate) replaced: bool,
-    pub(crate) list: Vec<(Cow<'a, [u8]>, Field<'a>)>,
+    pub(crate) list: Vec<MessageHeader<'a>>,
 }
 
 impl MessageHeaders<'_> {
@@ -203,7 +245,7 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     /// A reject when `value` has no form in JSON, as a map whose keys are not strings.
-    pub fn with_json(self, value: &impl serde::Serialize) -> Result<Self> {
+    pub fn with_json(self, value: &(impl Serialize + ?Sized)) -> Result<Self> {
         let json = serde_json::to_vec(value)
             .map_err(|error| Error::reject(format_args!("the value cannot be written as JSON: {error}")))?;
         Ok(self.with_value(json))
@@ -211,16 +253,13 @@ impl<'a> Message<'a> {
 
     /// Adds a header behind those it has: those of the source record, unless they were replaced,
     /// and those already added. A value of `None` is null.
-    pub fn add_header(mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Field<'a>>) -> Self {
-        let name = match name.into() {
-            Cow::Borrowed(name) => Cow::Borrowed(name.as_bytes()),
-            Cow::Owned(name) => Cow::Owned(name.into_bytes()),
-        };
-        self.headers.list.push((name, value.into()));
+    pub fn add_header(mut self, name: impl Into<HeaderName<'a>>, value: impl Into<Field<'a>>) -> Self {
+        self.headers.list.push((name, value).into());
         self
     }
 
-    /// Replaces its headers by these, byte for byte; any that were added before are gone.
+    /// Replaces its headers by these: headers of a record, or pairs of a name and a value. Any that
+    /// were added before are gone.
     ///
     /// ```
     /// use tidegate_sdk::{Message, Record};
@@ -228,16 +267,26 @@ impl<'a> Message<'a> {
     /// fn without_trace(record: Record) -> Message {
     ///     record.forward().with_headers(record.headers().filter(|header| header.name != b"trace"))
     /// }
+    ///
+    /// fn lower_case(record: Record) -> Message {
+    ///     let lower = |name: &[u8]| name.to_ascii_lowercase();
+    ///     record.forward().with_headers(record.headers().map(|header| (lower(header.name), header.value)))
+    /// }
+    ///
+    /// fn only_ours(record: Record) -> Message {
+    ///     record.forward().with_headers([("via", "route"), ("kind", "order")])
+    /// }
     /// ```
-    pub fn with_headers(mut self, headers: impl IntoIterator<Item = Header<'a>>) -> Self {
-        let list = headers.into_iter().map(|header| (Cow::Borrowed(header.name), header.value.into()));
-        self.headers = MessageHeaders { replaced: true, list: list.collect() };
+    pub fn with_headers<H: Into<MessageHeader<'a>>>(mut self, headers: impl IntoIterator<Item = H>) -> Self {
+        let list = headers.into_iter().map(Into::into).collect();
+        self.headers = MessageHeaders { replaced: true, list };
         self
     }
 
     /// Takes its headers away; headers can be added after.
-    pub fn without_headers(self) -> Self {
-        self.with_headers([])
+    pub fn without_headers(mut self) -> Self {
+        self.headers = MessageHeaders { replaced: true, list: Vec::new() };
+        self
     }
 
     /// Spells out what is as in its source record, so that it can be emitted for another one.

@@ -12,7 +12,7 @@ use crate::{Batch, Error, Field, Message, Record};
 /// The messages and failures of a call: what a batch function fills.
 ///
 /// Every record that is not failed counts as handled, whether messages are emitted for it or not.
-/// See [`Batch`] for an example.
+/// See [`Batch`] for an example, and for what runs again.
 #[derive(Debug)]
 pub struct Outcome {
     sources: Vec<u32>,
@@ -100,9 +100,9 @@ impl Outcome {
                 append(&mut self.header_values, header.value);
             }
         }
-        for (name, value) in &headers.list {
-            append(&mut self.header_names, Some(name));
-            append(&mut self.header_values, bytes(value));
+        for header in &headers.list {
+            append(&mut self.header_names, Some(&header.name.0));
+            append(&mut self.header_values, bytes(&header.value));
         }
         self.header_counts.push(before, length(self.header_names.lens.len() - first));
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::columns::Columns;
 use crate::{Error, Field, Message, Result};
@@ -124,7 +124,7 @@ impl<'a> Record<'a> {
     ///
     /// # Errors
     /// A reject when `value` has no form in JSON, as a map whose keys are not strings.
-    pub fn with_json(self, value: &impl serde::Serialize) -> Result<Message<'a>> {
+    pub fn with_json(self, value: &(impl Serialize + ?Sized)) -> Result<Message<'a>> {
         self.forward().with_json(value)
     }
 
@@ -210,9 +210,41 @@ impl<'a> Iterator for Headers<'a> {
 
 impl ExactSizeIterator for Headers<'_> {}
 
-/// Records of one partition, in the order of their offsets: at least one.
+/// Records of one partition, in the order of their offsets: at least one, and at most what the
+/// trigger's `batch.records` and `batch.bytes` allow.
 ///
 /// A view: copying it is free.
+///
+/// ```
+/// use std::collections::HashSet;
+/// use tidegate_sdk::{Batch, Outcome, testing};
+///
+/// /// Of the records of a key only the last one goes on.
+/// #[tidegate_sdk::function]
+/// fn newest(batch: Batch, outcome: &mut Outcome) {
+///     let mut seen = HashSet::new();
+///     for record in batch.iter().rev().filter(|record| seen.insert(record.key())) {
+///         outcome.emit(record, record.forward());
+///     }
+/// }
+///
+/// let records = ["a", "b", "a"].map(|key| testing::Record::new().key(key));
+/// let outcome = testing::run::<newest>(records);
+/// assert_eq!(outcome.messages.iter().map(|message| message.record).collect::<Vec<_>>(), [1, 2]);
+/// ```
+///
+/// # What runs again
+///
+/// If a record fails, the records behind it that have the same key run again after it, whatever came
+/// of them: their messages are thrown away too. With `ordering = "partition"` these are all records
+/// behind it; with `ordering = "none"`, and without a key, none.
+///
+/// The records of a call are done together, when all of its messages have been acknowledged, because
+/// a message may stand for more records than the one it was emitted for. A restart or a rebalance
+/// before that repeats all of them. So does a call that ends without an outcome, by a panic or at the
+/// deadline: then its records run in smaller calls, until the one at fault stands alone.
+///
+/// A record that runs again may meet others in its batch than before.
 #[derive(Clone, Copy)]
 pub struct Batch<'a> {
     columns: &'a Columns,

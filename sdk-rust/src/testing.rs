@@ -34,6 +34,9 @@ pub mod http;
 
 use std::fmt;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::bindings::tidegate::function::types as wire;
 use crate::columns::Columns;
 use crate::error::Kind;
@@ -138,6 +141,15 @@ impl Record {
         self.set(|wire| wire.values = column(&value.into()))
     }
 
+    /// Sets the value to this, written as JSON.
+    ///
+    /// # Panics
+    /// When it has no form in JSON.
+    #[must_use]
+    pub fn json(self, value: &(impl Serialize + ?Sized)) -> Self {
+        self.value(serde_json::to_vec(value).expect("a value with a form in JSON"))
+    }
+
     /// Adds a header. The name may be any bytes.
     #[must_use]
     pub fn header<'a>(self, name: impl AsRef<[u8]>, value: impl Into<Field<'a>>) -> Self {
@@ -205,6 +217,15 @@ impl Message {
     /// When it is null or not UTF-8.
     pub fn value_str(&self) -> &str {
         text("value", self.value.as_deref())
+    }
+
+    /// The value read as JSON.
+    ///
+    /// # Panics
+    /// When it is null or not JSON of this shape.
+    pub fn json<T: DeserializeOwned>(&self) -> T {
+        let value = self.value.as_deref().expect("the value of the message is null");
+        serde_json::from_slice(value).unwrap_or_else(|error| panic!("bad JSON in the message: {error}"))
     }
 
     /// The value of the first header with this name; `None` when there is none or it is null.

@@ -1,7 +1,7 @@
 //! What crosses the boundary, byte for byte.
 
 use crate::bindings::tidegate::function::types as wire;
-use crate::{Batch, Error, Function, Message, Outcome, Record, function::handle, testing};
+use crate::{Batch, Error, Function, Message, MessageHeader, Outcome, Record, function::handle, testing};
 
 fn column(values: &[Option<&[u8]>]) -> wire::Column {
     let len = |value: &Option<&[u8]>| value.map_or(-1, |bytes| i32::try_from(bytes.len()).expect("short"));
@@ -135,6 +135,25 @@ fn headers_are_added_behind_those_of_the_source_or_replace_them() {
     assert_eq!(outcome.headers.values.lens, [0, 1, 3, 1, -1, 0, 1, -1]);
     assert_eq!(outcome.headers.values.data, b"\x00end11");
     assert!(outcome.values.lens.is_empty());
+}
+
+#[test]
+fn headers_are_made_of_what_a_function_has_at_hand() {
+    let outcome = outcome_of!(|batch, outcome| {
+        let record = nth(batch, 1);
+        let owned: Vec<(String, Vec<u8>)> = vec![("x".to_owned(), b"1".to_vec()), ("y".to_owned(), vec![])];
+        outcome.emit(record, record.forward().with_headers(owned));
+        outcome.emit(record, record.forward().with_headers([("x", None), ("y", Some("2"))]));
+        outcome.emit(record, record.forward().with_headers(record.headers().map(|h| (h.name.to_vec(), h.value))));
+        let name: &[u8] = b"\xff";
+        outcome.emit(record, record.forward().without_headers().add_header(name, b"\xfe").add_header(vec![0], "3"));
+        let both = record.headers().map(MessageHeader::from).chain([("z", format!("{}", 4)).into()]);
+        outcome.emit(record, record.forward().with_headers(both));
+    });
+    assert_eq!(outcome.headers.counts, [2, 2, 2, 2, 3]);
+    assert_eq!(outcome.headers.names.data, b"xyxyaa\xff\x00aaz");
+    assert_eq!(outcome.headers.values.lens, [1, 0, -1, 1, 1, -1, 1, 1, 1, -1, 1]);
+    assert_eq!(outcome.headers.values.data, b"121\xfe314");
 }
 
 #[test]

@@ -47,6 +47,11 @@ fn borrow(record: Record) -> Message {
     record.with_value(record.key()).with_topic("other").with_timestamp(1).with_partition(0)
 }
 
+#[tidegate_sdk::function]
+fn with_its_headers(record: Record) -> Message {
+    record.forward().with_headers(record.headers()).add_header("via", record.key())
+}
+
 fn batch(records: usize) -> Batch {
     let column = |bytes: usize, n: usize| Column {
         lens: vec![i32::try_from(bytes).expect("short"); n],
@@ -84,4 +89,13 @@ fn borrowed_fields_only_grow_their_columns() {
     let many = allocations::<borrow>(1_000);
     // The bytes of the topics double seven times on the way from 10 to 1,000 of them.
     assert!(many <= few + 7, "{few} and {many}");
+}
+
+#[test]
+fn borrowed_headers_take_a_list_and_no_copies() {
+    let few = allocations::<with_its_headers>(10);
+    let many = allocations::<with_its_headers>(1_000);
+    // The list of each message, which grows once by the header that is added, and the four columns of
+    // headers, which double seven times on the way.
+    assert!(many <= few + 2 * 990 + 4 * 7, "{few} and {many}");
 }

@@ -281,6 +281,18 @@ mod harness {
         testing::Record::new().key("").value(b"\x00\xff").timestamp(1).header(b"\xfe", None::<&str>).header("", "v")
     }
 
+    #[tidegate_sdk::function]
+    fn texts(record: Record) -> Result<Message> {
+        record.with_json(record.json::<Vec<&str>>()?.join("<").as_str())
+    }
+
+    #[test]
+    fn json_goes_in_and_comes_out() {
+        let outcome = testing::run::<texts>([testing::Record::new().json(&["a", "b"])]);
+        assert_eq!(outcome.messages[0].value_str(), r#""a<b""#);
+        assert_eq!(outcome.messages[0].json::<String>(), "a<b");
+    }
+
     #[test]
     fn a_message_is_shown_as_it_would_be_produced() {
         let message = &testing::run::<forward>([source()]).messages[0];

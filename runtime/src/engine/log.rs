@@ -1,8 +1,12 @@
 //! What guests print becomes log lines, with the trigger, the revision and the records of the call.
+//!
+//! A line that begins with `level=`, a level and a space is logged at this level, without these words:
+//! `level=ERROR no price of tea`. It is what the SDKs write. All others are logged at `INFO`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use tracing::Level;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
@@ -12,6 +16,36 @@ use crate::throttle::Throttle;
 const MAX_LINE_BYTES: usize = 8 << 10;
 /// Lines of one trigger that are logged each second; more are counted and dropped.
 const LINES_PER_SECOND: u32 = 200;
+/// What levels are called, in whatever case. Python has names of its own for some.
+const LEVELS: [(&str, Level); 8] = [
+    ("error", Level::ERROR),
+    ("critical", Level::ERROR),
+    ("fatal", Level::ERROR),
+    ("warn", Level::WARN),
+    ("warning", Level::WARN),
+    ("info", Level::INFO),
+    ("debug", Level::DEBUG),
+    ("trace", Level::TRACE),
+];
+
+/// Whether lines of this level are written at all.
+macro_rules! is_written {
+    ($level:ident) => {
+        tracing::enabled!(target: "function", Level::$level)
+    };
+}
+
+/// The level from which on lines of guests are written, for the guests to know.
+pub(super) fn level() -> &'static str {
+    match () {
+        () if is_written!(TRACE) => "trace",
+        () if is_written!(DEBUG) => "debug",
+        () if is_written!(INFO) => "info",
+        () if is_written!(WARN) => "warn",
+        () if is_written!(ERROR) => "error",
+        () => "off",
+    }
+}
 
 /// Whose lines these are. Shared by the instances of a pool.
 pub(super) struct LogScope {
@@ -32,24 +66,53 @@ impl LogScope {
         }
     }
 
-    fn log(&self, place: &Place, line: &str) {
-        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(dropped) = throttle.pass(Instant::now()) else { return };
-        drop(throttle);
-        let known = place.topic.is_some();
-        tracing::info!(
-            target: "function",
-            trigger = self.trigger,
-            function = self.function,
-            revision = self.revision,
-            topic = place.topic.as_deref(),
-            partition = known.then_some(place.partition),
-            offset = known.then_some(place.first_offset),
-            records = known.then_some(place.records),
-            dropped = (dropped > 0).then_some(dropped),
-            "{line}",
-        );
+    fn log(&self, level: Level, place: &Place, text: &str) {
+        macro_rules! log_at {
+            ($level:ident) => {{
+                // What is not written anyway leaves the room of this second to others.
+                if !is_written!($level) {
+                    return;
+                }
+                let Some(dropped) = self.pass() else { return };
+                let known = place.topic.is_some();
+                tracing::event!(
+                    target: "function",
+                    Level::$level,
+                    trigger = self.trigger,
+                    function = self.function,
+                    revision = self.revision,
+                    topic = place.topic.as_deref(),
+                    partition = known.then_some(place.partition),
+                    offset = known.then_some(place.first_offset),
+                    records = known.then_some(place.records),
+                    dropped = (dropped > 0).then_some(dropped),
+                    "{text}",
+                );
+            }};
+        }
+        match level {
+            Level::ERROR => log_at!(ERROR),
+            Level::WARN => log_at!(WARN),
+            Level::INFO => log_at!(INFO),
+            Level::DEBUG => log_at!(DEBUG),
+            Level::TRACE => log_at!(TRACE),
+        }
     }
+
+    /// Whether a line may pass, and if so how many were dropped before it.
+    fn pass(&self) -> Option<u64> {
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now())
+    }
+}
+
+/// The level of a line, and what it says.
+fn split_level(line: &str) -> (Level, &str) {
+    let marked = || {
+        let (word, text) = line.strip_prefix("level=")?.split_once(' ')?;
+        let (_, level) = LEVELS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word))?;
+        Some((*level, text))
+    };
+    marked().unwrap_or((Level::INFO, line))
 }
 
 /// The records of the running call. Without a topic the instance is starting.
@@ -111,12 +174,13 @@ impl Lines {
     }
 
     fn finish_line(&self, state: &mut State) {
-        if state.line.is_empty() {
-            return;
-        }
         let bytes = std::mem::take(&mut state.line);
         let line = String::from_utf8_lossy(&bytes);
-        self.scope.log(&state.place, &line);
+        let (level, text) = split_level(&line);
+        if text.is_empty() {
+            return;
+        }
+        self.scope.log(level, &state.place, text);
         if state.tail.len() > 600 {
             let cut = state.tail.ceil_char_boundary(state.tail.len() - 300);
             state.tail.drain(..cut);
@@ -124,7 +188,7 @@ impl Lines {
         if !state.tail.is_empty() {
             state.tail.push('\n');
         }
-        state.tail.push_str(&line[..line.floor_char_boundary(300)]);
+        state.tail.push_str(&text[..text.floor_char_boundary(300)]);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -171,4 +235,127 @@ impl OutputStream for Stream {
 #[async_trait::async_trait]
 impl Pollable for Stream {
     async fn ready(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use serde_json::Value;
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("not poisoned").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Log {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    /// What is logged by such a filter when a guest does this.
+    fn logged(filter: &str, guest: impl FnOnce(&Lines)) -> Vec<Value> {
+        let log = Log::default();
+        let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter);
+        tracing::subscriber::with_default(subscriber.with_writer(log.clone()).finish(), || {
+            guest(&Lines::new(Arc::new(LogScope::new("t", "f", "r"))));
+        });
+        let text = log.0.lock().expect("not poisoned").clone();
+        let lines = String::from_utf8(text).expect("text");
+        lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
+    fn said(lines: &[Value]) -> Vec<String> {
+        let text = |line: &Value| format!("{} {}", line["level"].as_str().expect("a level"), line["message"]);
+        lines.iter().map(text).collect()
+    }
+
+    #[test]
+    fn a_line_has_the_level_that_it_begins_with() {
+        #[track_caller]
+        fn check(line: &str, level: Level, text: &str) {
+            assert_eq!(split_level(line), (level, text), "{line}");
+        }
+        check("level=ERROR orders: no price", Level::ERROR, "orders: no price");
+        check("level=warn a  b", Level::WARN, "a  b");
+        check("level=Info   indented", Level::INFO, "  indented");
+        check("level=debug level=ERROR", Level::DEBUG, "level=ERROR");
+        check("level=TRACE ", Level::TRACE, "");
+        check("level=WARNING by Python", Level::WARN, "by Python");
+        check("level=CRITICAL by Python", Level::ERROR, "by Python");
+        check("level=fatal last words", Level::ERROR, "last words");
+        let plain = ["", "hello", "ERROR hello", " level=ERROR x", "level=ERROR", "level=ERROR\tx", "level= x"];
+        for line in plain.into_iter().chain(["level=high x", "level=ERROR: x", "time=1 level=ERROR x"]) {
+            check(line, Level::INFO, line);
+        }
+    }
+
+    #[test]
+    fn lines_are_logged_at_their_level_with_their_call_and_filtered_by_it() {
+        let lines = logged("warn,function=debug", |guest| {
+            guest.write(b"level=ERROR starting\n");
+            guest.begin(&Arc::from("orders"), 3, 42, 5);
+            guest.write(b"level=TRACE hidden\nplain\n\nlevel=WARN \nlevel=deb");
+            guest.write(b"ug in two pieces\nlevel=WARN unfinished");
+            assert_eq!(guest.end(), "hidden\nplain\nin two pieces\nunfinished");
+        });
+        let expected = [r#"ERROR "starting""#, r#"INFO "plain""#, r#"DEBUG "in two pieces""#, r#"WARN "unfinished""#];
+        assert_eq!(said(&lines), expected);
+        assert_eq!((&lines[0]["target"], &lines[0]["topic"]), (&Value::from("function"), &Value::Null));
+        let call = ["trigger", "function", "revision", "topic", "partition", "offset", "records"];
+        let call = call.map(|field| lines[2][field].to_string()).join(" ");
+        assert_eq!(call, r#""t" "f" "r" "orders" 3 42 5"#);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_and_a_flood_is_dropped_and_counted() {
+        let long = logged("info", |guest| {
+            guest.write(format!("level=ERROR {}\nlevel=ERROR after\n", "x".repeat(3 * MAX_LINE_BYTES)).as_bytes());
+        });
+        let cut = long[0]["message"].as_str().expect("text");
+        assert_eq!((cut.len(), &long[1]["message"]), (MAX_LINE_BYTES - "level=ERROR ".len(), &Value::from("after")));
+
+        let start = Instant::now();
+        let flood = logged("info", |guest| guest.write("level=ERROR again\n".repeat(5_000).as_bytes()));
+        let most = u64::from(LINES_PER_SECOND) * (start.elapsed().as_secs() + 1);
+        assert!((u64::from(LINES_PER_SECOND)..=most).contains(&(flood.len() as u64)), "{}", flood.len());
+    }
+
+    #[test]
+    fn lines_that_are_not_written_take_no_room_from_others() {
+        let lines = logged("info", |guest| {
+            guest.write("level=DEBUG hidden\n".repeat(5_000).as_bytes());
+            guest.write(b"level=ERROR seen\n");
+        });
+        assert_eq!(said(&lines), [r#"ERROR "seen""#]);
+        assert_eq!(lines[0]["dropped"], Value::Null);
+    }
+
+    #[test]
+    fn the_level_that_guests_are_told_is_that_of_the_filter() {
+        #[track_caller]
+        fn check(filter: &str, expected: &str) {
+            logged(filter, |_| assert_eq!(level(), expected, "{filter}"));
+        }
+        check("info", "info");
+        check("info,function=debug", "debug");
+        check("debug,function=warn", "warn");
+        check("trace", "trace");
+        check("function=error", "error");
+        check("off", "off");
+    }
 }

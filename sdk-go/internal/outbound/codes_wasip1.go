@@ -64,6 +64,8 @@ func newError(code types.ErrorCode, origin string) error {
 		err.Detail = "allow-hosts in the manifest does not allow " + origin
 	case types.ErrorCode_DestinationIpProhibited:
 		err.Detail = origin + " is not at a public address, and allow-networks in the manifest does not allow it"
+	case types.ErrorCode_ConnectionLimitReached:
+		err.Detail = "no connection of http.connections was free in time, or the instance has 500 requests under way"
 	case types.ErrorCode_DnsError:
 		err.Detail = strings.Clone(code.DnsError().Rcode.SomeOr(""))
 	case types.ErrorCode_HttpRequestBodySize:

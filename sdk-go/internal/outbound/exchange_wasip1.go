@@ -25,6 +25,10 @@ const (
 	headBytes = 192 << 10
 	// The most bytes that an error takes; what they hold are names of fields and the like.
 	errorBytes = 16 << 10
+	// The most bytes of the headers of a request. The runtime ends the instance of one that has more.
+	requestHeadBytes = 32 << 10
+	// What the runtime counts for a header beside its content.
+	headerBytes = 72
 )
 
 // Response is an answer.
@@ -83,6 +87,7 @@ func (e *exchange) do(r *Request) (*Response, error) {
 	if err := e.await(); err != nil {
 		return nil, err
 	}
+	e.future.Drop() // There is not room for more than is needed of each of 500 requests.
 	headers := e.response.Headers()
 	response := &Response{Status: int(e.response.Status()), Fields: entries(headers)}
 	headers.Drop()
@@ -171,8 +176,12 @@ func (e *exchange) free() {
 }
 
 func newRequest(r *Request) (*types.OutgoingRequest, error) {
+	headers := withLength(r)
+	if sizeOf(headers) > requestHeadBytes {
+		return nil, &Error{Code: "HTTP-request-header-section-size", Detail: "the headers are larger than 32 KiB"}
+	}
 	fields := types.MakeFields()
-	for _, field := range withLength(r) {
+	for _, field := range headers {
 		if appended := fields.Append(field.Name, []byte(field.Value)); appended.IsErr() {
 			fields.Drop()
 			return nil, fieldError(field.Name, appended.Err())
@@ -205,6 +214,13 @@ func withLength(r *Request) []Field {
 		return r.Fields
 	}
 	return append(slices.Clip(r.Fields), Field{Name: "Content-Length", Value: strconv.FormatInt(length, 10)})
+}
+
+func sizeOf(fields []Field) (bytes int) {
+	for _, field := range fields {
+		bytes += len(field.Name) + len(field.Value) + headerBytes
+	}
+	return bytes
 }
 
 func fieldError(name string, err types.HeaderError) error {

@@ -24,9 +24,9 @@ pub enum ErrorKind {
     Denied,
     /// It took longer than the request's `timeout` or the limits of the manifest.
     Timeout,
-    /// There was no connection: the name is unknown, the host refused, TLS failed.
+    /// There was no connection: the name is unknown, the host refused, TLS failed, or none was free.
     Connect,
-    /// The request is not one: a bad URL, method or header, a body that is too large.
+    /// The request is not one: a bad URL, method or header, a head or a body that is too large.
     Request,
     /// The answer broke off, is too large, or is not what it should be.
     Response,

@@ -22,6 +22,10 @@ use super::{Error, ErrorKind, Request, Response, Result};
 
 /// Most bytes that are read at once.
 const CHUNK_BYTES: u64 = 64 << 10;
+/// Most bytes of the headers of a request. The runtime ends the instance of one that has more.
+const HEAD_BYTES: usize = 32 << 10;
+/// What the runtime counts for a header beside its content.
+const HEADER_BYTES: usize = 72;
 /// No function has so long; longer ones do not fit into the clock of WASI.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -63,10 +67,14 @@ fn outgoing(request: Request) -> core::result::Result<(OutgoingRequest, Vec<u8>)
     if !body.is_empty() || matches!(method, Method::POST | Method::PUT | Method::PATCH) {
         headers.insert(CONTENT_LENGTH, body.len().into());
     }
+    let head_bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER_BYTES);
+    if head_bytes.sum::<usize>() > HEAD_BYTES {
+        return Err("its headers are larger than 32 KiB");
+    }
     let fields: Vec<_> = headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
     let fields = Fields::from_list(&fields).map_err(|error| match error {
         HeaderError::Forbidden => "it has a header that is the runtime's to set, such as `host` or `connection`",
-        _ => "its headers cannot be sent: perhaps they are too large",
+        _ => "its headers cannot be sent",
     })?;
     let outgoing = OutgoingRequest::new(fields);
     let scheme = if uri.scheme_str() == Some("http") { Scheme::Http } else { Scheme::Https };
@@ -173,9 +181,11 @@ fn error(code: &ErrorCode, about: &str) -> Error {
         Code::HttpRequestBodySize(_) => (Request, "the body of the request is larger than http.max-request"),
         Code::DnsTimeout => (Timeout, "the name was not found in time"),
         Code::ConnectionTimeout => (Timeout, "there was no connection in time"),
-        Code::ConnectionLimitReached => (Timeout, "no connection was free in time: see http.connections"),
         Code::ConnectionReadTimeout => (Timeout, "the host was silent for too long"),
         Code::HttpResponseTimeout => (Timeout, "it took longer than http.timeout"),
+        Code::ConnectionLimitReached => {
+            (Connect, "no connection of http.connections was free in time, or the instance has 500 requests under way")
+        }
         Code::DnsError(_) | Code::DestinationNotFound => (Connect, "the name was not found"),
         Code::ConnectionRefused => (Connect, "the connection was refused"),
         Code::DestinationIpUnroutable | Code::DestinationUnavailable => (Connect, "the host cannot be reached"),
@@ -185,6 +195,7 @@ fn error(code: &ErrorCode, about: &str) -> Error {
         Code::HttpResponseHeaderSectionSize(_) => (Response, "the head of the answer is too large"),
         Code::ConnectionTerminated | Code::HttpResponseIncomplete => (Response, "the connection ended too early"),
         Code::HttpProtocolError => (Response, "the host does not speak HTTP"),
+        Code::InternalError(Some(why)) => (Response, why.as_str()),
         _ => (Response, other.as_str()),
     };
     Error::new(kind, about, why)

@@ -6,7 +6,7 @@
 //!
 //! #[tidegate_sdk::function]
 //! async fn enrich(record: Record) -> Result<Message> {
-//!     let url = format!("https://api.example.com/names/{}", record.key_str()?);
+//!     let url = format!("https://api.example.com/names/{}", tidegate_sdk::http::escape(record.key_str()?));
 //!     let response = tidegate_sdk::http::get(url).await?.error_for_status()?;
 //!     Ok(record.with_value(response.text().await?))
 //! }

@@ -14,6 +14,9 @@ func withNet(ctx context.Context, method, url string, body io.Reader) (*answer, 
 	if err != nil {
 		return nil, err
 	}
+	if long != "" {
+		request.Header.Set("X-Long", long)
+	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return nil, err
@@ -23,7 +26,11 @@ func withNet(ctx context.Context, method, url string, body io.Reader) (*answer, 
 }
 
 func withFetch(ctx context.Context, method, url string, body io.Reader) (*answer, error) {
-	response, err := fetch.Do(ctx, &fetch.Request{Method: method, URL: url, Body: body})
+	header := fetch.Header{}
+	if long != "" {
+		header.Set("X-Long", long)
+	}
+	response, err := fetch.Do(ctx, &fetch.Request{Method: method, URL: url, Header: header, Body: body})
 	if err != nil {
 		return nil, err
 	}

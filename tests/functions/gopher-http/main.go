@@ -11,8 +11,11 @@
 //	cancel URL MS    GET, cancelled by a timer after this time
 //	close URL MS     GET, the body closed by another goroutine after this time
 //	fan URL N        N times GET at once
+//	crowd URL N      N times POST at once, the body never finished, each within three seconds
 //	beside URL MS    GET, and how long a sleep of this time took beside it
-//	many URL N       N times GET, one after another, and how much the memory grew in their second half
+//	many URL N       N times GET, one after another, each within a minute, and how much the memory
+//	                 grew in their second half
+//	headed URL BYTES GET, with a header of so many bytes
 //	lose URL N       N times GET, the body never closed
 //	trailer URL      GET, and the trailer X-Sum
 //	early            what a GET in an init function came to
@@ -27,6 +30,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
+	"log/slog"
 	"os"
 	"runtime"
 	"strconv"
@@ -38,6 +43,7 @@ import (
 )
 
 func init() {
+	log.Print("by package log")
 	if url := os.Getenv("EARLY"); url != "" {
 		early = get(context.Background(), clients["net"], url)
 	}
@@ -58,14 +64,19 @@ type answer struct {
 	body    io.ReadCloser
 }
 
+// long is the value of a header of each request, unless it is empty.
+var long string
+
 var clients = map[string]client{"net": withNet, "fetch": withFetch}
 
 func ask(record tidegate.Record) (tidegate.Messages, error) {
+	slog.Debug("asked", "record", record)
 	words := append(strings.Fields(string(record.Value())), "", "", "", "")
 	with, command, url := clients[words[0]], words[1], words[2]
 	number, _ := strconv.Atoi(words[3])
 	if with == nil {
-		return tidegate.None(), tidegate.Reject(errors.New("no such client"))
+		slog.Error("no such\nclient", "client", words[0])
+		return tidegate.One(record.WithValue([]byte("no such client"))), nil
 	}
 	return tidegate.One(record.WithValue([]byte(obey(with, command, url, number)))), nil
 }
@@ -86,20 +97,29 @@ func obey(with client, command, url string, number int) string {
 	case "follow":
 		return follow(ctx, with, url)
 	case "within":
-		ctx, cancel := context.WithTimeout(ctx, pause)
-		defer cancel()
-		return get(ctx, with, url)
+		return within(ctx, with, url, pause)
 	case "cancel":
 		time.AfterFunc(pause, cancel)
 		return get(ctx, with, url)
 	case "close":
 		return closed(ctx, with, url, pause)
 	case "fan":
-		return fan(ctx, with, url, number)
+		return fanOut(number, func() string { return get(ctx, with, url) })
+	case "crowd":
+		return fanOut(number, func() string {
+			body, _ := io.Pipe()
+			ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+			defer cancel()
+			return read(with(ctx, "POST", url, body))
+		})
 	case "beside":
 		return beside(ctx, with, url, pause)
 	case "many":
 		return many(ctx, with, url, number)
+	case "headed":
+		long = strings.Repeat("x", number)
+		defer func() { long = "" }()
+		return get(ctx, with, url)
 	case "lose":
 		return lose(ctx, with, url, number)
 	case "trailer":
@@ -108,6 +128,12 @@ func obey(with client, command, url string, number int) string {
 		return early
 	}
 	return "no such command"
+}
+
+func within(ctx context.Context, with client, url string, limit time.Duration) string {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return get(ctx, with, url)
 }
 
 func get(ctx context.Context, with client, url string) string {
@@ -150,14 +176,14 @@ func closed(ctx context.Context, with client, url string, pause time.Duration) s
 	return read(a, nil)
 }
 
-func fan(ctx context.Context, with client, url string, number int) string {
+func fanOut(number int, ask func() string) string {
 	answers := make([]string, number)
 	var group sync.WaitGroup
 	for n := range answers {
 		group.Add(1)
 		go func() {
 			defer group.Done()
-			answers[n] = get(ctx, with, url)
+			answers[n] = ask()
 		}()
 	}
 	group.Wait()
@@ -188,7 +214,7 @@ func many(ctx context.Context, with client, url string, number int) string {
 		if n == number/2 {
 			half = taken()
 		}
-		if answer := get(ctx, with, url); !strings.HasPrefix(answer, "200 ") {
+		if answer := within(ctx, with, url, time.Minute); !strings.HasPrefix(answer, "200 ") {
 			return fmt.Sprintf("at %d: %s", n, answer)
 		}
 	}

@@ -316,6 +316,19 @@ fn the_command_line_allows_hosts_too() {
     assert!(facts.contains("outbound HTTP: denied unless the manifest allows hosts (allow-hosts)"), "{facts}");
 }
 
+/// What an instance may have on the host is bounded by 4,096: one that kept the limits of each request
+/// would trap then.
+#[test]
+fn requests_with_limits_of_their_own_leave_nothing_behind() {
+    const REQUESTS: usize = 2_500;
+    let server = Server::start();
+    let (asked, refused) = (format!("first {}/hello 60000", server.origin()), "first http://127.0.0.1:1/ 60000");
+    let questions = (0..REQUESTS).flat_map(|_| [asked.clone(), refused.to_owned()]);
+    let Asked { answers, errors } = ask(&allow(&[server.origin()]), &[], &questions.collect::<Vec<_>>());
+    let expected = ["200 5 hello", "error HttpRequestDenied"];
+    assert!(answers.chunks(2).all(|pair| pair == expected), "{errors}");
+}
+
 #[test]
 fn a_thousand_calls_wait_at_once() {
     const CALLS: usize = 1000;

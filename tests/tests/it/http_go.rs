@@ -26,6 +26,12 @@ fn component() -> PathBuf {
 /// What the function answers to each of the questions, one call after another in one instance.
 #[track_caller]
 fn ask(keys: &str, questions: &[String]) -> Vec<String> {
+    ask_and_log("info", keys, questions).0
+}
+
+/// The same, and what this filter lets into the log.
+#[track_caller]
+fn ask_and_log(filter: &str, keys: &str, questions: &[String]) -> (Vec<String>, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let manifest = format!("[function.ask]\ncomponent = \"{}\"\ndeadline = \"3m\"\n{keys}\n", component().display());
     fs::write(folder.path().join("tidegate.toml"), manifest).expect("written");
@@ -33,7 +39,7 @@ fn ask(keys: &str, questions: &[String]) -> Vec<String> {
     let input = folder.path().join("input.ndjson");
     fs::write(&input, lines).expect("written");
     let mut command = node::command();
-    command.args(["invoke", "--function", "ask", "--batch", "1", "--input"]).arg(&input);
+    command.args(["--log", filter, "invoke", "--function", "ask", "--batch", "1", "--input"]).arg(&input);
     let output = command.current_dir(folder.path()).stdin(Stdio::null()).output().expect("tidegate starts");
     let (stdout, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let answer = |line: &str| {
@@ -43,7 +49,7 @@ fn ask(keys: &str, questions: &[String]) -> Vec<String> {
     };
     let answers: Vec<String> = stdout.lines().map(answer).collect();
     assert_eq!(answers.len(), questions.len(), "{errors}");
-    answers
+    (answers, errors.into_owned())
 }
 
 /// Asks with both clients, in one instance. Each answer begins as it should, and has in it what it
@@ -115,6 +121,8 @@ fn go_is_told_what_went_wrong_by_its_code() {
         (format!("get {at}/endless"), "cut", "wasi:http: HTTP-response-body-size: at most 10240 bytes"),
         (format!("post {at}/echo 10241"), "error", "wasi:http: HTTP-request-body-size"),
         (format!("stream {at}/echo 1000000"), "error", "wasi:http: HTTP-request-body-size: at most 10240 bytes"),
+        (format!("headed {at}/hello 30000"), "200 5 hello", ""),
+        (format!("headed {at}/hello 32768"), "error", "wasi:http: HTTP-request-header-section-size"),
         (format!("get {at}/hello"), "200 5 hello", ""),
     ];
     check(&keys, &expected);
@@ -152,6 +160,19 @@ fn requests_of_goroutines_are_under_way_at_once() {
         let answers = ask(&allow(&[at]), &[question]);
         assert!(answers[0].starts_with("10 times 200 1024 x"), "{answers:?}");
         assert_eq!(server.peak(), ROUTINES);
+    }
+}
+
+/// Each sends a body and reads one, and all of them are in the midst of both. One more is refused.
+#[test]
+fn an_instance_has_room_for_500_requests_at_once() {
+    for client in CLIENTS {
+        let server = Server::start();
+        let at = server.origin();
+        let keys = format!("{}http = {{ connections = 600 }}\nmemory = \"256MiB\"", allow(std::slice::from_ref(&at)));
+        let answers = ask(&keys, &[format!("{client} crowd {at}/stall 500"), format!("{client} crowd {at}/stall 501")]);
+        assert!(answers[0].starts_with("500 times cut 10 context deadline exceeded"), "{answers:?}");
+        assert!(answers[1].contains("connection-limit-reached: no connection"), "{answers:?}");
     }
 }
 
@@ -218,6 +239,26 @@ fn trailers_come_with_net_http() {
     let answers = ask(&allow(std::slice::from_ref(&at)), &[format!("net trailer {at}/")]);
     assert_eq!(answers, ["200 5 hello 42"]);
     server.join().expect("it was asked");
+}
+
+#[test]
+fn what_go_logs_has_its_level_and_is_filtered_by_the_operator_and_the_function() {
+    let check = |filter: &str, settings: &str, expected: [bool; 4]| {
+        let (answers, log) = ask_and_log(filter, settings, &["nobody get".to_owned()]);
+        assert_eq!(answers, ["no such client"]);
+        let lines = [
+            "INFO function: by package log",
+            "DEBUG function: asked record.topic=",
+            "ERROR function: no such",
+            "ERROR function: client client=nobody",
+        ];
+        assert_eq!(lines.map(|line| log.contains(line)), expected, "{filter} {settings}: {log}");
+    };
+    check("info", "", [true, false, true, true]);
+    check("info,function=debug", "", [true; 4]);
+    check("info,function=error", "", [false, false, true, true]);
+    check("info,function=debug", "env = { LOG_LEVEL = \"info\" }", [true, false, true, true]);
+    check("info", "env = { LOG_LEVEL = \"off\" }", [true, false, false, false]);
 }
 
 #[test]

@@ -37,6 +37,12 @@ impl Called {
 /// Calls the function once, with these keys and questions.
 #[track_caller]
 fn call(settings: &str, questions: &[(Option<&str>, Value)]) -> Called {
+    call_and_log("info", settings, questions)
+}
+
+/// The same, with what this filter lets into the log.
+#[track_caller]
+fn call_and_log(filter: &str, settings: &str, questions: &[(Option<&str>, Value)]) -> Called {
     let folder = tempfile::tempdir().expect("a folder");
     let component = functions::component("http-sdk");
     let manifest = format!("[function.ask]\ncomponent = \"{}\"\ndeadline = \"1m\"\n{settings}\n", component.display());
@@ -52,7 +58,7 @@ fn call(settings: &str, questions: &[(Option<&str>, Value)]) -> Called {
     let input = folder.path().join("input.ndjson");
     fs::write(&input, lines).expect("written");
     let mut command = node::command();
-    command.args(["invoke", "--function", "ask", "--input"]).arg(&input);
+    command.args(["--log", filter, "invoke", "--function", "ask", "--input"]).arg(&input);
     let output = command.current_dir(folder.path()).stdin(Stdio::null()).output().expect("tidegate starts");
     let errors = String::from_utf8(output.stderr).expect("text");
     let stdout = String::from_utf8(output.stdout).expect("text");
@@ -127,6 +133,12 @@ fn why_there_is_no_answer_is_told() {
             format!(r#"retry "GET {at}: it has a header that is the runtime's to set"#),
         ),
         (json!({ "with": "x-any", "url": format!("{at}/hello") }), "ok 200 hello".to_owned()),
+        (json!({ "headed": format!("{at}/hello"), "count": 30_000 }), "ok 200 hello".to_owned()),
+        (
+            json!({ "headed": format!("{at}/hello"), "count": 32_768 }),
+            format!(r#"retry "GET {at}: its headers are larger than 32 KiB"#),
+        ),
+        (json!({ "get": format!("{at}/{}", "x".repeat(16_384)) }), format!(r#"retry "GET {at}: the URL cannot"#)),
         (json!({ "get": "/hello" }), r#"retry "GET: the URL does not start with"#.to_owned()),
         (json!({ "get": format!("{at}/short") }), format!(r#"retry "GET {at}: the connection ended too early""#)),
         (
@@ -182,17 +194,32 @@ fn records_of_one_key_are_handled_one_after_another() {
     assert!(server.peak() <= 3, "{}", server.peak());
 }
 
+/// An instance that keeps something of each is refused the next one after 4,096.
 #[test]
-fn what_a_function_logs_is_written_from_the_level_in_its_environment() {
+fn requests_with_a_timeout_leave_nothing_behind() {
+    const REQUESTS: usize = 5_000;
+    let server = Server::start();
+    let at = server.origin();
+    let questions = (0..REQUESTS).map(|_| (None, json!({ "within": format!("{at}/hello"), "ms": 60_000 })));
+    let called = call(&allow(&[&at]), &questions.collect::<Vec<_>>());
+    assert!(called.texts().iter().all(|text| text == "ok 200 hello"), "{}", called.errors);
+    assert_eq!(server.requests(), REQUESTS);
+}
+
+#[test]
+fn what_a_function_logs_has_its_level_and_is_filtered_by_the_operator_and_the_function() {
     let server = Server::start();
     let at = server.origin();
     let question = [(None, json!({ "get": format!("{at}/hello") }))];
     let allowed = allow(&[&at]);
-    let log = |settings: &str| call(&format!("{allowed}{settings}"), &question).errors;
-    let info = "INFO http_sdk: the answer is 200";
-    let debug = "DEBUG http_sdk: nobody reads this";
-    let (default, all, none) = (log(""), log("env = { RUST_LOG = \"debug\" }"), log("env = { RUST_LOG = \"warn\" }"));
-    assert!(default.contains(info) && !default.contains(debug), "{default}");
-    assert!(all.contains(info) && all.contains(debug), "{all}");
-    assert!(!none.contains(info), "{none}");
+    let (info, debug) = ("INFO function: http_sdk: the answer is 200", "DEBUG function: http_sdk: nobody reads this");
+    let check = |filter: &str, settings: &str, expected: (bool, bool)| {
+        let log = call_and_log(filter, &format!("{allowed}{settings}"), &question).errors;
+        assert_eq!((log.contains(info), log.contains(debug)), expected, "{filter} {settings}: {log}");
+    };
+    check("info", "", (true, false));
+    check("info,function=debug", "", (true, true));
+    check("info,function=warn", "", (false, false));
+    check("info,function=debug", "env = { RUST_LOG = \"info\" }", (true, false));
+    check("info", "env = { RUST_LOG = \"debug\" }", (true, false));
 }

@@ -9,6 +9,7 @@
 //! | `{"within": URL, "ms": N}` | GET, with a timeout |
 //! | `{"bytes": URL, "count": N}` | POST of so many bytes |
 //! | `{"with": NAME, "url": URL}` | GET, with a header of this name, and the longest timeout there is |
+//! | `{"headed": URL, "count": N}` | GET, with a header of so many bytes |
 //!
 //! The answer is `STATUS BODY`, what is above 40 bytes of it cut. Two headers, `begin` and `end`, have
 //! places in the order of all beginnings and ends of this instance.
@@ -31,6 +32,7 @@ enum Question {
     Within { within: String, ms: u64 },
     Bytes { bytes: String, count: usize },
     With { with: String, url: String },
+    Headed { headed: String, count: usize },
 }
 
 static ORDER: AtomicUsize = AtomicUsize::new(0);
@@ -59,5 +61,6 @@ async fn answer(question: Question) -> Result<Response> {
         Question::Within { within, ms } => Request::get(within).timeout(Duration::from_millis(ms)).send().await?,
         Question::Bytes { bytes, count } => Request::post(bytes).body(vec![b'x'; count]).send().await?,
         Question::With { with, url } => Request::get(url).header(with, "x").timeout(Duration::MAX).send().await?,
+        Question::Headed { headed, count } => Request::get(headed).header("x-long", "x".repeat(count)).send().await?,
     })
 }

@@ -9,6 +9,7 @@ pub mod budget;
 pub mod capability;
 pub mod cli;
 pub mod columns;
+mod counted;
 pub mod dev;
 pub mod engine;
 pub mod golden;

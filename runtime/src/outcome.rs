@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::batch::Batch;
 use crate::columns::{AS_IN_SOURCE, Column, Field, HeaderColumns, HeaderRun, NULL, cut};
+use crate::counted::counted;
 use crate::record::{OVERHEAD_BYTES, Topics};
 
 /// Most messages of one outcome. One that refers to its sources costs nothing to send, and a lot to
@@ -36,6 +37,8 @@ pub enum Cause {
     BadOutcome,
     /// The broker refused one of the record's messages for good.
     Output,
+    /// The Kafka client cannot read all of the record, so the function was not given it.
+    Unreadable,
 }
 
 impl Cause {
@@ -50,6 +53,7 @@ impl Cause {
             Self::Memory => "memory",
             Self::BadOutcome => "bad-outcome",
             Self::Output => "output",
+            Self::Unreadable => "unreadable",
         }
     }
 }
@@ -162,7 +166,7 @@ impl Outcome {
         if let Some(&last) = self.sources.last()
             && last as usize >= records
         {
-            return Err(format!("source {last} is not in the batch of {records} records"));
+            return Err(format!("source {last} is not in the batch of {}", counted(records, "record")));
         }
         check_entries("partitions", self.partitions.len(), messages)?;
         check_entries("timestamps", self.timestamps.len(), messages)?;
@@ -227,7 +231,8 @@ impl Column {
         if total == self.data.len() {
             Ok(())
         } else {
-            Err(format!("the lengths of {name} add up to {total}, their data has {} bytes", self.data.len()))
+            let data = counted(self.data.len(), "byte");
+            Err(format!("the lengths of {name} add up to {total}, their data has {data}"))
         }
     }
 }
@@ -241,9 +246,10 @@ impl HeaderColumns {
         let headers: usize = self.counts.iter().map(|&count| usize::try_from(count).unwrap_or(0)).sum();
         if self.names.lens.len() != headers || self.values.lens.len() != headers {
             return Err(format!(
-                "{headers} headers are counted, but there are {} names and {} values",
-                self.names.lens.len(),
-                self.values.lens.len()
+                "{} counted, but there are {} and {}",
+                counted(headers, "header"),
+                counted(self.names.lens.len(), "name"),
+                counted(self.values.lens.len(), "value")
             ));
         }
         self.names.check("header names", headers, 0)?;
@@ -253,7 +259,11 @@ impl HeaderColumns {
 
 /// A list has one entry for each message, or is empty.
 fn check_entries(name: &str, entries: usize, messages: usize) -> Result<(), String> {
-    if entries == 0 || entries == messages { Ok(()) } else { Err(format!("{entries} {name} for {messages} messages")) }
+    if entries == 0 || entries == messages {
+        Ok(())
+    } else {
+        Err(format!("{entries} {name} for {}", counted(messages, "message")))
+    }
 }
 
 impl Checked {

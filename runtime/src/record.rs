@@ -20,6 +20,11 @@ pub trait Record {
         OVERHEAD_BYTES + length(self.key()) + length(self.value()) + self.headers().map(header).sum::<usize>()
     }
 
+    /// What of it cannot be read, and why, so that no function may be given it. `None`: it is whole.
+    fn defect(&self) -> Option<&str> {
+        None
+    }
+
     /// Copies the record out of memory that it keeps from others. For records that stay for long.
     fn detach(&mut self) {}
 

@@ -151,6 +151,17 @@ pub(super) fn usage(text: impl std::fmt::Display) -> Failure {
     Failure::Usage(format!("error: {text}"))
 }
 
+/// A topic is not there, or may not be used. Which ones there are is up to the cluster, so it is not the
+/// user's mistake alone: exit code 1.
+pub(super) fn missing(topic: &str, done: &str, reason: &str) -> Failure {
+    Failure::Failed(anyhow::anyhow!("topic {topic} cannot be {done}: {reason}"))
+}
+
+/// Which partitions a topic has.
+pub(super) fn partitions(count: i32) -> String {
+    if count == 1 { "partition 0 only".to_owned() } else { format!("the partitions 0 to {}", count - 1) }
+}
+
 /// A client that reads, and what wakes its user.
 pub(super) struct Connection {
     pub(super) scan: Scan,

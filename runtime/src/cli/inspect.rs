@@ -13,7 +13,7 @@ use crate::revision::Digest;
 /// The exit code is 1 if it is not a function. What it wants is granted or not by the node, whatever
 /// the component says.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  tidegate inspect enrich.wasm\n  tidegate inspect enrich.wasm --json | jq .sha256")]
+#[command(after_help = "Examples:\n  tidegate inspect enrich.wasm\n  tidegate inspect enrich.wasm --json | jq .sha256")]
 pub(super) struct Arguments {
     /// The component.
     #[arg(value_name = "FILE")]

@@ -1,6 +1,9 @@
+use std::io;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, roman};
 
 use super::{Failure, output};
 
@@ -18,14 +21,66 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments, command: clap::Command) -> Result<(), Failure> {
+    let mut command = command.disable_help_subcommand(true);
+    // Gives the subcommands their full names, and the flags that all of them have.
+    command.build();
     let Some(folder) = &arguments.folder else {
-        let mut page = Vec::new();
-        clap_mangen::Man::new(command).render(&mut page).context("cannot write the page")?;
+        let page = page(&command).context("cannot write the page")?;
         output::print(String::from_utf8_lossy(&page).trim_end())?;
         return Ok(());
     };
     let cannot = || format!("cannot write to {}", folder.display());
     std::fs::create_dir_all(folder).with_context(cannot)?;
-    clap_mangen::generate_to(command, folder).with_context(cannot)?;
+    for command in std::iter::once(&command).chain(command.get_subcommands()) {
+        let name = command.get_display_name().unwrap_or_else(|| command.get_name());
+        let page = page(command).with_context(cannot)?;
+        std::fs::write(folder.join(format!("{name}.1")), page).with_context(cannot)?;
+    }
     Ok(())
+}
+
+fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
+    let source = concat!("tidegate ", env!("CARGO_PKG_VERSION"));
+    let man = Man::new(command.clone()).source(source).manual("Tidegate");
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut page)?;
+    }
+    if let Some(text) = command.get_after_help() {
+        behind_options(&text.to_string()).to_writer(&mut page)?;
+    }
+    Ok(page)
+}
+
+/// What the help has behind the flags. Sentences flow; indented lines are tables, JSON and commands,
+/// and stay as they are.
+fn behind_options(text: &str) -> Roff {
+    let mut roff = Roff::new();
+    for (at, paragraph) in text.split("\n\n").enumerate() {
+        let mut lines = paragraph.lines().peekable();
+        if lines.next_if(|line| matches!(*line, "Example:" | "Examples:")).is_some() {
+            roff.control("SH", ["EXAMPLES"]);
+        } else if at == 0 {
+            roff.control("SH", ["DETAILS"]);
+        } else {
+            roff.control("PP", []);
+        }
+        let mut flows = true;
+        for line in lines {
+            if flows == line.starts_with(' ') {
+                flows = !flows;
+                roff.control(if flows { "fi" } else { "nf" }, []);
+            }
+            roff.text([roman(line)]);
+        }
+        if !flows {
+            roff.control("fi", []);
+        }
+    }
+    roff
 }

@@ -35,13 +35,24 @@ struct Arguments {
     command: Command,
 
     /// How log lines are written, to standard error.
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, env = "TIDEGATE_LOG_FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t = LogFormat::Text,
+        env = "TIDEGATE_LOG_FORMAT",
+        help_heading = LOG
+    )]
     log_format: LogFormat,
 
     /// Which log lines are written: a level, or levels by target such as "info,librdkafka=warn".
-    #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
+    #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG", default_value = "info", help_heading = LOG)]
     log: String,
 }
+
+/// Where the help shows the flags that all commands have: behind those of the command.
+const LOG: &str = "Log lines";
 
 #[derive(Clone, Copy, ValueEnum)]
 enum LogFormat {

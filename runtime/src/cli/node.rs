@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -59,6 +60,17 @@ fn raise_open_files() {
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::debug!("the limit of open files stays at {:?}: {error}", limit.current);
     }
+}
+
+/// How long after a signal another one is the same one: who passes on what a whole group of processes
+/// got, as `timeout` does, sends it twice.
+const ECHO: Duration = Duration::from_millis(500);
+
+/// Waits for the next signal after one that came just now.
+pub(super) async fn further_stop_signal() -> anyhow::Result<&'static str> {
+    // Nobody listens meanwhile.
+    tokio::time::sleep(ECHO).await;
+    stop_signal().await
 }
 
 /// Waits for the signal to stop: SIGTERM or SIGINT.

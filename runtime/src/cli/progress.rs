@@ -3,6 +3,8 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
+use crate::counted::counted;
+
 /// How often the line is written.
 pub(super) const TICK: Duration = Duration::from_millis(200);
 
@@ -48,9 +50,9 @@ impl Progress {
 pub(super) fn amount(records: u64, bytes: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64().max(0.001);
     let size = |bytes: f64| bytesize::ByteSize::b(bytes as u64).display().iec().to_string();
-    let noun = if records == 1 { "record" } else { "records" };
     format!(
-        "{records} {noun}, {}, {seconds:.1} s: {:.0} records/s, {}/s",
+        "{}, {}, {seconds:.1} s: {:.0} records/s, {}/s",
+        counted(records, "record"),
         size(bytes as f64),
         records as f64 / seconds,
         size(bytes as f64 / seconds)

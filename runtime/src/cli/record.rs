@@ -6,11 +6,16 @@ use super::connect::ConnectArguments;
 use super::consume::{Ended, Filter, Lines, Plan, Showing, read};
 use super::value::{self, Start};
 use super::{Failure, node};
+use crate::counted::counted;
 use crate::kafka::scan::Isolation;
 
 const HELP: &str = r#"Lines are those that `tidegate invoke --input` and `tidegate produce --file` read. Nothing is lost
-on the way: null and empty stay apart, and bytes that are no text are {"base64": "/wA="}. See
-`tidegate consume --help` for what --from takes.
+on the way: null and empty stay apart, and bytes that are no text are {"base64": "/wA="}. A record
+with more headers than the Kafka client reads, which are 100,000, is an error. See `tidegate consume
+--help` for what --from takes.
+
+Exit code 1: there is no such record or topic, or less came in time than --count wants. 2: a flag is
+wrong.
 
 Examples:
   tidegate record orders --from -20 --output orders.ndjson
@@ -81,7 +86,8 @@ async fn record(plan: &Plan, arguments: &Arguments) -> Result<(), Failure> {
     };
     let filter = Filter { key: arguments.key.clone(), headers: Vec::new() };
     let count = arguments.count;
-    let mut showing = Showing::new(&plan.topics, filter, lines, Some(count.unwrap_or(DEFAULT_COUNT).get()));
+    let wanted = count.unwrap_or(DEFAULT_COUNT).get();
+    let mut showing = Showing::new(&plan.topics, filter, lines, Some(wanted)).only_whole();
     let ended = read(plan, &mut showing).await?;
     let shown = showing.shown();
     // Where the topic ends, less is fine.
@@ -94,7 +100,7 @@ async fn record(plan: &Plan, arguments: &Arguments) -> Result<(), Failure> {
         _ => {}
     }
     if let Some(path) = &arguments.output {
-        eprintln!("{shown} records in {}", path.display());
+        eprintln!("{} in {}", counted(shown, "record"), path.display());
     }
     Ok(())
 }

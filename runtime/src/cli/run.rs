@@ -11,7 +11,8 @@ use crate::supervisor::{Options, Supervisor};
 ///
 /// Any number of nodes may run the same manifest: Kafka's consumer groups spread the partitions over
 /// them. Changes of the manifest and of components are taken on while running. SIGTERM and SIGINT
-/// finish what runs, commit, and end the process with exit code 0; a second one ends it at once.
+/// finish what runs, commit, and end the process with exit code 0; a second one, half a second later or
+/// more, ends it at once with 1.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  tidegate run --manifest tidegate.toml --node node-1")]
 pub(super) struct Arguments {
@@ -55,7 +56,7 @@ pub(super) async fn serve(Node { manifest, options }: Node) -> anyhow::Result<()
         let signal = node::stop_signal().await?;
         tracing::info!("{signal}: finishes what runs");
         stopper.stop().await;
-        let signal = node::stop_signal().await?;
+        let signal = node::further_stop_signal().await?;
         tracing::warn!("{signal} again: ends at once; records under way will be repeated");
         std::process::exit(1);
         #[allow(unreachable_code)]

@@ -17,6 +17,11 @@ pub const LIMITS: &str = "keeps 5 MiB of each partition, forgets everything at e
 pub const CLIENT_PROPERTIES: &[(&str, &str)] =
     &[("fetch.wait.max.ms", "10"), ("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")];
 
+/// Whether a cluster with this id is an embedded broker.
+pub(super) fn is_cluster_id(id: &str) -> bool {
+    id.starts_with("mockCluster")
+}
+
 /// A Kafka cluster of one broker on a free loopback port.
 pub struct EmbeddedBroker {
     /// The client that the mock cluster lives in; it does nothing else.

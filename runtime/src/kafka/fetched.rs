@@ -6,14 +6,54 @@ use std::sync::Arc;
 
 use rdkafka::bindings as c;
 
-use super::client::{Consumer, OK};
+use super::client::{Code, Consumer, Error, OK};
 use crate::record::{Header, OwnedRecord, Record};
 
 /// A record as it was fetched. It pins the fetch it came with (up to `fetch.message.max.bytes`),
 /// so what is kept for long is [detached](Record::detach).
 pub enum Fetched {
     InPlace(InPlace),
-    Detached(Box<OwnedRecord>),
+    Detached(Box<Detached>),
+}
+
+/// A record that was copied out of the client's buffers.
+pub struct Detached {
+    pub record: OwnedRecord,
+    /// See [`Record::defect`].
+    pub defect: Option<String>,
+}
+
+impl Fetched {
+    /// Takes over a message that has no error. One whose headers the client cannot read is copied
+    /// without them, and says so.
+    ///
+    /// # Safety
+    ///
+    /// `message` is a live message of `consumer` that nobody else destroys.
+    pub(super) unsafe fn new(message: NonNull<c::rd_kafka_message_t>, consumer: Arc<Consumer>) -> Self {
+        let mut headers = ptr::null_mut();
+        // SAFETY: the message lives; the headers belong to it and live as long.
+        let code = unsafe { c::rd_kafka_message_headers(message.as_ptr(), &raw mut headers) };
+        let headers = if code == OK { headers } else { ptr::null_mut() };
+        let in_place = InPlace { message, headers, _consumer: consumer };
+        match unread(code) {
+            None => Self::InPlace(in_place),
+            Some(defect) => Self::Detached(Box::new(Detached {
+                record: OwnedRecord::copy_of(&in_place),
+                defect: Some(format!("the Kafka client cannot read the record's headers: {defect}")),
+            })),
+        }
+    }
+}
+
+/// What is wrong with headers, by what the client says when it is asked for them.
+fn unread(code: Code) -> Option<String> {
+    match code {
+        OK | Code::RD_KAFKA_RESP_ERR__NOENT => None,
+        // The client's own limit, which no setting changes.
+        Code::RD_KAFKA_RESP_ERR__BAD_MSG => Some("there are more than 100,000".to_owned()),
+        code => Some(format!("they are damaged, {}", Error::from_code(code))),
+    }
 }
 
 /// A message of librdkafka.
@@ -30,26 +70,6 @@ pub struct InPlace {
 unsafe impl Send for InPlace {}
 
 impl InPlace {
-    /// Takes over a message that has no error.
-    ///
-    /// # Safety
-    ///
-    /// `message` is a live message of `consumer` that nobody else destroys.
-    pub(super) unsafe fn new(message: NonNull<c::rd_kafka_message_t>, consumer: Arc<Consumer>) -> Self {
-        let mut headers = ptr::null_mut();
-        // SAFETY: the message lives; the headers belong to it and live as long.
-        let code = unsafe { c::rd_kafka_message_headers(message.as_ptr(), &raw mut headers) };
-        if code != OK && code != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__NOENT {
-            // SAFETY: the message lives.
-            let (offset, partition) = unsafe { (message.as_ref().offset, message.as_ref().partition) };
-            tracing::error!(
-                "the Kafka client cannot read the headers of the record at offset {offset} of partition {partition}, \
-                 which goes on without them ({code:?}); it reads at most 100,000"
-            );
-        }
-        Self { message, headers: if code == OK { headers } else { ptr::null_mut() }, _consumer: consumer }
-    }
-
     fn message(&self) -> &c::rd_kafka_message_t {
         // SAFETY: it lives until it is dropped.
         unsafe { self.message.as_ref() }
@@ -110,49 +130,56 @@ impl Record for InPlace {
 
 impl From<OwnedRecord> for Fetched {
     fn from(record: OwnedRecord) -> Self {
-        Self::Detached(Box::new(record))
+        Self::Detached(Box::new(Detached { record, defect: None }))
     }
 }
 
 impl Record for Fetched {
     fn detach(&mut self) {
-        if let Self::InPlace(_) = self {
-            *self = Self::Detached(Box::new(OwnedRecord::copy_of(self)));
+        if let Self::InPlace(record) = self {
+            *self = OwnedRecord::copy_of(record).into();
+        }
+    }
+
+    fn defect(&self) -> Option<&str> {
+        match self {
+            Self::InPlace(_) => None,
+            Self::Detached(detached) => detached.defect.as_deref(),
         }
     }
 
     fn offset(&self) -> i64 {
         match self {
             Self::InPlace(record) => record.offset(),
-            Self::Detached(record) => record.offset(),
+            Self::Detached(detached) => detached.record.offset(),
         }
     }
 
     fn timestamp_ms(&self) -> Option<i64> {
         match self {
             Self::InPlace(record) => record.timestamp_ms(),
-            Self::Detached(record) => record.timestamp_ms(),
+            Self::Detached(detached) => detached.record.timestamp_ms(),
         }
     }
 
     fn key(&self) -> Option<&[u8]> {
         match self {
             Self::InPlace(record) => record.key(),
-            Self::Detached(record) => record.key(),
+            Self::Detached(detached) => detached.record.key(),
         }
     }
 
     fn value(&self) -> Option<&[u8]> {
         match self {
             Self::InPlace(record) => record.value(),
-            Self::Detached(record) => record.value(),
+            Self::Detached(detached) => detached.record.value(),
         }
     }
 
     fn header(&self, index: usize) -> Option<Header<'_>> {
         match self {
             Self::InPlace(record) => record.header(index),
-            Self::Detached(record) => record.header(index),
+            Self::Detached(detached) => detached.record.header(index),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! from queues by one loop, without callbacks and without threads of ours. `unsafe` code lives in
 //! this module only, behind types that cannot be used wrongly.
 
+pub mod cleanup;
 pub mod client;
 pub mod create;
 pub mod embedded;
@@ -17,7 +18,7 @@ pub mod sink;
 pub mod source;
 
 pub use client::{Error, Metadata, Wake, keep_memory};
-pub use fetched::Fetched;
+pub use fetched::{Detached, Fetched};
 pub use list::Position;
 pub use sink::{Acknowledgement, KafkaSink, Refusal, Sink};
 pub use source::{Event, Source};

@@ -17,7 +17,7 @@ use rdkafka::consumer::BaseConsumer;
 
 use super::Partition;
 use super::client::{Code, Consumer, Context, Error, OK, WakeEnd, settings, text};
-use super::fetched::{Fetched, InPlace};
+use super::fetched::Fetched;
 use super::queue::Queue;
 use super::source::Reader;
 use crate::manifest::Cluster;
@@ -164,7 +164,7 @@ impl Scan {
             let topic = self.place(topic);
             let found = if code == OK {
                 // SAFETY: it is ours, has no error, and nobody else destroys it.
-                Found::Record(Fetched::InPlace(unsafe { InPlace::new(message, self.consumer.clone()) }))
+                Found::Record(unsafe { Fetched::new(message, self.consumer.clone()) })
             } else {
                 // SAFETY: it is ours and destroyed once.
                 unsafe { c::rd_kafka_message_destroy(message.as_ptr()) };

@@ -18,7 +18,7 @@ use rdkafka::consumer::BaseConsumer;
 
 use super::Partition;
 use super::client::{Code, Consumer, Context, Error, Metadata, OK, WakeEnd, settings, text};
-use super::fetched::{Fetched, InPlace};
+use super::fetched::Fetched;
 use super::list::{BEGINNING, List, Position};
 use super::queue::Queue;
 use crate::manifest::Cluster;
@@ -145,8 +145,8 @@ impl Source {
             if code == OK {
                 let topic = self.topic_place(topic);
                 // SAFETY: it is ours, has no error, and nobody else destroys it.
-                let in_place = unsafe { InPlace::new(message, self.consumer.clone()) };
-                record(Partition { topic, number }, Fetched::InPlace(in_place));
+                let fetched = unsafe { Fetched::new(message, self.consumer.clone()) };
+                record(Partition { topic, number }, fetched);
             } else {
                 // SAFETY: it is ours and destroyed once.
                 unsafe { c::rd_kafka_message_destroy(message.as_ptr()) };

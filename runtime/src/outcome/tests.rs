@@ -68,7 +68,7 @@ fn what_breaks_the_contract_is_named() {
     for (outcome, reason) in [
         (Outcome { sources: vec![1, 0], ..one() }, "sources do not ascend"),
         (Outcome { sources: vec![3], ..one() }, "source 3 is not in the batch"),
-        (Outcome { partitions: vec![1, 2], ..one() }, "2 partitions for 1 messages"),
+        (Outcome { partitions: vec![1, 2], ..one() }, "2 partitions for 1 message"),
         (Outcome { partitions: vec![-2], ..one() }, "partition -2"),
         (Outcome { timestamps: vec![-3], ..one() }, "timestamp -3"),
         (Outcome { keys: column(&[2], b"x"), ..one() }, "the lengths of keys add up to 2"),
@@ -81,7 +81,7 @@ fn what_breaks_the_contract_is_named() {
         (Outcome { failures: vec![failure(1), failure(1)], ..one() }, "two failures of record 1"),
         (
             Outcome { headers: HeaderColumns { counts: vec![1], ..HeaderColumns::default() }, ..one() },
-            "1 headers are counted",
+            "1 header counted, but there are 0 names",
         ),
         (
             Outcome { headers: HeaderColumns { counts: vec![-1], ..HeaderColumns::default() }, ..one() },

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::verify::Findings;
 use super::*;
 use crate::record::OwnedRecord;
 
@@ -185,7 +186,8 @@ impl History {
     #[track_caller]
     fn check(&self, scope: Scope, to_end: bool, expected: [u64; 4]) -> Summary {
         let summary = self.verifier(scope, None).finish(to_end);
-        let Summary { lost, repeated, out_of_order, unknown, .. } = &summary;
+        let Summary { repeated, out_of_order, unknown, .. } = &summary;
+        let lost = lost(&summary);
         let found = [lost, repeated, out_of_order, unknown];
         assert_eq!(found.map(|findings| findings.count), expected, "seed {}: {}", self.seed, summary.table());
         // One example of what is lost may stand for all that follows.
@@ -203,8 +205,16 @@ impl History {
     }
 }
 
-const WHOLE: Scope = Scope { from_beginning: true, all_partitions: true };
-const PART: Scope = Scope { from_beginning: false, all_partitions: true };
+const WHOLE: Scope = Scope { from_beginning: true, all_partitions: true, compacted: false };
+const PART: Scope = Scope { from_beginning: false, ..WHOLE };
+
+fn lost(summary: &Summary) -> &Findings {
+    summary.lost.as_ref().expect("it is judged")
+}
+
+fn missing(summary: &Summary) -> &Findings {
+    summary.missing.as_ref().expect("it is judged")
+}
 
 #[test]
 fn a_good_history_has_nothing_wrong_wherever_reading_begins_and_ends() {
@@ -279,11 +289,11 @@ fn the_end_of_a_run_is_missed_if_its_count_is_known() {
     let mut history = History::new(5, 10, 3, Some(100), 100);
     history.records.retain(|(_, record)| Number::of(record).is_some_and(|number| number.number < 95));
     let summary = history.check(WHOLE, true, [5, 0, 0, 0]);
-    assert!(summary.lost.examples.iter().any(|example| example.contains("and all that follow it")), "{summary:?}");
+    assert!(lost(&summary).examples.iter().any(|example| example.contains("and all that follow it")), "{summary:?}");
     history.check(WHOLE, false, [0; 4]);
     let endless = History::new(5, 10, 3, None, 95);
     endless.check(WHOLE, true, [0; 4]);
-    assert_eq!(endless.verifier(WHOLE, Some(100)).finish(true).lost.count, 5);
+    assert_eq!(lost(&endless.verifier(WHOLE, Some(100)).finish(true)).count, 5);
     assert!(endless.verifier(WHOLE, Some(100)).finish(false).is_good(), "more may come");
     assert!(!endless.verifier(WHOLE, Some(100)).is_complete() && endless.verifier(WHOLE, Some(95)).is_complete());
     // Keys of which nothing came.
@@ -299,20 +309,34 @@ fn less_than_expected_is_missing_if_its_place_is_unknown() {
     let mut history = History::new(11, 10, 3, Some(100), 100);
     history.records.retain(|(_, record)| Number::of(record).is_some_and(|number| number.number >= 20));
     let summary = history.verifier(PART, Some(100)).finish(true);
-    assert_eq!((summary.lost.count, summary.missing.count, summary.is_good()), (0, 20, false));
+    assert_eq!((lost(&summary).count, missing(&summary).count, summary.is_good()), (0, 20, false));
     assert!(summary.table().contains("20 of 100, place unknown"), "{}", summary.table());
     history.records.retain(|(_, record)| Number::of(record).is_some_and(|number| number.key() != 4));
-    assert_eq!(history.verifier(PART, Some(100)).finish(true).missing.count, 28);
+    assert_eq!(missing(&history.verifier(PART, Some(100)).finish(true)).count, 28);
     // A run that is not there at all, and what nobody can hold against it.
     let only = Some(history.number(0).run);
-    assert_eq!(Verifier::new(only, Some(7), PART).finish(true).missing.count, 7);
+    assert_eq!(missing(&Verifier::new(only, Some(7), PART).finish(true)).count, 7);
     assert!(Verifier::new(only, Some(7), PART).finish(false).is_good(), "more may come");
     assert!(history.verifier(PART, Some(100)).finish(false).is_good(), "more may come");
     // What is lost in a known place is not missing too.
     let mut history = History::new(12, 10, 3, Some(100), 100);
     history.records.retain(|(_, record)| Number::of(record).is_some_and(|number| number.number != 50));
     let summary = history.verifier(WHOLE, Some(100)).finish(true);
-    assert_eq!((summary.lost.count, summary.missing.count), (1, 0));
+    assert_eq!((lost(&summary).count, missing(&summary).count), (1, 0));
+}
+
+#[test]
+fn what_compaction_leaves_is_checked_for_repeats_and_order_only() {
+    let compacted = Scope { compacted: true, ..WHOLE };
+    let mut history = History::new(13, 10, 3, Some(100), 100);
+    let mut rng = fastrand::Rng::with_seed(13);
+    history.records.retain(|_| rng.bool());
+    let summary = history.verifier(compacted, Some(100)).finish(true);
+    assert_eq!((&summary.lost, &summary.missing, summary.is_good()), (&None, &None, true));
+    assert!(summary.table().contains("lost          cannot be told"), "{}", summary.table());
+    history.records.push(history.records[3].clone());
+    let summary = history.verifier(compacted, Some(100)).finish(true);
+    assert_eq!((summary.repeated.count, summary.is_good()), (1, false));
 }
 
 #[test]
@@ -336,7 +360,7 @@ fn a_key_in_several_partitions_is_not_lost_where_nothing_was_read() {
         let at = history.records.len() - 1 - rng.usize(..50);
         if (at + 1..history.records.len()).any(|later| history.number(later).key() == history.number(at).key()) {
             history.records.remove(at);
-            assert_eq!(history.verifier(PART, None).finish(true).lost.count, 1, "seed {seed}");
+            assert_eq!(lost(&history.verifier(PART, None).finish(true)).count, 1, "seed {seed}");
         }
     }
 }
@@ -346,7 +370,7 @@ fn a_gap_says_where_it_is() {
     let mut history = History::new(7, 1, 1, None, 10);
     history.records.remove(4);
     let summary = history.check(WHOLE, true, [1, 0, 0, 0]);
-    assert_eq!(summary.lost.examples, ["key-0: t/0 @4: number 5, expected 4"]);
+    assert_eq!(lost(&summary).examples, ["key-0: t/0 @4: number 5, expected 4"]);
     history.records.swap(6, 7);
     let summary = history.check(WHOLE, true, [1, 0, 1, 0]);
     assert_eq!(summary.out_of_order.examples, ["key-0: t/0 @7: number 7 after 8"]);

@@ -5,9 +5,9 @@
 //! if the run is known to have it and everything was read. If reading did not begin with the first
 //! record, what stood before it is not known: then only numbers of a key count that are above the first
 //! one of each place that has the key. Less than expected, without a place where it should be, is
-//! missing. What is seen again is repeated, and says
-//! nothing about order. A record is out of order if one with a higher number of the same key stood
-//! before it in the same partition.
+//! missing. What is seen again is repeated, and says nothing about order. A record is out of order if
+//! one with a higher number of the same key stood before it in the same partition. Where a topic is
+//! compacted, what is not there says nothing: only repeats and order are judged.
 //!
 //! What bounds it: a bit for each number of stretches that are not complete, up to 128 MiB
 //! ([`MAX_PARTS`], a billion records); about 100 bytes for each key in each partition, up to a
@@ -51,6 +51,9 @@ pub struct Scope {
     pub from_beginning: bool,
     /// All partitions.
     pub all_partitions: bool,
+    /// A topic is compacted: of each key the broker keeps the last record, and others as long as it
+    /// likes.
+    pub compacted: bool,
 }
 
 /// There is more to keep in mind than there is room for.
@@ -87,9 +90,11 @@ pub struct Summary {
     pub records: u64,
     /// The names of the runs that were seen, and how many of the numbers of each.
     pub runs: BTreeMap<String, u64>,
-    pub lost: Findings,
+    /// `None`: it cannot be told, because a topic is compacted.
+    pub lost: Option<Findings>,
     /// Expected, not seen, and not known to be lost in one place: what was not read may have them.
-    pub missing: Findings,
+    /// `None`: as above.
+    pub missing: Option<Findings>,
     pub repeated: Findings,
     pub out_of_order: Findings,
     /// Without a number.
@@ -99,16 +104,8 @@ pub struct Summary {
 impl Summary {
     /// Whether nothing is wrong.
     pub fn is_good(&self) -> bool {
-        let all = [&self.lost, &self.missing, &self.repeated, &self.out_of_order, &self.unknown];
-        all.iter().all(|findings| findings.count == 0)
-    }
-
-    fn miss(&mut self, run: &Run, expected: u64, known: u64) {
-        if expected > known {
-            let count = expected - known;
-            self.missing.add(|| format!("{run}: {count} of {expected}, place unknown"));
-            self.missing.count += count - 1;
-        }
+        let judged = self.lost.iter().chain(&self.missing);
+        judged.chain([&self.repeated, &self.out_of_order, &self.unknown]).all(|findings| findings.count == 0)
     }
 
     /// A table for people, without a line break at the end.
@@ -118,12 +115,16 @@ impl Summary {
             let _ = write!(text, "\n  {run}: {seen} different numbers");
         }
         for (name, findings) in [
-            ("lost", &self.lost),
-            ("missing", &self.missing),
-            ("repeated", &self.repeated),
-            ("out of order", &self.out_of_order),
-            ("unknown", &self.unknown),
+            ("lost", self.lost.as_ref()),
+            ("missing", self.missing.as_ref()),
+            ("repeated", Some(&self.repeated)),
+            ("out of order", Some(&self.out_of_order)),
+            ("unknown", Some(&self.unknown)),
         ] {
+            let Some(findings) = findings else {
+                let _ = write!(text, "\n{name:<14}cannot be told");
+                continue;
+            };
             let _ = write!(text, "\n{name:<14}{}", findings.count);
             for example in &findings.examples {
                 let _ = write!(text, "\n  {example}");
@@ -231,20 +232,39 @@ impl Verifier {
     /// Judges. `to_end`: everything that was there was read, or all that is expected, so that what is
     /// expected, or a run's own count, can be held against it. Otherwise only gaps count.
     pub fn finish(mut self, to_end: bool) -> Summary {
-        let scope = self.scope;
         for (name, run) in &self.runs {
             self.summary.runs.insert(name.to_string(), run.distinct);
-            let total = self.expected.or(run.count).filter(|_| to_end);
-            let lost = run.lost(scope, total);
-            self.summary.lost.count += lost;
-            let room = EXAMPLES.saturating_sub(self.summary.lost.examples.len());
-            self.summary.lost.examples.extend(run.lost_examples(scope, total).take(room.min(as_usize(lost))));
-            self.summary.miss(name, self.held(to_end), run.distinct + lost);
         }
-        if let (true, Some(only)) = (self.runs.is_empty(), self.only) {
-            self.summary.miss(&only, self.held(to_end), 0);
+        if !self.scope.compacted {
+            let (lost, missing) = self.gaps(to_end);
+            (self.summary.lost, self.summary.missing) = (Some(lost), Some(missing));
         }
         self.summary
+    }
+
+    /// What is lost, and what is missing.
+    fn gaps(&self, to_end: bool) -> (Findings, Findings) {
+        let (mut lost, mut missing) = (Findings::default(), Findings::default());
+        let mut miss = |run: &Run, known: u64| {
+            let expected = self.held(to_end);
+            if expected > known {
+                let count = expected - known;
+                missing.add(|| format!("{run}: {count} of {expected}, place unknown"));
+                missing.count += count - 1;
+            }
+        };
+        for (name, run) in &self.runs {
+            let total = self.expected.or(run.count).filter(|_| to_end);
+            let count = run.lost(self.scope, total);
+            lost.count += count;
+            let room = EXAMPLES.saturating_sub(lost.examples.len());
+            lost.examples.extend(run.lost_examples(self.scope, total).take(room.min(as_usize(count))));
+            miss(name, run.distinct + count);
+        }
+        if let (true, Some(only)) = (self.runs.is_empty(), self.only) {
+            miss(&only, 0);
+        }
+        (lost, missing)
     }
 
     /// What each run must have, wherever its records are.

@@ -8,6 +8,7 @@ use super::flow::Flow;
 use super::progress::Failed;
 use super::retry::{self, Verdict};
 use crate::batch::Batch;
+use crate::counted::counted;
 use crate::kafka::Sink;
 use crate::manifest::OnExhausted;
 use crate::outcome::{Cause, Fault};
@@ -20,7 +21,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         let Some(assigned) = self.partitions.at(case.place) else { return };
         let window = &mut assigned.window;
         self.counts.failed += 1;
-        if fault.cause == Cause::Reject {
+        if matches!(fault.cause, Cause::Reject | Cause::Unreadable) {
             let failed = window.count_failure(case.sequence, Self::unix_s());
             self.exhausted(case, batch, failed, fault, now);
             return;
@@ -42,6 +43,18 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             }
             Verdict::Exhausted => self.exhausted(case, batch, failed, fault, now),
         }
+    }
+
+    /// The record of a call that does not start cannot be read whole: no function is given it, and no
+    /// other try would read more.
+    pub(super) fn give_up(&mut self, call: u64, batch: Batch, defect: &str, now: Instant) {
+        let Some(flight) = self.flights.land(call) else { return };
+        let reason = format!("{defect}; the function was not called, and a dead letter lacks them too");
+        let fault = Fault::new(Cause::Unreadable, reason);
+        for case in self.cases(flight) {
+            self.fail(case, &batch, &fault, now);
+        }
+        self.settle(flight, batch);
     }
 
     fn wait(&mut self, case: Case, batch: &Batch, fault: &Fault, due: Instant) {
@@ -152,8 +165,13 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     fn pause(&mut self, case: Case, failed: Failed, fault: &Fault) {
         let Some(assigned) = self.partitions.at(case.place) else { return };
         self.paused = Some(format!(
-            "record {}/{}/{} failed {} times, at last by {}: {}; publish another revision or restart to go on",
-            assigned.topic, assigned.partition.number, failed.offset, failed.attempts, fault.cause, fault.reason,
+            "record {}/{}/{} failed {}, at last by {}: {}; publish another revision or restart to go on",
+            assigned.topic,
+            assigned.partition.number,
+            failed.offset,
+            counted(failed.attempts, "time"),
+            fault.cause,
+            fault.reason,
         ));
     }
 

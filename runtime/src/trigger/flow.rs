@@ -20,6 +20,7 @@ use super::sizing::Sizing;
 use super::status::Counts;
 use crate::batch::Batch;
 use crate::budget::Share as BudgetShare;
+use crate::counted::counted;
 use crate::engine::{Call, CallError, Completion, Invoker};
 use crate::kafka::{Partition, Refusal, Sink};
 use crate::manifest::{OnExhausted, Ordering, Trigger};
@@ -135,7 +136,12 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             let reason = format!("{}/{} at {offset}", assigned.topic, partition.number);
             self.stop.get_or_insert(Stop::WentBack(reason));
         }
+        let is_whole = record.defect().is_none();
         let is_open = window.admit(offset, line, record.bytes(), record);
+        if is_open && !is_whole {
+            // Alone, because it does not get into a call.
+            window.suspect(sequence, 1);
+        }
         // It may wait for long, and would pin the whole fetch it came with.
         if is_open && let Some(record) = window.held_up_mut(sequence) {
             record.detach();
@@ -175,17 +181,26 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             }
             let mut batch = self.flights.prepare(&assigned.topic, assigned.partition.number);
             let mut sequences = Vec::with_capacity(share.records);
+            let mut defect = None;
             assigned.window.take(share, |taken| {
                 sequences.push(taken.sequence);
                 batch.push(&taken.record, taken.attempt);
+                defect = taken.record.defect().map(str::to_owned);
             });
             if batch.is_empty() {
                 self.flights.recycle(batch);
                 tried += 1;
                 continue;
             }
-            self.counts.calls += 1;
             let id = self.flights.start(place, sequences);
+            if let Some(defect) = defect {
+                self.give_up(id, batch, &defect, now);
+                if self.paused.is_some() {
+                    return;
+                }
+                continue;
+            }
+            self.counts.calls += 1;
             let expected = self.sizing.expected(batch.len());
             invoker.start(Call { id, batch, expected });
             if probing {
@@ -230,6 +245,11 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
                 Err(CallError::Bug) => self.stop = Some(Stop::Bug("a call broke".to_owned())),
             }
         }
+        self.settle(flight, batch);
+    }
+
+    /// What was to be done with the records of a call is done.
+    pub(super) fn settle(&mut self, flight: FlightKey, batch: Batch) {
         // Only a dead letter would be made of it.
         if self.trigger.on_exhausted == OnExhausted::DeadLetter {
             self.flights.settle(flight, batch);
@@ -304,7 +324,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     }
 
     /// The records of a call.
-    fn cases(&self, flight: FlightKey) -> Vec<Case> {
+    pub(super) fn cases(&self, flight: FlightKey) -> Vec<Case> {
         let Flight { place, sequences, .. } = self.flights.get(flight);
         let case = |(index, &sequence): (usize, &Sequence)| Case { flight, index, place: *place, sequence };
         sequences.iter().enumerate().map(case).collect()
@@ -420,7 +440,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         let since = self.silent_since.filter(|since| now.saturating_duration_since(*since) > SILENT)?;
         let outstanding = self.delivery.sink().outstanding();
         let seconds = now.saturating_duration_since(since).as_secs();
-        Some(format!("{outstanding} messages are not acknowledged, none for {seconds} s"))
+        Some(format!("{} under way, none acknowledged for {seconds} s", counted(outstanding, "message")))
     }
 
     /// Why the flow must be built again, once.

@@ -4,20 +4,14 @@ use std::fs;
 
 use super::{Kafka, Topic, jars};
 
-/// What the console consumer read.
-#[derive(Debug)]
-pub struct JavaRead {
-    /// How many records it says it processed.
-    pub records: usize,
-    /// Bytes of all values; a null value is none.
-    pub value_bytes: usize,
-}
-
 impl Kafka {
     /// Reads `count` records of the topic from its beginning, committed ones only, with a client
     /// that shares no code with the one under test. Takes a second and a half to start, and gives
-    /// up after 60 s without a record.
-    pub fn java_consume(&self, topic: &Topic, count: usize) -> JavaRead {
+    /// up after 60 s without a record: then it fails with what the client said.
+    ///
+    /// Returns the bytes of all values; a null value is none.
+    #[track_caller]
+    pub fn java_consume(&self, topic: &Topic, count: usize) -> usize {
         let folder = tempfile::tempdir().expect("a folder for what is read");
         let values = folder.path().join("values");
         let output = jars::java()
@@ -32,11 +26,15 @@ impl Kafka {
             .and_then(std::process::Child::wait_with_output)
             .expect("java starts");
         let said = String::from_utf8_lossy(&output.stderr);
-        let records = said
-            .lines()
-            .find_map(|line| line.strip_prefix("Processed a total of ")?.split_whitespace().next()?.parse().ok())
-            .unwrap_or_else(|| panic!("the console consumer did not count records of {topic}:\n{said}"));
+        let number = |line: &str| line.strip_prefix("Processed a total of ")?.split_whitespace().next()?.parse().ok();
+        let records: Option<usize> = said.lines().find_map(number);
+        assert_eq!(
+            records,
+            Some(count),
+            "records of {topic} that the console consumer read, {}:\n{said}",
+            output.status
+        );
         let value_bytes = fs::metadata(&values).expect("what is read has a length").len();
-        JavaRead { records, value_bytes: usize::try_from(value_bytes).expect("fits") }
+        usize::try_from(value_bytes).expect("fits")
     }
 }

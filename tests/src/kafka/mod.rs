@@ -22,7 +22,6 @@ use std::time::{Duration, Instant};
 pub(crate) use clients::acknowledging_producer;
 pub use clients::now_ms;
 pub use group::{Committed, Group};
-pub use java::JavaRead;
 pub use record::{Record, Stored};
 use tempfile::TempDir;
 pub use topic::{Reader, Topic};
@@ -187,7 +186,8 @@ impl Own {
 }
 
 /// Beside what a single node needs: sessions are short, so that takeovers after a kill are quick,
-/// also those of the KIP-848 protocol, whose times are the broker's.
+/// also those of the KIP-848 protocol, whose times are the broker's. Nothing is too old to be kept:
+/// tests date records as they like.
 fn properties(port: u16, controller: u16, data: &Path) -> String {
     let host = Ipv4Addr::LOCALHOST;
     let data = data.display();
@@ -201,6 +201,7 @@ controller.quorum.bootstrap.servers={host}:{controller}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false
+log.retention.ms=-1
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4
 transaction.state.log.replication.factor=1

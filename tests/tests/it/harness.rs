@@ -93,8 +93,7 @@ fn the_java_consumer_reads_what_we_wrote() {
         _ => Record::of(vec![rng.u8(..); rng.usize(..300)]).key(n.to_string()),
     }));
     let bytes: usize = sent.iter().filter_map(|stored| stored.record.value.as_ref()).map(Vec::len).sum();
-    let read = kafka.java_consume(&topic, sent.len());
-    assert_eq!((read.records, read.value_bytes), (sent.len(), bytes));
+    assert_eq!(kafka.java_consume(&topic, sent.len()), bytes);
 }
 
 #[test]

@@ -157,6 +157,41 @@ fn dead_letters_are_complete() {
     }
 }
 
+/// The Kafka client reads at most 100,000 headers of a record.
+#[test]
+fn a_record_with_too_many_headers_to_read_is_a_dead_letter_and_the_others_go_on() {
+    let kafka = Kafka::shared();
+    let pipe = Pipe::new(kafka, "headers", 1);
+    let mut node = Node::start("headers", &pipe.manifest(kafka, "hostile", ""));
+    node.wait_ready(READY);
+    let many = |count: usize| std::iter::repeat_n((b"h".to_vec(), None), count);
+    let binary: Vec<u8> = (0..=255).collect();
+    pipe.source.produce([
+        Record::of("ok;ahead").key("k"),
+        Record::of("ok;most").key("k").headers(many(100_000)),
+        Record::of(binary.clone()).key("k").headers(many(100_001)),
+        Record::of("ok;behind").key("k"),
+        Record::null().headers(many(100_001)),
+    ]);
+    pipe.wait_handled(kafka, &mut node, PATIENCE);
+    let counts = node.trigger("headers")["counts"].clone();
+    node.term_cleanly();
+    let texts: Vec<String> = pipe.output.read_all().iter().map(|stored| stored.record.text()).collect();
+    assert_eq!(texts, ["done:ahead", "done:most", "done:behind"]);
+    let mut letters: Vec<Record> = pipe.dead.read_all().into_iter().map(|stored| stored.record).collect();
+    // The one without a key waits for nobody.
+    letters.sort_by_key(|letter| letter.header_text("tidegate-offset"));
+    let content: Vec<_> = letters.iter().map(|letter| (letter.key.as_deref(), letter.value.as_deref())).collect();
+    assert_eq!(content, [(Some(&b"k"[..]), Some(&binary[..])), (None, None)]);
+    for (letter, offset) in letters.iter().zip(["2", "4"]) {
+        assert_eq!(letter.headers.len(), 10, "only ours: {letter:?}");
+        let ours = |name: &str| letter.header_text(&format!("tidegate-{name}")).expect("a header");
+        assert_eq!((ours("cause"), ours("offset"), ours("attempts")), ("unreadable".into(), offset.into(), "1".into()));
+        assert!(ours("reason").contains("more than 100,000; the function was not called"), "{letter:?}");
+    }
+    assert_eq!((&counts["dead-letters"], &counts["handled"]), (&2.into(), &3.into()), "{counts}");
+}
+
 /// A record that waits for its retry blocks its key and nothing else, in its own partition too.
 #[test]
 fn a_waiting_retry_blocks_only_its_key() {

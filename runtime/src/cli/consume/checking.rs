@@ -3,8 +3,12 @@
 use std::ops::ControlFlow;
 
 use super::Plan;
-use super::reading::{Ended, Receiver};
+use super::reading::{Ended, Range, Receiver, place};
+use crate::cli::connect::LIMIT;
 use crate::cli::progress::{Progress, amount};
+use crate::cli::value::Start;
+use crate::counted::counted;
+use crate::kafka::cleanup::compacted;
 use crate::kafka::{Fetched, Partition};
 use crate::record::Record as _;
 use crate::traffic::{Number, Place, Run, Scope, Summary, Verifier};
@@ -38,17 +42,65 @@ impl<'a> Checking<'a> {
             ControlFlow::Continue(())
         }
     }
+
+    /// Whether a topic is compacted, which is said. Where it is not known, it is taken as not so.
+    async fn is_compacted(&self) -> bool {
+        let plan = self.plan;
+        let topics = match compacted(&plan.cluster, &plan.topics, LIMIT).await {
+            Ok(topics) => topics,
+            Err(error) => {
+                eprintln!("note: whether compaction removed records, which would count as lost, is not known: {error}");
+                return false;
+            }
+        };
+        if topics.is_empty() {
+            return false;
+        }
+        let (names, are) = (topics.join(", "), if topics.len() == 1 { "is" } else { "are" });
+        eprintln!("note: {names} {are} compacted, which leaves gaps: only repeats and order are checked");
+        if self.expected.is_some() && !plan.to_end && plan.timeout.is_none() {
+            eprintln!("note: so --expect may never be reached: --to-end ends all the same");
+        }
+        true
+    }
+
+    /// Says where records were deleted, which cannot be told from lost ones.
+    fn note_deleted(&self, ranges: &[Range]) {
+        let cut: Vec<&Range> = ranges.iter().filter(|range| range.low > 0).collect();
+        let Some(first) = cut.first().filter(|_| self.plan.from == Start::Earliest) else { return };
+        let others = match cut.len() - 1 {
+            0 => String::new(),
+            others => format!(", {} too", counted(others, "other partition")),
+        };
+        eprintln!(
+            "note: {} begins at offset {}{others}: what was deleted before cannot be told from what was lost",
+            place(self.plan, first.partition),
+            first.low,
+        );
+    }
 }
 
 impl Receiver for Checking<'_> {
-    fn begin(&mut self, from_beginning: bool) {
-        let scope = Scope { from_beginning, all_partitions: self.plan.partition.is_none() };
+    async fn begin(&mut self, ranges: &[Range]) {
+        self.note_deleted(ranges);
+        let scope = Scope {
+            from_beginning: ranges.iter().all(|range| range.low == 0 && range.start == 0),
+            all_partitions: self.plan.partition.is_none(),
+            compacted: self.is_compacted().await,
+        };
         self.verifier = Verifier::new(self.run, self.expected, scope);
     }
 
     fn deleted(&mut self, place: &str, goes_on: i64) -> anyhow::Result<()> {
         self.progress.clear();
         anyhow::bail!("{place}: records were deleted before they were read, up to offset {goes_on}")
+    }
+
+    /// Its value may have the number.
+    fn defective(&mut self, place: &str, defect: &str) -> anyhow::Result<()> {
+        self.progress.clear();
+        tracing::warn!("{place}: {defect}");
+        Ok(())
     }
 
     fn record(&mut self, partition: Partition, record: &Fetched) -> anyhow::Result<ControlFlow<()>> {

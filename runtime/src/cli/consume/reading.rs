@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use super::missing;
-use crate::cli::connect::{Connection, LIMIT, usage};
+use super::looking::Looking;
+use crate::cli::connect::{self, Connection, LIMIT, usage};
 use crate::cli::progress::TICK;
 use crate::cli::value::Start;
 use crate::cli::{Failure, node};
 use crate::kafka::scan::{Found, Isolation};
 use crate::kafka::{Fetched, Partition, Position};
 use crate::manifest::Cluster;
-use crate::record::Record as _;
+use crate::record::Record;
 
 /// What is read.
 pub(in crate::cli) struct Plan {
@@ -35,13 +35,16 @@ pub(in crate::cli) struct Plan {
 
 /// Who takes what is read.
 pub(in crate::cli) trait Receiver {
-    /// Called once, before the first record. `from_beginning`: all partitions are read from their
-    /// first record, and it is the first one that they ever had.
-    fn begin(&mut self, from_beginning: bool);
+    /// Called once, before the first record.
+    async fn begin(&mut self, ranges: &[Range]);
 
     /// Records of a place were deleted before they were read. Reading goes on at this offset, unless
     /// it is an error.
     fn deleted(&mut self, place: &str, goes_on: i64) -> anyhow::Result<()>;
+
+    /// Something of the record that comes next cannot be read; see [`Record::defect`]. Reading goes on,
+    /// unless it is an error.
+    fn defective(&mut self, place: &str, defect: &str) -> anyhow::Result<()>;
 
     /// Takes a record, and says whether that is enough.
     fn record(&mut self, partition: Partition, record: &Fetched) -> anyhow::Result<ControlFlow<()>>;
@@ -67,7 +70,7 @@ pub(in crate::cli) enum Ended {
 pub(in crate::cli) async fn read(plan: &Plan, receiver: &mut impl Receiver) -> Result<Ended, Failure> {
     let mut connection = Connection::new(&plan.cluster, &plan.topics, plan.isolation)?;
     let ranges = ranges(plan, &connection)?;
-    receiver.begin(ranges.iter().all(|range| range.low == 0 && range.start == 0));
+    receiver.begin(&ranges).await;
     let mut open = HashMap::new();
     for range in ranges {
         let goal = plan.to_end.then_some(range.high);
@@ -76,7 +79,7 @@ pub(in crate::cli) async fn read(plan: &Plan, receiver: &mut impl Receiver) -> R
             open.insert(range.partition, Reading { next: range.start, goal: goal.unwrap_or(i64::MAX) });
         }
     }
-    let mut next_look = Instant::now() + LOOK;
+    let mut looking = Looking::new(plan);
     let mut stop = pin!(node::stop_signal());
     let mut last_record = Instant::now();
     let mut said = false;
@@ -88,9 +91,10 @@ pub(in crate::cli) async fn read(plan: &Plan, receiver: &mut impl Receiver) -> R
         for partition in &turn.deleted {
             go_on(&mut connection, &mut open, receiver, plan, *partition)?;
         }
-        if !plan.to_end && plan.partition.is_none() && Instant::now() >= next_look {
-            next_look = Instant::now() + LOOK;
-            start_added(&mut connection, &mut open, plan)?;
+        if let Some(looking) = &mut looking {
+            for (topic, count) in looking.found(&connection, plan).await {
+                start_added(&mut connection, &mut open, plan, topic, count)?;
+            }
         }
         if turn.records {
             last_record = Instant::now();
@@ -118,12 +122,6 @@ pub(in crate::cli) async fn read(plan: &Plan, receiver: &mut impl Receiver) -> R
     }
 }
 
-/// How often is asked whether there are more partitions.
-const LOOK: Duration = Duration::from_secs(30);
-
-/// How long brokers have for that answer, while nothing else is done.
-const LOOK_LIMIT: Duration = Duration::from_secs(2);
-
 /// How far a partition is read.
 struct Reading {
     /// The offset behind what was read.
@@ -132,7 +130,7 @@ struct Reading {
     goal: i64,
 }
 
-fn place(plan: &Plan, partition: Partition) -> String {
+pub(super) fn place(plan: &Plan, partition: Partition) -> String {
     format!("{}/{}", plan.topics[partition.topic], partition.number)
 }
 
@@ -141,15 +139,18 @@ fn start(connection: &mut Connection, plan: &Plan, partition: Partition, offset:
     started.with_context(|| format!("cannot read {}", place(plan, partition)))
 }
 
-/// Starts the partitions that are new. What cannot be asked now is asked the next time.
-fn start_added(connection: &mut Connection, open: &mut HashMap<Partition, Reading>, plan: &Plan) -> anyhow::Result<()> {
-    for (topic, name) in plan.topics.iter().enumerate() {
-        let Ok(Ok(count)) = connection.scan.partitions(name, LOOK_LIMIT) else { continue };
-        for partition in (0..count).map(|number| Partition { topic, number }) {
-            if let Entry::Vacant(vacant) = open.entry(partition) {
-                start(connection, plan, partition, 0)?;
-                vacant.insert(Reading { next: 0, goal: i64::MAX });
-            }
+/// Starts the partitions of a topic that are new.
+fn start_added(
+    connection: &mut Connection,
+    open: &mut HashMap<Partition, Reading>,
+    plan: &Plan,
+    topic: usize,
+    count: i32,
+) -> anyhow::Result<()> {
+    for partition in (0..count).map(|number| Partition { topic, number }) {
+        if let Entry::Vacant(vacant) = open.entry(partition) {
+            start(connection, plan, partition, 0)?;
+            vacant.insert(Reading { next: 0, goal: i64::MAX });
         }
     }
     Ok(())
@@ -208,7 +209,7 @@ impl Turn {
             let next = match found {
                 Found::Record(record) if record.offset() < reading.goal => {
                     turn.records = true;
-                    match receiver.record(partition, &record) {
+                    match hand_out(receiver, plan, partition, &record) {
                         Ok(flow) => turn.flow = flow,
                         Err(error) => result = Err(error),
                     }
@@ -238,22 +239,34 @@ impl Turn {
     }
 }
 
-/// A partition: the offsets that it has, and where reading begins.
-struct Range {
+fn hand_out(
+    receiver: &mut impl Receiver,
+    plan: &Plan,
     partition: Partition,
-    low: i64,
-    high: i64,
-    start: i64,
+    record: &Fetched,
+) -> anyhow::Result<ControlFlow<()>> {
+    if let Some(defect) = record.defect() {
+        receiver.defective(&format!("{} at offset {}", place(plan, partition), record.offset()), defect)?;
+    }
+    receiver.record(partition, record)
+}
+
+/// A partition: the offsets that it has, and where reading begins.
+pub(in crate::cli) struct Range {
+    pub(in crate::cli) partition: Partition,
+    pub(in crate::cli) low: i64,
+    pub(in crate::cli) high: i64,
+    pub(in crate::cli) start: i64,
 }
 
 /// Finds the partitions, and asks where they begin and end.
 fn ranges(plan: &Plan, connection: &Connection) -> Result<Vec<Range>, Failure> {
     let mut ranges = Vec::new();
     for (index, topic) in plan.topics.iter().enumerate() {
-        let count = connection.partitions(topic)?.map_err(|reason| missing(topic, &reason))?;
+        let count = connection.partitions(topic)?.map_err(|reason| connect::missing(topic, "read", &reason))?;
         let numbers: Vec<i32> = match plan.partition {
             Some(number) if number >= count => {
-                return Err(usage(format!("--partition {number}: {topic} has the partitions 0 to {}", count - 1)));
+                return Err(usage(format!("--partition {number}: {topic} has {}", connect::partitions(count))));
             }
             Some(number) => vec![number],
             None => (0..count).collect(),

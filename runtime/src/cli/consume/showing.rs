@@ -11,9 +11,10 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use tempfile::NamedTempFile;
 
-use super::reading::{Ended, Receiver};
+use super::reading::{Ended, Range, Receiver};
 use crate::cli::Failure;
 use crate::cli::output::Output;
+use crate::counted::counted;
 use crate::kafka::{Fetched, Partition};
 use crate::ndjson;
 use crate::record::Record;
@@ -144,13 +145,20 @@ pub(in crate::cli) struct Showing<'a> {
     filter: Filter,
     lines: Lines,
     wanted: Option<u64>,
+    /// A record that cannot be read whole is an error.
+    only_whole: bool,
     shown: u64,
 }
 
 impl<'a> Showing<'a> {
     /// `wanted`: how many records, if there is an end to it.
     pub(in crate::cli) fn new(topics: &'a [String], filter: Filter, lines: Lines, wanted: Option<u64>) -> Self {
-        Self { topics, filter, lines, wanted, shown: 0 }
+        Self { topics, filter, lines, wanted, only_whole: false, shown: 0 }
+    }
+
+    /// From now on a record that cannot be read whole is an error.
+    pub(in crate::cli) fn only_whole(self) -> Self {
+        Self { only_whole: true, ..self }
     }
 
     /// How many records were shown.
@@ -164,11 +172,11 @@ impl<'a> Showing<'a> {
         match (ended, needed.filter(|needed| shown < *needed)) {
             (Ended::Timeout, Some(needed)) => {
                 self.lines.flush()?;
-                Err(Failure::Failed(anyhow::anyhow!("{shown} of {needed} records came in time")))
+                Err(Failure::Failed(anyhow::anyhow!("{shown} of {} came in time", counted(needed, "record"))))
             }
             (Ended::End, Some(needed)) => {
                 self.lines.flush()?;
-                Err(Failure::Failed(anyhow::anyhow!("{shown} of {needed} records are there")))
+                Err(Failure::Failed(anyhow::anyhow!("{shown} of {} are there", counted(needed, "record"))))
             }
             _ => Ok(self.lines.finish()?),
         }
@@ -184,11 +192,18 @@ impl<'a> Showing<'a> {
 }
 
 impl Receiver for Showing<'_> {
-    fn begin(&mut self, _from_beginning: bool) {}
+    async fn begin(&mut self, _ranges: &[Range]) {}
 
     fn deleted(&mut self, place: &str, goes_on: i64) -> anyhow::Result<()> {
         self.lines.flush()?;
         tracing::warn!("{place}: records were deleted before they were read; goes on at offset {goes_on}");
+        Ok(())
+    }
+
+    fn defective(&mut self, place: &str, defect: &str) -> anyhow::Result<()> {
+        anyhow::ensure!(!self.only_whole, "{place}: {defect}");
+        self.lines.flush()?;
+        tracing::warn!("{place}: {defect}; it is shown without them");
         Ok(())
     }
 

@@ -16,6 +16,7 @@ use clap::ValueEnum;
 use super::output::Output;
 use super::{Failure, inspect, node};
 use crate::batch::Batch;
+use crate::counted::counted;
 use crate::invoke::Session;
 use crate::manifest::{AllowedHost, Network};
 use crate::ndjson;
@@ -168,7 +169,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     read?;
     match calls.failed {
         0 => Ok(()),
-        failed => Err(Failure::Failed(anyhow::anyhow!("{failed} of {} records failed", calls.records))),
+        failed => Err(Failure::Failed(anyhow::anyhow!("{failed} of {} failed", counted(calls.records, "record")))),
     }
 }
 

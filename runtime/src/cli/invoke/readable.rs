@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::counted::counted;
 use crate::ndjson::{Message, Source};
 use crate::outcome::Fault;
 
@@ -49,7 +50,7 @@ fn shown(bytes: Option<&[u8]>) -> String {
         Some(Err(_)) => {
             let bytes = bytes.unwrap_or_default();
             let start = bytes[..bytes.len().min(32)].escape_ascii();
-            format!("({} bytes: {start}{})", bytes.len(), if bytes.len() > 32 { "…" } else { "" })
+            format!("({}: {start}{})", counted(bytes.len(), "byte"), if bytes.len() > 32 { "…" } else { "" })
         }
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::connect::{ConnectArguments, usage};
 use super::progress::{Progress, amount};
 use super::{Failure, node, value};
+use crate::counted::counted;
 use crate::manifest::Cluster;
 use crate::traffic::{MAX_KEYS, Numbers, Pace, Size};
 use lines::Lines;
@@ -30,8 +31,9 @@ So functions that keep the headers or the value can be checked. Record n has the
 is the (n div keys)-th of it. A value of less than 128 bytes is filler alone.
 
 A record is done when all replicas have it; the client sends again without repeating. Exit code 1:
-some were refused, and which is said; after 1,000 in a row it gives up, unless that is about the
-records themselves, such as their size. 2: a line or flag is wrong; what stood before it is produced.
+the topic is not there, or some records were refused, and which is said; after 1,000 in a row it gives
+up, unless that is about the records themselves, such as their size. 2: a line or flag is wrong; what
+stood before it is produced.
 
 Examples:
   tidegate produce orders --value '{"id": 5}' --key 5 --header trace=abc
@@ -42,8 +44,8 @@ Examples:
 
 /// Produce records: one from flags, those of a file, or numbered ones.
 ///
-/// Ctrl-C ends it: what is under way is finished, and the summary is written. A second one gives up
-/// what is under way.
+/// Ctrl-C ends it: what is under way is finished, and the summary is written. A second one, half a
+/// second later or more, gives up what is under way.
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub(super) struct Arguments {
@@ -221,7 +223,8 @@ async fn produce(arguments: &Arguments, cluster: Cluster, supply: Supply) -> Res
     match report.refused.values().map(|refused| refused.count).sum::<u64>() {
         0 => Ok(()),
         refused => {
-            Err(Failure::Failed(anyhow::anyhow!("{refused} of {} records were refused", refused + report.acknowledged)))
+            let all = counted(refused + report.acknowledged, "record");
+            Err(Failure::Failed(anyhow::anyhow!("{refused} of {all} refused")))
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::future::{pending, ready};
-use std::pin::pin;
+use std::pin::Pin;
 use std::time::Duration;
 
 use slab::Slab;
@@ -139,7 +139,7 @@ impl Sending {
     /// second one also the waiting.
     pub(super) async fn run(mut self, mut supply: Supply, mut pace: Option<Pace>) -> Result<Report, Failure> {
         self.report.noun = supply.noun();
-        let mut stop = pin!(node::stop_signal());
+        let mut stop: Pin<Box<dyn Future<Output = anyhow::Result<&str>>>> = Box::pin(node::stop_signal());
         let mut line = None;
         let mut is_over = false;
         loop {
@@ -166,7 +166,7 @@ impl Sending {
                     }
                     self.report.interrupted = true;
                     is_over = true;
-                    stop.set(node::stop_signal());
+                    stop = Box::pin(node::further_stop_signal());
                 }
                 () = ready(()), if matches!(turn, Turn::More) => {}
                 () = self.wake.wait() => {}

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use crate::cli::Failure;
-use crate::cli::connect::{Connection, LIMIT, usage};
+use crate::cli::connect::{self, Connection, LIMIT, usage};
+use crate::counted::counted;
 use crate::kafka::create::{Created, create_topic};
 use crate::kafka::scan::Isolation;
 use crate::kafka::sink::Batching;
@@ -65,10 +66,10 @@ pub(super) async fn open(
     let partitions = found.map_err(|reason| missing(topic, &reason, create))?;
     if let Some(wanted) = create.filter(|wanted| *wanted != partitions) {
         let why = if created == Created::Unsupported { "the broker chose" } else { "it was there before" };
-        eprintln!("note: {topic} has {partitions} partitions, not {wanted}: {why}");
+        eprintln!("note: {topic} has {}, not {wanted}: {why}", counted(partitions, "partition"));
     }
     if let Some(partition) = partition.filter(|partition| *partition >= partitions) {
-        return Err(usage(format!("--partition {partition}: {topic} has the partitions 0 to {}", partitions - 1)));
+        return Err(usage(format!("--partition {partition}: {topic} has {}", connect::partitions(partitions))));
     }
     sink.update(&Metadata { partitions: BTreeMap::from([(topic.to_owned(), partitions)]), ..Metadata::default() });
     Ok((sink, wake))
@@ -95,5 +96,5 @@ fn missing(topic: &str, reason: &str, create: Option<i32>) -> Failure {
     } else {
         ""
     };
-    Failure::Failed(anyhow::anyhow!("topic {topic} cannot be written: {reason}{help}"))
+    connect::missing(topic, "written", &format!("{reason}{help}"))
 }

@@ -10,7 +10,7 @@ use crate::batch::BatchRecord;
 use crate::budget::Budget;
 use crate::columns::Column;
 use crate::engine::{Call, CallError, Completion, Invoker};
-use crate::kafka::{Acknowledgement, Error, Partition, Refusal, Sink};
+use crate::kafka::{Acknowledgement, Detached, Error, Fetched, Partition, Refusal, Sink};
 use crate::manifest::{self, Trigger};
 use crate::outcome::{Cause, Fault, Outcome};
 use crate::record::{Header, Message, OwnedRecord, Topics};
@@ -113,7 +113,7 @@ impl Sink for FakeSink {
 
 /// A flow with one partition, driven by hand.
 pub struct World {
-    pub flow: Flow<OwnedRecord, FakeSink>,
+    pub flow: Flow<Fetched, FakeSink>,
     pub invoker: FakeInvoker,
     pub now: Instant,
     next_offset: i64,
@@ -136,15 +136,24 @@ impl World {
     }
 
     pub fn admit(&mut self, key: &str, value: &str) {
+        self.admit_with(None, key, value);
+    }
+
+    /// A record that the client cannot read whole.
+    pub fn admit_defective(&mut self, key: &str, value: &str) {
+        self.admit_with(Some("its headers are unread".to_owned()), key, value);
+    }
+
+    fn admit_with(&mut self, defect: Option<String>, key: &str, value: &str) {
         let record = OwnedRecord {
             offset: self.next_offset,
             key: Some(key.as_bytes().to_vec()),
             value: Some(value.as_bytes().to_vec()),
-            headers: vec![(b"h".to_vec(), None)],
+            headers: if defect.is_none() { vec![(b"h".to_vec(), None)] } else { Vec::new() },
             ..OwnedRecord::default()
         };
         self.next_offset += 1;
-        self.flow.admit(PARTITION, record);
+        self.flow.admit(PARTITION, Fetched::Detached(Box::new(Detached { record, defect })));
     }
 
     /// Starts calls and returns what they carry, in the order they started.

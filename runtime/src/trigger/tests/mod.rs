@@ -188,6 +188,54 @@ fn pause_keeps_the_record_and_starts_nothing() {
     assert_eq!(world.progress().low, 0);
 }
 
+/// In its turn: what is ahead of it in its key comes first, what is behind it goes on.
+#[test]
+fn a_record_that_cannot_be_read_whole_is_a_dead_letter_without_a_call() {
+    let mut world = World::new("");
+    world.admit("k", "first");
+    world.admit_defective("k", "defective");
+    world.admit("k", "behind");
+    world.admit("other", "beside");
+    assert_eq!(world.dispatch(), [["first"], ["beside"]]);
+    world.finish(|_, _| Verdict::Retry);
+    world.finish(ok);
+    assert_eq!(world.sent(1), [""; 0], "what is ahead of it waits");
+    world.pass_time();
+    world.run(|value, _| if value == "defective" { panic!("it is not called") } else { Verdict::Handle });
+    world.flow.acknowledge(world.now);
+    assert_eq!(
+        (world.sent(0), world.sent(1)),
+        (["beside!", "first!", "behind!"].map(str::to_owned).to_vec(), vec!["defective".to_owned()])
+    );
+    let letter = world.sink().sent.iter().find(|sent| sent.topic == 1).cloned().expect("sent");
+    assert_eq!((letter.key.as_deref(), letter.headers.len()), (Some(&b"k"[..]), 10), "only ours are there");
+    assert_eq!(
+        (letter.header("tidegate-cause"), letter.header("tidegate-attempts")),
+        ("unreadable".into(), "1".into())
+    );
+    assert!(letter.header("tidegate-reason").starts_with("its headers are unread; the function was not called"));
+    let counts = world.flow.counts;
+    assert_eq!((counts.calls, counts.failed, counts.dead_letters), (4, 2, 1));
+    assert_eq!(world.progress(), Progress::at(4));
+}
+
+#[test]
+fn a_record_that_cannot_be_read_whole_ends_by_the_policy_of_its_trigger() {
+    let mut skips = World::new("on-exhausted = \"skip\"");
+    (0..3).for_each(|n| skips.admit_defective("k", &format!("v{n}")));
+    skips.admit("k", "behind");
+    assert_eq!(skips.dispatch(), [["behind"]], "nothing has to happen meanwhile");
+    skips.finish(ok);
+    assert_eq!((skips.flow.counts.skipped, skips.progress()), (3, Progress::at(4)));
+
+    let mut pauses = World::new("on-exhausted = \"pause\"");
+    pauses.admit_defective("k", "v");
+    pauses.admit("other", "good");
+    assert!(pauses.dispatch().is_empty());
+    assert!(pauses.flow.paused.as_ref().is_some_and(|reason| reason.contains("unreadable")));
+    assert_eq!(pauses.progress().low, 0);
+}
+
 #[test]
 fn an_output_that_is_refused_for_good_is_a_dead_letter_of_its_record() {
     let mut world = World::new("");
@@ -222,7 +270,7 @@ fn records_that_go_back_stop_the_flow() {
     let mut world = World::new("");
     world.admit("k", "v0");
     world.admit("k", "v1");
-    world.flow.admit(PARTITION, OwnedRecord::default());
+    world.flow.admit(PARTITION, OwnedRecord::default().into());
     assert!(matches!(world.flow.take_stop(), Some(Stop::WentBack(_))));
 }
 

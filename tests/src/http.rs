@@ -6,6 +6,7 @@
 //! | `/host` | the host that the request was for, with its version of HTTP |
 //! | `/bytes/N` | N bytes, their number in the head |
 //! | `/chunks/N` | N chunks of 1 KiB, their number not told |
+//! | `/customers/N` | what is known of customer N, as JSON |
 //! | `/echo` | the body of the request |
 //! | `/take` | none, before the body of the request is over |
 //! | `/to?URL` | a redirect |
@@ -234,6 +235,11 @@ async fn answer(request: Request<Incoming>, seen: Arc<Seen>) -> Response<Script>
         }
         "bytes" => with_header("content-length", &number.to_string(), script(bytes(number), 1, Then::End)),
         "chunks" => Response::new(script(bytes(1 << 10), number, Then::End)),
+        "customers" => {
+            let customer =
+                format!("{{\"id\": \"{number}\", \"name\": \"Name {number}\", \"city\": \"City {number}\"}}");
+            Response::new(script(customer.into(), 1, Then::End))
+        }
         "echo" => {
             let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
             Response::new(script(body, 1, Then::End))

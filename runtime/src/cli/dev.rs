@@ -1,5 +1,5 @@
 use std::io::BufRead as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +23,8 @@ const LOOK: Duration = Duration::from_millis(300);
 /// Kafka clients connect to the address that is printed: `tidegate produce`, `consume` and `record`
 /// with --brokers, kcat, any other. The project that a component lies in is built now and whenever
 /// one of its files is saved. A build that fails, or whose golden cases fail (see `tidegate test`),
-/// leaves what runs.
-/// A line typed here is produced to the first topic: a value, or key:value.
+/// leaves what runs. A line typed here is produced to the first topic: a value, or key:value. Ctrl-C
+/// ends it.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  tidegate new shout && cd shout && tidegate dev")]
 pub(super) struct Arguments {
@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
     manifest: PathBuf,
 
-    /// Partitions of each topic on the embedded broker.
+    /// Partitions of each topic on the embedded broker, at most 64.
     #[arg(long, value_name = "COUNT", default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..=64))]
     partitions: i32,
 
@@ -75,16 +75,21 @@ async fn develop(manifest: Manifest, arguments: &Arguments, engine: crate::engin
     let tail = tokio::spawn(show(manifest.clone()));
     let typing = type_lines(&manifest, partitions)?;
     let building = (!arguments.no_build).then(|| tokio::task::spawn_blocking(move || build_on_save(sources, builder)));
+    let adapted = broker.clone();
     let options = Options {
         engine,
         node: "dev".into(),
         environment: node::environment,
-        adapt: Box::new(move |manifest| embed(manifest, &broker, partitions)),
+        adapt: Box::new(move |manifest| embed(manifest, &adapted, partitions)),
     };
     let result = run::serve(Node { manifest, options }).await;
-    tail.abort();
-    typing.abort();
     building.iter().for_each(tokio::task::JoinHandle::abort);
+    for client in [tail, typing] {
+        client.abort();
+        let _ = client.await;
+    }
+    // After its last client, which would complain that it is away.
+    drop(broker);
     result
 }
 
@@ -133,14 +138,10 @@ fn build_on_save(mut sources: Sources, mut builder: Builder) {
 
 fn build(builder: &mut Builder, targets: &[Target]) {
     for target in targets {
-        let name = name(&target.component);
+        let name = target.component.display();
         match builder.build(target, &mut |line| eprintln!("{line}")) {
             Ok(bytes) => eprintln!("built {name} ({} KiB)", bytes >> 10),
             Err(error) => eprintln!("error: {error}\n{name} stays as it is"),
         }
     }
-}
-
-fn name(component: &Path) -> std::borrow::Cow<'_, str> {
-    component.file_name().unwrap_or(component.as_os_str()).to_string_lossy()
 }

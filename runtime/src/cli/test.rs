@@ -1,5 +1,5 @@
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 
@@ -9,9 +9,10 @@ use super::{Failure, colour, colour_of, inspect, node};
 use crate::dev;
 use crate::engine::Engine;
 use crate::golden::{self, Case, Paint, Suite, Target};
-use crate::manifest::{Component, Function, Manifest};
-use crate::toolchain;
+use crate::manifest::{self, Function, Manifest};
+use crate::toolchain::{self, Language};
 
+const MANIFEST: &str = "tidegate.toml";
 const HELP: &str = r#"A case is a file cases/NAME.ndjson: records as `tidegate invoke` reads them, and below each what
 is expected of it.
   {"key": "a1", "value": {"json": {"amount": 500}}}
@@ -23,6 +24,21 @@ is expected of it.
   timestamp (null: the time of producing), key, value, headers. All of them are compared, as bytes:
   what stands behind "json": is the value to the last space.
   Causes: retry and reject, with their reason; trap, exit, deadline, memory, bad-outcome, without.
+
+What the function asks by HTTP the case answers; the network is never asked. Anywhere in the file,
+one line for each request, those of the same one in turn, as the function asks:
+  {"http": "GET https://api.example.com/7", "answer": {"status": 200, "body": {"json": {"id": 7}}}}
+  {"http": "GET https://api.example.com/8", "answer": {"failure": "connection-refused"}}
+  Fields of an answer: status, headers as [["name", "value"]], body; or failure, as wasi:http calls
+  it, such as DNS-error, connection-timeout, connection-terminated, HTTP-response-timeout; delay,
+  such as "3s", to run into a limit. allow-hosts and http of the manifest hold as in production. A
+  request without an answer fails the case, and so does an answer that nobody asked for.
+  What a request carries is looked at only where "sent" says what it has to be:
+  {"http": "POST https://api.example.com/", "sent": {"body": "text"}, "answer": {"status": 201}}
+  Fields of sent: headers, of which those that are listed are compared; body, byte by byte.
+
+In place of each folder that the manifest lets the function write in, each case has an empty one,
+which is removed behind it. Folders that are only read are those of the manifest.
 
 What the function prints goes to standard error; --log warn hides it. Exit code 1: a case failed,
 there is none, or the function does not build. 2: a case or the manifest is wrong.
@@ -37,7 +53,7 @@ Examples:
 /// Builds the project aside, so that no node takes on what is not tested, and calls the function with
 /// the records of each file in its folder `cases`: in the real engine, with the limits, environment,
 /// batches and ordering of the manifest, and an instance of its own for each case. What comes is
-/// compared with what the file expects. Neither a broker nor a secret has to be there.
+/// compared with what the file expects. Neither a broker nor a secret nor the network has to be there.
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub(super) struct Arguments {
@@ -49,7 +65,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TEXT")]
     filter: Vec<String>,
 
-    /// Write what comes as what is expected.
+    /// Write what comes as what is expected. A case whose requests and answers by HTTP do not fit is
+    /// shown instead.
     #[arg(long)]
     update: bool,
 
@@ -57,7 +74,8 @@ pub(super) struct Arguments {
     #[arg(long)]
     no_build: bool,
 
-    /// The manifest. tidegate.toml in the project's folder, or the defaults of one if it is not there.
+    /// The manifest. tidegate.toml in the project's folder, or in the one above if it is for this
+    /// project; otherwise the defaults. A line says if one above is not used.
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
 
@@ -99,32 +117,34 @@ async fn run(
 ) -> Result<(), Failure> {
     let suite = Suite::new(engine, component, target).await.context("the function cannot be called")?;
     let mut output = Output::new();
-    let (mut good, mut others) = (0, 0);
+    let (mut good, mut written, mut failed, mut unfit) = (0, 0, 0, 0);
     for case in cases {
         let verdict = suite.run(case).await.with_context(|| case.path.display().to_string())?;
-        let is_good = if arguments.update {
-            let written = case.update(&verdict).with_context(|| format!("cannot write {}", case.path.display()))?;
-            output.line(&format!("{}  {}", if written { "written  " } else { "unchanged" }, case.name))?;
-            !written
-        } else {
+        if !arguments.update || !verdict.http_fits() {
             output.line(&golden::verdict(case, &verdict, Paint(colour_of(&io::stdout()))))?;
-            verdict.passed()
-        };
-        *(if is_good { &mut good } else { &mut others }) += 1;
+            *(if verdict.passed() { &mut good } else { &mut failed }) += 1;
+            unfit += usize::from(!verdict.http_fits());
+        } else if case.update(&verdict).with_context(|| format!("cannot write {}", case.path.display()))? {
+            output.line(&format!("written    {}", case.name))?;
+            written += 1;
+        } else {
+            output.line(&format!("unchanged  {}", case.name))?;
+            good += 1;
+        }
         output.flush()?;
     }
     let s = |count: usize| if count == 1 { "" } else { "s" };
-    output.line(&match (arguments.update, others) {
-        (true, written) => format!("{written} case{} written, {good} unchanged", s(written)),
-        (false, 0) => format!("{good} case{} passed", s(good)),
-        (false, failed) => format!("{good} case{} passed, {failed} failed", s(good)),
-    })?;
+    let counted = match arguments.update {
+        true => format!("{written} case{} written, {good} unchanged", s(written)),
+        false => format!("{good} case{} passed", s(good)),
+    };
+    output.line(&if failed > 0 { format!("{counted}, {failed} failed") } else { counted })?;
     output.flush()?;
-    if arguments.update || others == 0 {
+    if failed == 0 {
         return Ok(());
     }
-    let hint = "`tidegate test --update` accepts what came";
-    Err(Failure::Failed(anyhow!("{others} of {} cases failed; {hint}", cases.len())))
+    let hint = golden::hint(failed == unfit);
+    Err(Failure::Failed(anyhow!("{failed} of {} cases failed; {hint}", cases.len())))
 }
 
 /// The cases that are to run. All that are wrong are named.
@@ -170,21 +190,64 @@ fn base(folder: &Path) -> PathBuf {
 
 /// The manifest and the function that is tested, if there is a manifest.
 fn declared(arguments: &Arguments) -> Result<Option<(Manifest, Function)>, Failure> {
+    let own = base(&arguments.folder).join(MANIFEST);
+    let above = above(&arguments.folder).join(MANIFEST);
+    let is_asked_for = arguments.manifest.is_some() || arguments.function.is_some() || arguments.no_build;
+    let is_above = arguments.manifest.is_none() && !own.exists() && above.exists();
     let path = match &arguments.manifest {
         Some(path) => path.clone(),
-        None => base(&arguments.folder).join("tidegate.toml"),
+        None if is_above => above,
+        None => own,
     };
-    let is_asked_for = arguments.manifest.is_some() || arguments.function.is_some() || arguments.no_build;
     if !is_asked_for && !path.exists() {
         return Ok(None);
     }
-    let declared = golden::load(&path, &node::environment, &arguments.env)
-        .map_err(|errors| Failure::Usage(errors.render(colour())))?;
+    let is_found = is_above && !is_asked_for;
+    let shown = path.display();
+    let declared = match golden::load(&path, &node::environment, &arguments.env) {
+        Err(_) if is_found => {
+            eprintln!("warning: {shown} is wrong, so the defaults hold; --manifest {shown} says what is wrong");
+            return Ok(None);
+        }
+        Ok(declared) if is_found && !is_for(&declared.manifest, &arguments.folder) => {
+            eprintln!("{shown} is not for this project, so the defaults hold; --manifest {shown} uses it");
+            return Ok(None);
+        }
+        result => result.map_err(|errors| Failure::Usage(errors.render(colour())))?,
+    };
     let function = find(&declared.manifest, arguments)?.clone();
+    if is_above {
+        eprintln!("with the function {} of {shown}", function.name);
+    }
     for secret in declared.without.get(&function.name).into_iter().flatten() {
         eprintln!("warning: the secret {secret} of {} is not there; --env {secret}=VALUE gives one", function.name);
     }
     Ok(Some((declared.manifest, function)))
+}
+
+/// The folder that a folder lies in, as the beginning of a path.
+fn above(folder: &Path) -> PathBuf {
+    match folder.components().next_back() {
+        Some(Component::Normal(_)) => folder.parent().unwrap_or(folder).to_owned(),
+        _ => base(folder).join(".."),
+    }
+}
+
+/// Whether a manifest in the folder above a project is for that project: a function of it is built there,
+/// or the only one is built beside it, in another language, so that it is taken for its twin.
+fn is_for(manifest: &Manifest, folder: &Path) -> bool {
+    let Ok(here) = folder.canonicalize() else { return false };
+    let projects: Vec<PathBuf> = manifest.functions.values().filter_map(|function| project(function)).collect();
+    let is_other = |project: &Path| Language::of(&here).is_some_and(|here| Language::of(project) != Some(here));
+    let is_beside = |project: &Path| project.parent() == here.parent();
+    let is_twin = |project: &PathBuf| manifest.functions.len() == 1 && is_beside(project) && is_other(project);
+    projects.iter().any(|project| *project == here || is_twin(project))
+}
+
+/// Where a function is built.
+fn project(function: &Function) -> Option<PathBuf> {
+    let manifest::Component::File(component) = &function.component;
+    dev::project(component)?.canonicalize().ok()
 }
 
 /// The function of the given name, the only one of this project, or the only one.
@@ -199,10 +262,7 @@ fn find<'a>(manifest: &'a Manifest, arguments: &Arguments) -> Result<&'a Functio
         return function.ok_or_else(|| Failure::Usage(message()));
     }
     let here = arguments.folder.canonicalize().ok();
-    let is_here = |function: &&Function| {
-        let Component::File(component) = &function.component;
-        here.is_some() && dev::project(component).and_then(|project| project.canonicalize().ok()) == here
-    };
+    let is_here = |function: &&Function| here.is_some() && project(function) == here;
     let all: Vec<&Function> = manifest.functions.values().map(|function| &**function).collect();
     let own: Vec<&Function> = all.iter().copied().filter(is_here).collect();
     match (own.as_slice(), all.as_slice()) {
@@ -215,7 +275,7 @@ fn find<'a>(manifest: &'a Manifest, arguments: &Arguments) -> Result<&'a Functio
 /// The component that is tested.
 fn component(arguments: &Arguments, function: Option<&Function>) -> Result<Vec<u8>, Failure> {
     if let (true, Some(function)) = (arguments.no_build, function) {
-        let Component::File(path) = &function.component;
+        let manifest::Component::File(path) = &function.component;
         return Ok(inspect::read(path)?);
     }
     let aside = tempfile::tempdir().context("no place to build")?;
@@ -231,7 +291,38 @@ fn component(arguments: &Arguments, function: Option<&Function>) -> Result<Vec<u
 
 #[cfg(test)]
 mod tests {
-    use super::HELP;
+    use super::*;
+
+    #[test]
+    fn the_folder_above_is_found_however_a_folder_is_written() {
+        for (folder, expected) in [(".", ".."), ("go", ""), ("go/", ""), ("a/go", "a"), ("..", "../.."), ("/a", "/")] {
+            assert_eq!(above(Path::new(folder)), Path::new(expected), "{folder}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_above_is_for_the_projects_of_its_functions_and_for_the_twin_of_the_only_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        for file in ["rust/Cargo.toml", "go/main.go", "go-too/main.go", "python/main.py", "deeper/go/main.go"] {
+            std::fs::create_dir_all(at(file).parent().expect("a folder")).expect("made");
+            std::fs::write(at(file), "").expect("written");
+        }
+        let check = |components: &[&str], expected: &[&str]| {
+            let function = |(number, component)| format!("[function.f{number}]\ncomponent = \"{component}\"\n");
+            let text: String = components.iter().enumerate().map(function).collect();
+            let manifest = manifest::parse(&at(MANIFEST), &text, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
+            let mut found = vec!["rust", "go", "go-too", "python"];
+            found.retain(|project| is_for(&manifest, &at(project)));
+            assert_eq!(found, expected, "{components:?}");
+        };
+        check(&["rust/f.wasm"], &["rust", "go", "go-too"]);
+        check(&["go/f.wasm"], &["rust", "go"]);
+        check(&["rust/f.wasm", "deeper/go/f.wasm"], &["rust"]);
+        check(&["deeper/go/f.wasm"], &[]);
+        check(&["functions/f.wasm"], &[]);
+        check(&[], &[]);
+    }
 
     #[test]
     fn the_example_of_the_help_is_met_by_compact_json() {

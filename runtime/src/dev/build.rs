@@ -63,28 +63,33 @@ impl Builder {
         let called = golden::Target::new(Some((&self.manifest, function)), &[]).map_err(|error| error.to_string())?;
         let suite = self.runtime.block_on(Suite::new(&self.engine, component.to_vec(), called));
         let suite = suite.map_err(|error| format!("the function cannot be called: {error}"))?;
-        let failed = paths.iter().filter_map(|path| self.run(&suite, path)).inspect(|text| say(text)).count();
+        let (mut failed, mut unfit) = (0, 0);
+        for (text, is_unfit) in paths.iter().filter_map(|path| self.run(&suite, path)) {
+            say(&text);
+            failed += 1;
+            unfit += usize::from(is_unfit);
+        }
         match (failed, paths.len()) {
             (0, 1) => say("1 golden case passed"),
             (0, all) => say(&format!("{all} golden cases passed")),
             (failed, all) => {
-                let hint = "`tidegate test --update` accepts what came";
+                let hint = golden::hint(failed == unfit);
                 return Err(format!("{failed} of {all} golden cases failed; {hint}"));
             }
         }
         Ok(())
     }
 
-    /// What is wrong with a case, if something is.
-    fn run(&self, suite: &Suite, path: &std::path::Path) -> Option<String> {
+    /// What is wrong with a case, if something is, and whether HTTP does not fit.
+    fn run(&self, suite: &Suite, path: &std::path::Path) -> Option<(String, bool)> {
         let case = match Case::read(path) {
             Ok(case) => case,
-            Err(broken) => return Some(golden::broken(path, &broken, self.paint)),
+            Err(broken) => return Some((golden::broken(path, &broken, self.paint), false)),
         };
         match self.runtime.block_on(suite.run(&case)) {
             Ok(verdict) if verdict.passed() => None,
-            Ok(verdict) => Some(golden::verdict(&case, &verdict, self.paint)),
-            Err(error) => Some(golden::broken(path, &error, self.paint)),
+            Ok(verdict) => Some((golden::verdict(&case, &verdict, self.paint), !verdict.http_fits())),
+            Err(error) => Some((golden::broken(path, &error, self.paint), false)),
         }
     }
 }

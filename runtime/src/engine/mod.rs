@@ -13,6 +13,7 @@ mod cache;
 mod columns;
 mod compile;
 mod fault;
+mod guests;
 mod host;
 mod http;
 mod log;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use compile::{Compiled, Inspection, Rejected, inspect};
-pub use http::HttpCounts;
+pub use http::{HttpAnswer, HttpAnswers, HttpCounts, HttpDifference, HttpLeft, HttpRequest, HttpSent, HttpUnlike};
 pub use pool::{Pool, PoolError, Setup};
 
 use crate::batch::Batch;
@@ -91,24 +92,14 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Engine {
     inner: Arc<Inner>,
+    http: Arc<http::Clients>,
 }
 
 struct Inner {
     wasmtime: wasmtime::Engine,
     compiler: compile::Compiler,
     ticker: ticker::Ticker,
-    http: http::Clients,
-    guests: tokio::runtime::Handle,
-    /// Ends without waiting for guests when the last engine goes, on whatever thread that is.
-    runtime: Option<tokio::runtime::Runtime>,
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
+    threads: guests::Threads,
 }
 
 /// Most instances of all functions together. A slot costs address space only.
@@ -130,26 +121,20 @@ impl Engine {
                 wasmtime::Engine::new(&config(false)).map_err(|error| Rejected::machine(&error))?
             }
         };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(settings.threads.max(1))
-            .thread_name("tidegate-guest")
-            // A guest that spins gives its thread back at every tick; others and timers must
-            // not wait for many such turns.
-            .event_interval(4)
-            .global_queue_interval(4)
-            .enable_all()
-            .build()
-            .map_err(|error| Rejected::machine(&error.into()))?;
+        let threads = guests::Threads::new(settings.threads).map_err(|error| Rejected::machine(&error.into()))?;
         let compiler = compile::Compiler::new(&wasmtime, settings.cache.clone())?;
         let ticker = ticker::Ticker::new(wasmtime.clone()).map_err(|error| Rejected::machine(&error.into()))?;
-        let guests = runtime.handle().clone();
-        let (http, runtime) = (http::Clients::default(), Some(runtime));
-        Ok(Self { inner: Arc::new(Inner { wasmtime, compiler, ticker, http, guests, runtime }) })
+        Ok(Self { inner: Arc::new(Inner { wasmtime, compiler, ticker, threads }), http: Arc::default() })
+    }
+
+    /// The same engine, but what functions ask by HTTP these answers say, and nobody else is asked.
+    pub fn answered_by(&self, answers: Arc<HttpAnswers>) -> Self {
+        Self { inner: self.inner.clone(), http: Arc::new(http::Clients::answered_by(answers)) }
     }
 
     /// What a function does by HTTP, counted since the engine was made. Stays fresh.
     pub fn http_counts(&self, function: &Name) -> Arc<HttpCounts> {
-        self.inner.http.counts(function)
+        self.http.counts(function)
     }
 
     /// Compiles a component, or loads it from the cache, and checks that it is a function. Runs on

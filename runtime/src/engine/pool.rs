@@ -18,9 +18,10 @@ use super::bindings::Runner;
 use super::columns::{lower, lowered_bytes, outcome};
 use super::compile::Compiled;
 use super::fault::{MAX_TRANSFER_BYTES, classify};
+use super::guests::Guests;
 use super::host::Host;
 use super::http::Client;
-use super::log::LogScope;
+use super::log::{self, LogScope};
 use super::{Call, CallError, Completion, Engine, Invoker};
 use crate::batch::Batch;
 use crate::manifest::{Function, Reuse, Trigger};
@@ -73,6 +74,7 @@ pub struct Pool {
 
 struct Shared {
     engine: Engine,
+    guests: Arc<Guests>,
     compiled: Compiled,
     setup: Setup,
     environment: Vec<(String, String)>,
@@ -93,10 +95,20 @@ struct Instance {
 }
 
 /// Why an instance did not start.
-struct NoStart {
-    reason: String,
+enum NoStart {
     /// The node has as many instances as it may.
-    is_full: bool,
+    Full(String),
+    /// What it would see of the world is not there.
+    World(String),
+    /// The function itself.
+    Guest(String),
+}
+
+impl NoStart {
+    fn reason(self) -> String {
+        let (Self::Full(reason) | Self::World(reason) | Self::Guest(reason)) = self;
+        format!("it does not start: {reason}")
+    }
 }
 
 impl Pool {
@@ -108,13 +120,15 @@ impl Pool {
         setup: Setup,
         completions: mpsc::Sender<Completion>,
     ) -> Result<Self, PoolError> {
-        let http = engine.inner.http.get(&setup.function).map_err(PoolError)?;
+        let http = engine.http.get(&setup.function).map_err(PoolError)?;
+        let guests = engine.inner.threads.of(&setup.function).map_err(|error| PoolError(error.to_string()))?;
         let revision = compiled.digest;
         let scope = LogScope::new(&setup.trigger.name, &setup.function.name, &revision.short());
         let most = setup.trigger.instances.max.get() as usize;
         let (give_back, returned) = mpsc::channel(most);
         let shared = Arc::new(Shared {
             engine: engine.clone(),
+            guests,
             environment: environment(&setup, &revision.to_string()),
             batch_bytes: batch_bytes(&setup.trigger),
             compiled,
@@ -126,12 +140,12 @@ impl Pool {
         let mut idle = Vec::new();
         for _ in 0..(shared.setup.trigger.instances.min as usize).clamp(1, most) {
             let starting = shared.clone();
-            let started = engine.inner.guests.spawn(async move { starting.instantiate(0).await });
+            let started = shared.guests.spawn(async move { starting.instantiate(0).await });
             idle.push(
                 started
                     .await
                     .map_err(|error| PoolError(error.to_string()))?
-                    .map_err(|error| PoolError(error.reason))?,
+                    .map_err(|no_start| PoolError(no_start.reason()))?,
             );
         }
         Ok(Self { shared, idle, running: 0, returned, give_back, inline_for: Duration::ZERO })
@@ -173,7 +187,7 @@ impl Invoker for Pool {
         let giving = GivingBack { instance: None, to: self.give_back.clone() };
         let is_brief = instance.is_some() && call.expected <= BRIEF && !self.inline_for.is_zero();
         let mut run = Box::pin(self.shared.clone().run(instance, call, giving));
-        let guests = &self.shared.engine.inner.guests;
+        let guests = &self.shared.guests;
         if is_brief {
             let (_world, start) = (guests.enter(), Instant::now());
             let mut context = Context::from_waker(Waker::noop());
@@ -238,7 +252,7 @@ impl Shared {
         let batch_bytes = self.batch_bytes.max(batch_bytes.next_multiple_of(BATCH_STEP_BYTES));
         let mut environment = self.environment.clone();
         environment.push((BATCH_BYTES.to_owned(), batch_bytes.to_string()));
-        let host = self.host(environment).await.map_err(|reason| NoStart { reason, is_full: false })?;
+        let host = self.host(environment).await.map_err(NoStart::World)?;
         let mut store = Store::new(&self.engine.inner.wasmtime, host);
         store.limiter(|host| &mut host.limits);
         store.set_epoch_deadline(1);
@@ -251,12 +265,11 @@ impl Shared {
         let runner = match started {
             Some(Ok(runner)) => runner,
             Some(Err(error)) => {
-                let reason = format!("it does not start: {}", classify(&error, store.data(), &printed).reason);
-                return Err(NoStart { reason, is_full: error.is::<PoolConcurrencyLimitError>() });
+                let reason = classify(&error, store.data(), &printed).reason;
+                let is_full = error.is::<PoolConcurrencyLimitError>();
+                return Err(if is_full { NoStart::Full(reason) } else { NoStart::Guest(reason) });
             }
-            None => {
-                return Err(NoStart { reason: format!("it does not start within {START_LIMIT:?}"), is_full: false });
-            }
+            None => return Err(NoStart::Guest(format!("it takes longer than {START_LIMIT:?}"))),
         };
         Ok(Instance { store, runner, batch_bytes, calls: 0, last_used: Instant::now() })
     }
@@ -270,8 +283,8 @@ impl Shared {
             return make();
         }
         match within(START_LIMIT, tokio::task::spawn_blocking(make)).await {
-            Some(Ok(host)) => host.map_err(|reason| format!("it does not start: {reason}")),
-            Some(Err(error)) => Err(format!("it does not start: {error}")),
+            Some(Ok(host)) => host,
+            Some(Err(error)) => Err(error.to_string()),
             None => Err(format!("its folders do not open within {START_LIMIT:?}")),
         }
     }
@@ -291,11 +304,11 @@ impl Shared {
         let start = Instant::now();
         let result = match instance {
             // Others start: it is this batch that the function has no room for.
-            Err(NoStart { reason, is_full: false }) if lowered_bytes(&call.batch) > self.batch_bytes => {
+            Err(NoStart::Guest(reason)) if lowered_bytes(&call.batch) > self.batch_bytes => {
                 let reason = format!("the function has no room for a batch of this size: {reason}");
                 Err(CallError::Fault(Fault::new(Cause::Memory, reason)))
             }
-            Err(NoStart { reason, .. }) => Err(CallError::NoInstance(reason)),
+            Err(no_start) => Err(CallError::NoInstance(no_start.reason())),
             Ok(mut instance) => {
                 let result = self.cross(&mut instance, &call.batch).await;
                 if result.is_ok() && self.is_reusable(&instance) {
@@ -382,6 +395,7 @@ fn environment(setup: &Setup, revision: &str) -> Vec<(String, String)> {
         ("TIDEGATE_TRIGGER".to_owned(), setup.trigger.name.to_string()),
         ("TIDEGATE_FUNCTION".to_owned(), function.name.to_string()),
         ("TIDEGATE_REVISION".to_owned(), revision.to_owned()),
+        ("TIDEGATE_LOG".to_owned(), log::level().to_owned()),
     ];
     if !function.env.contains_key(GO_MEMORY) && !function.secrets.contains_key(GO_MEMORY) {
         environment.push((GO_MEMORY.to_owned(), (function.memory_bytes / 5 * 4).to_string()));

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::Verdict;
 use super::expectation::{self, Expectation};
+use super::http;
+use crate::engine::HttpAnswer;
 use crate::ndjson::{Malformed, RecordLine};
 
 /// Where cases lie in the folder of a project.
@@ -21,7 +23,7 @@ pub enum Broken {
     File { path: PathBuf, reason: String },
 }
 
-/// Records and what is expected of them.
+/// Records and what is expected of them, and what stands in for the network.
 #[derive(Debug)]
 pub struct Case {
     /// The file's name without its ending.
@@ -29,6 +31,15 @@ pub struct Case {
     pub path: PathBuf,
     text: String,
     records: Vec<CaseRecord>,
+    answers: Vec<CaseAnswer>,
+}
+
+/// An answer by HTTP.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct CaseAnswer {
+    /// From 1.
+    pub(super) line: usize,
+    pub(super) answer: HttpAnswer,
 }
 
 /// A record of a case.
@@ -73,12 +84,17 @@ impl Case {
     }
 
     pub(super) fn parse(path: &Path, bytes: Vec<u8>) -> Result<Self, Broken> {
-        let mut records: Vec<CaseRecord> = Vec::new();
+        let (mut records, mut answers): (Vec<CaseRecord>, Vec<CaseAnswer>) = (Vec::new(), Vec::new());
         for (index, text) in bytes.split(|&byte| byte == b'\n').enumerate() {
             let line = index + 1;
             let broken = |malformed| Broken::Line { path: path.to_owned(), line, malformed };
             let wrong = |reason: &str| broken(Malformed { column: 1, reason: reason.to_owned() });
             if text.trim_ascii().is_empty() {
+                continue;
+            }
+            if http::is_one(text) {
+                let answer = http::read(text).map_err(broken)?;
+                answers.push(CaseAnswer { line, answer });
                 continue;
             }
             if !expectation::is_one(text) {
@@ -103,22 +119,28 @@ impl Case {
             let reason = "it holds no record; write one such as {\"key\": \"k\", \"value\": \"v\"}".to_owned();
             return Err(Broken::File { path: path.to_owned(), reason });
         }
-        Ok(Self { name: Self::name_of(path), path: path.to_owned(), text, records })
+        Ok(Self { name: Self::name_of(path), path: path.to_owned(), text, records, answers })
     }
 
     pub(super) fn records(&self) -> &[CaseRecord] {
         &self.records
     }
 
+    /// In the order in which they are given.
+    pub(super) fn answers(&self) -> &[CaseAnswer] {
+        &self.answers
+    }
+
     /// Writes what came as what is expected, the file as a whole. Lines that need no change stay as they
-    /// are, and a case that passed is not touched. Returns whether it was written.
+    /// are. A case that passed is not touched, nor one whose answers by HTTP do not fit: what came of
+    /// them is not what would come of others. Returns whether it was written.
     ///
     /// # Errors
     ///
     /// The file cannot be written, or is no longer the one that was read: what an author typed
     /// meanwhile is kept.
     pub fn update(&self, verdict: &Verdict) -> io::Result<bool> {
-        if verdict.passed() {
+        if verdict.passed() || !verdict.http_fits() {
             return Ok(false);
         }
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -146,13 +168,18 @@ impl Case {
                 if self.records[next - 1].expected.is_none() {
                     text.push_str(&self.answer(next - 1, verdict));
                 }
-            } else if next == 0 || line.trim().is_empty() || !verdict.differing.contains(&(next - 1)) {
+            } else if next == 0 || self.is_kept(number, line) || !verdict.differing.contains(&(next - 1)) {
                 text.push_str(line);
             } else {
                 text.push_str(&self.answer(next - 1, verdict));
             }
         }
         text
+    }
+
+    /// Whether a line is none that an update writes.
+    fn is_kept(&self, number: usize, line: &str) -> bool {
+        line.trim().is_empty() || self.answers.iter().any(|answer| answer.line == number)
     }
 
     fn answer(&self, index: usize, verdict: &Verdict) -> String {
@@ -163,6 +190,7 @@ impl Case {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::HttpLeft;
     use crate::ndjson::Message;
     use crate::outcome::{Cause, Fault, Timestamp};
 
@@ -222,7 +250,11 @@ mod tests {
 
     #[test]
     fn an_update_keeps_every_line_that_is_right() {
-        let text = "{ \"value\": \"a\" }\n{ \"messages\": [ {} ] }\n\n{\"value\": \"b\"}\n{\"messages\": []}\n{\"value\": \"c\"}";
+        let http = "{\"http\": \"GET https://api.example.com/7\", \"answer\": {\"status\": 200}}\n";
+        let text = format!(
+            "{{ \"value\": \"a\" }}\n{{ \"messages\": [ {{}} ] }}\n\n{{\"value\": \"b\"}}\n{http}{{\"messages\": []}}\n{http}{{\"value\": \"c\"}}"
+        );
+        let text = text.as_str();
         let case = parse(text).expect("good");
         let message = |value: &[u8]| Message {
             topic: None,
@@ -238,10 +270,13 @@ mod tests {
             output: None,
             differing: vec![1],
             missing: vec![2],
+            http: HttpLeft::default(),
         };
-        let expected = "{ \"value\": \"a\" }\n{ \"messages\": [ {} ] }\n\n{\"value\": \"b\"}\n\
-                        {\"messages\":[{\"value\":\"B\"}]}\n{\"value\": \"c\"}\n\
-                        {\"failure\":{\"cause\":\"reject\",\"reason\":\"no\"}}\n";
+        let expected = format!(
+            "{{ \"value\": \"a\" }}\n{{ \"messages\": [ {{}} ] }}\n\n{{\"value\": \"b\"}}\n{http}\
+             {{\"messages\":[{{\"value\":\"B\"}}]}}\n{http}{{\"value\": \"c\"}}\n\
+             {{\"failure\":{{\"cause\":\"reject\",\"reason\":\"no\"}}}}\n"
+        );
         assert_eq!(case.updated(&verdict), expected);
 
         let folder = tempfile::tempdir().expect("a folder");
@@ -266,6 +301,7 @@ mod tests {
             output: None,
             differing: Vec::new(),
             missing: (0..records).collect(),
+            http: HttpLeft::default(),
         };
         let typed = "{\"value\": \"a\"}\n{\"value\": \"b\"}\n";
         fs::write(&path, typed).expect("written");

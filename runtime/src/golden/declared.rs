@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use toml::{Table, Value};
 
-use super::case::CaseRecord;
+use super::case::{CaseAnswer, CaseRecord};
 use super::{Broken, Case, Place};
 use crate::batch::Batch;
 use crate::engine::Setup;
@@ -103,6 +103,8 @@ fn is_there(source: &Value, folder: &Path, environment: &Environment) -> bool {
 #[derive(Clone)]
 pub struct Target {
     function: Arc<Function>,
+    /// Whether there is a manifest, or only its defaults.
+    is_declared: bool,
     /// At least one.
     triggers: Vec<Arc<Trigger>>,
 }
@@ -135,16 +137,36 @@ impl Target {
         if triggers.is_empty() {
             triggers.push(Arc::new(stand_in_trigger));
         }
-        Ok(Self { function: Arc::new(function), triggers })
+        Ok(Self { function: Arc::new(function), is_declared: declared.is_some(), triggers })
     }
 
-    /// Whether the records of a case could come from a broker to one trigger.
+    /// Whether the records of a case could come from a broker to one trigger, and its answers by HTTP to
+    /// the function.
     ///
     /// # Errors
     ///
-    /// The record that could not.
+    /// The record or the answer that could not.
     pub fn check(&self, case: &Case) -> Result<(), Broken> {
         self.calls(case).map(drop)
+    }
+
+    fn check_answers(&self, case: &Case) -> Result<(), Broken> {
+        let request = |own: &CaseAnswer| own.answer.request().clone();
+        let denied = case.answers().iter().find(|own| !request(own).is_allowed(&self.function.http));
+        let Some(denied) = denied else { return Ok(()) };
+        let request = request(denied);
+        let origin = request.origin();
+        let reason = match self.is_declared {
+            true => format!(
+                "the manifest does not allow {origin}, so no request gets this answer; to allow it, write in the \
+                 function's table: allow-hosts = [\"{origin}\"]"
+            ),
+            false => format!(
+                "there is no tidegate.toml for this project, so nobody may be asked; write one with \
+                 allow-hosts = [\"{origin}\"] in the function's table"
+            ),
+        };
+        Err(Broken::Line { path: case.path.clone(), line: denied.line, malformed: Malformed { column: 1, reason } })
     }
 
     /// The topic of records that name none: the first one of the first trigger.
@@ -180,6 +202,7 @@ impl Target {
     /// The calls that a case makes. Batches are as large as its trigger allows. What a record leaves
     /// out is the first trigger's first topic, partition 0 and the next offset.
     pub(super) fn calls(&self, case: &Case) -> Result<Calls, Broken> {
+        self.check_answers(case)?;
         let mut trigger = Trigger::clone(self.trigger(case)?);
         // One call after another needs no more.
         trigger.instances = Instances { min: 1, max: NonZeroU32::MIN };

@@ -36,7 +36,7 @@ pub(super) struct MessageLine {
 }
 
 /// What is written is given, also if it is null.
-fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(super) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
@@ -173,6 +173,11 @@ pub(super) fn message(record: &RecordLine, message: &Message) -> String {
 /// Writes headers as they stand in an expectation.
 pub(super) fn headers(headers: &[(Vec<u8>, Option<Vec<u8>>)]) -> String {
     text(&shown(headers))
+}
+
+/// Writes values as a list.
+pub(super) fn list(values: &[Vec<u8>]) -> String {
+    text(&values.iter().map(|value| Shown(Some(value))).collect::<Vec<_>>())
 }
 
 /// Writing into memory fails for maps whose keys are no strings only, and there are none here.

@@ -31,7 +31,40 @@
 //! that reads the topics of the records. A record that names no topic is read from the first topic of
 //! the function's first trigger. If the function has one trigger only, it takes records of any topic.
 //!
-//! Each case has an instance of its own, so cases do not depend on each other. What a function takes
+//! **HTTP** is answered by the case, and the network is never asked. An answer is a line that may stand
+//! anywhere in the file, above the records as a rule:
+//!
+//! ```json
+//! {"http": "GET https://api.example.com/customers/7", "answer": {"status": 200, "body": {"json": {"name": "Ada"}}}}
+//! {"http": "GET https://api.example.com/customers/8", "answer": {"failure": "connection-refused"}}
+//! ```
+//!
+//! It answers one request of this method and this URL; several for one are given in turn, in the order of
+//! their lines, as the function asks, however long each request takes. A function that works on several
+//! records at once asks first in their order; behind that it asks as answers come, which no case can order,
+//! so give such requests URLs of their own. A request that finds none fails with `internal-error`, and so does the case. An answer
+//! that nobody asked for fails it too. That shows what a function does not ask again, and that records
+//! are called again: those behind a failed one of their key, and those that a failed call was split into,
+//! ask again.
+//!
+//! `sent` beside the answer says what the request has to carry, and a case whose request differs fails:
+//!
+//! ```json
+//! {"http": "POST https://api.example.com/orders", "sent": {"headers": [["x-by", "tests"]], "body": {"json": {"id":7}}}, "answer": {"status": 201}}
+//! ```
+//!
+//! Of a header that is listed all values are compared, in order; other headers are not looked at, and the
+//! body only where `sent` has one, byte by byte. Without `sent` only the method and the URL count, whatever
+//! is in the request. One whose body does not come to its end before all calls are over differs too.
+//!
+//! An answer has a `status` from 200 to 599, `headers` and a `body` in the forms of a record, and no
+//! others but those of the body's length; or a `failure`, by its name in `wasi:http`. `delay` lets it wait,
+//! so that it runs into a limit. `allow-hosts` and all of `http` in the manifest hold as in production, but
+//! no name is looked up, so `allow-networks` is not needed, and there is no TLS.
+//!
+//! Each case has an instance of its own, and in place of each folder that the manifest lets the function
+//! write in an empty one, which goes with the case: so cases do not depend on each other, and nothing of a
+//! node changes. Folders that are only read are those of the manifest. What a function takes
 //! from the clock or from chance cannot be expected.
 //!
 //! A file is at most 64 MiB. Of a case 10 records that differ are shown, and of a record 10 differences.
@@ -40,18 +73,22 @@ mod case;
 mod declared;
 mod difference;
 mod expectation;
+mod http;
 mod report;
+mod scratch;
 mod shown;
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 
 pub use case::{Broken, Case, FOLDER, find};
 use declared::Calls;
 pub use declared::{Declared, Target, load};
-pub use report::{Paint, broken, verdict};
+pub use report::{Paint, broken, hint, verdict};
+use scratch::Scratch;
 
-use crate::engine::{Compiled, Engine};
+use crate::engine::{Compiled, Engine, HttpAnswers, HttpLeft};
 use crate::invoke::{self, Session};
 use crate::ndjson::Message;
 use crate::outcome::Fault;
@@ -85,12 +122,19 @@ pub struct Verdict {
     differing: Vec<usize>,
     /// Records that have none.
     missing: Vec<usize>,
+    /// Requests without an answer or unlike what it says, and answers without a request.
+    http: HttpLeft,
 }
 
 impl Verdict {
-    /// Whether every record met its expectation.
+    /// Whether every record met its expectation, and HTTP fits.
     pub fn passed(&self) -> bool {
-        self.differing.is_empty() && self.missing.is_empty()
+        self.differing.is_empty() && self.missing.is_empty() && self.http_fits()
+    }
+
+    /// Whether every request had its answer and was what that says, and every answer had its request.
+    pub fn http_fits(&self) -> bool {
+        self.http == HttpLeft::default()
     }
 }
 
@@ -106,8 +150,11 @@ impl Suite {
     pub async fn run(&self, case: &Case) -> Result<Verdict, Error> {
         let calls = self.target.calls(case)?;
         let output = calls.output().map(str::to_owned);
-        let Calls { setup, batches, places } = calls;
-        let mut session = Session::of(&self.engine, self.compiled.clone(), setup).await.map_err(invoke::Error::from)?;
+        let Calls { mut setup, batches, places } = calls;
+        let _scratch = Scratch::replace(&mut setup).map_err(Error::Folder)?;
+        let http = HttpAnswers::new(case.answers().iter().map(|own| own.answer.clone()).collect());
+        let engine = self.engine.answered_by(http.clone());
+        let mut session = Session::of(&engine, self.compiled.clone(), setup).await.map_err(invoke::Error::from)?;
         let indices: HashMap<&Place, usize> = places.iter().zip(0..).collect();
         let mut answers: Vec<Option<Answer>> = places.iter().map(|_| None).collect();
         for batch in batches {
@@ -129,7 +176,7 @@ impl Suite {
                 Some(_) => differing.push(index),
             }
         }
-        Ok(Verdict { places, answers, output, differing, missing })
+        Ok(Verdict { places, answers, output, differing, missing, http: http.left() })
     }
 }
 
@@ -140,6 +187,8 @@ pub enum Error {
     Broken(#[from] Broken),
     #[error(transparent)]
     Call(#[from] invoke::Error),
+    #[error("no empty folder can be made for it: {0}")]
+    Folder(io::Error),
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::difference::{Difference, Sides, between};
-use super::{Case, Verdict, shown};
+use super::{Case, Verdict, http, shown};
 
 const COLUMNS: usize = 80;
 /// Before what was expected and what came.
@@ -37,7 +37,12 @@ pub fn verdict(case: &Case, verdict: &Verdict, paint: Paint) -> String {
         return format!("{}      {name}  {records} record{s}", paint.paint(Paint::GREEN, "ok"));
     }
     let failed = verdict.differing.len() + verdict.missing.len();
-    let mut text = failed_line(&case.name, &format!("{failed} of {records} record{s}"), paint);
+    let what = match (failed, verdict.http_fits()) {
+        (0, _) => "HTTP".to_owned(),
+        (_, true) => format!("{failed} of {records} record{s}"),
+        (_, false) => format!("{failed} of {records} record{s}, HTTP"),
+    };
+    let mut text = failed_line(&case.name, &what, paint);
     for &index in verdict.differing.iter().take(MAX_SHOWN) {
         let record = &case.records()[index];
         let Some(expected) = &record.expected else { continue };
@@ -59,7 +64,60 @@ pub fn verdict(case: &Case, verdict: &Verdict, paint: Paint) -> String {
         };
         let _ = write!(text, "\n    has no expectation{further}:\n    `tidegate test --update` writes {it}");
     }
+    unanswered(&mut text, verdict);
+    unlike(&mut text, case, verdict, paint);
+    unasked(&mut text, case, verdict);
     text
+}
+
+/// Requests without an answer, as lines that may be copied, however long they are.
+fn unanswered(text: &mut String, verdict: &Verdict) {
+    let what = match verdict.http.request_count {
+        0 => return,
+        1 => "a request has no answer; write one into the file, such as".to_owned(),
+        count => format!("{count} requests have no answer; write one for each into the file, such as"),
+    };
+    let _ = write!(text, "\n  {what}");
+    for request in verdict.http.requests.iter().take(MAX_SHOWN) {
+        let _ = write!(text, "\n    {}", http::sample(request));
+    }
+    more(text, "    ", verdict.http.request_count, "requests");
+}
+
+/// Requests that were not what the case says.
+fn unlike(text: &mut String, case: &Case, verdict: &Verdict, paint: Paint) {
+    for unlike in verdict.http.unlike.iter().take(MAX_SHOWN) {
+        let Some(answer) = case.answers().get(unlike.answer) else { continue };
+        let _ = write!(text, "\n  {}:{}", case.path.display(), answer.line);
+        let what = format!("{} was sent otherwise", answer.answer.request());
+        for line in shown::wrapped(&what, COLUMNS - 4, MAX_LINES) {
+            let _ = write!(text, "\n    {line}");
+        }
+        for difference in unlike.differences.iter().take(MAX_SHOWN) {
+            write(text, &http::shown(difference), paint);
+        }
+        more(text, "    ", unlike.differences.len(), "differences");
+    }
+    more(text, "  ", verdict.http.unlike_count, "requests were sent otherwise");
+}
+
+fn unasked(text: &mut String, case: &Case, verdict: &Verdict) {
+    for answer in verdict.http.answers.iter().take(MAX_SHOWN).filter_map(|place| case.answers().get(*place)) {
+        let _ = write!(text, "\n  {}:{}", case.path.display(), answer.line);
+        let what = format!("nobody asked for {}", answer.answer.request());
+        for line in shown::wrapped(&what, COLUMNS - 4, MAX_LINES) {
+            let _ = write!(text, "\n    {line}");
+        }
+    }
+    more(text, "  ", verdict.http.answers.len(), "answers were not asked for");
+}
+
+/// What to do about cases that failed. `is_http` says that HTTP does not fit in any of them.
+pub fn hint(is_http: bool) -> &'static str {
+    match is_http {
+        true => "what is asked and answered by HTTP is yours to write, see `tidegate test --help`",
+        false => "`tidegate test --update` accepts what came",
+    }
 }
 
 /// The result of a case that cannot be run.

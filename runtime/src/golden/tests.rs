@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::engine::{HttpDifference, HttpUnlike};
 use crate::outcome::{Cause, Timestamp};
 
 fn case(text: &str) -> Case {
@@ -35,7 +36,7 @@ fn judged(case: &Case, answers: Vec<Answer>) -> Verdict {
         }
     }
     let places = (0..answers.len() as i64).map(|offset| Place { topic: "orders".into(), partition: 0, offset });
-    Verdict { places: places.collect(), answers, output, differing, missing }
+    Verdict { places: places.collect(), answers, output, differing, missing, http: HttpLeft::default() }
 }
 
 /// How a case is shown that came to these answers.
@@ -192,6 +193,78 @@ fn what_has_no_expectation_is_said_once_and_long_lists_are_cut() {
     let shown = verdict(&case, &judged(&case, vec![Ok(vec![value("x")]); 14]), Paint(false));
     assert_eq!(shown.matches("was not expected").count(), 10);
     assert!(shown.ends_with("\n  … 14 records differ in all"), "{shown}");
+}
+
+#[test]
+fn what_does_not_fit_of_http_is_shown_with_what_to_write() {
+    let at = "https://api.example.com/customers";
+    let case =
+        case(&format!("{{\"http\": \"GET {at}/7\", \"answer\": {{\"status\": 200}}}}\n{{}}\n{{\"messages\": []}}\n"));
+    let request = |text: String| crate::engine::HttpRequest::parse(&text).expect("a request");
+    let fitting = judged(&case, vec![Ok(Vec::new())]);
+    let unasked = Verdict { http: HttpLeft { answers: vec![0], ..HttpLeft::default() }, ..fitting };
+    assert!(!unasked.passed() && !case.update(&unasked).expect("nothing is written"));
+    let head = "FAILED  vat                   HTTP";
+    let left = "  cases/vat.ndjson:1\n    nobody asked for GET https://api.example.com/customers/7";
+    assert_eq!(verdict(&case, &unasked, Paint(false)), format!("{head}\n{left}"));
+
+    let failed = judged(&case, vec![failed(Cause::Retry, "no answer")]);
+    let requests = vec![request(format!("GET {at}/8")), request(format!("POST {at}?a=b"))];
+    let both =
+        Verdict { http: HttpLeft { answers: vec![0], requests, request_count: 2, ..HttpLeft::default() }, ..failed };
+    let expected = [
+        "FAILED  vat                   1 of 1 record, HTTP",
+        "  cases/vat.ndjson:2  orders/0 @0",
+        "    outcome",
+        "      expected  no message",
+        "      got       retry: no answer",
+        "  2 requests have no answer; write one for each into the file, such as",
+        "    {\"http\": \"GET https://api.example.com/customers/8\", \"answer\": {\"status\": 200, \"body\": \"\"}}",
+        "    {\"http\": \"POST https://api.example.com/customers?a=b\", \"answer\": {\"status\": 200, \"body\": \"\"}}",
+        left,
+    ];
+    assert_eq!(verdict(&case, &both, Paint(false)), expected.join("\n"));
+
+    let many =
+        HttpLeft { requests: vec![request(format!("GET {at}/8")); 100], request_count: 250, ..HttpLeft::default() };
+    let shown = verdict(&case, &Verdict { http: many, ..both }, Paint(false));
+    assert_eq!(shown.matches("customers/8").count(), 10);
+    assert!(
+        shown.contains("  250 requests have no answer") && shown.ends_with("\n    … 250 requests in all"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn requests_that_were_sent_otherwise_are_shown() {
+    let at = "https://api.example.com/customers";
+    let case =
+        case(&format!("{{}}\n{{\"messages\": []}}\n{{\"http\": \"PUT {at}/7\", \"answer\": {{\"status\": 200}}}}\n"));
+    let values = |values: &[&str]| values.iter().map(|value| Vec::from(value.as_bytes())).collect();
+    let header =
+        HttpDifference::Header { name: "x".to_owned(), expected: values(&["a", "b"]), came: values(&["a\tc"]) };
+    let body = HttpDifference::Body { expected: "a".into(), came: "".into() };
+    let unlike = HttpUnlike { answer: 0, differences: vec![header, body, HttpDifference::Unfinished] };
+    let http = HttpLeft { unlike: vec![unlike], unlike_count: 12, ..HttpLeft::default() };
+    let verdict = Verdict { http, ..judged(&case, vec![Ok(Vec::new())]) };
+    assert!(!verdict.passed() && !verdict.http_fits());
+    let expected = [
+        "FAILED  vat                   HTTP",
+        "  cases/vat.ndjson:3",
+        "    PUT https://api.example.com/customers/7 was sent otherwise",
+        "    header x of the request",
+        "      expected  [\"a\",\"b\"]",
+        "      got       a\\tc",
+        "    body of the request",
+        "      expected  a",
+        "      got",
+        "                ^",
+        "    request",
+        "      expected  all of it",
+        "      got       a part of it: it was ended before",
+        "  … 12 requests were sent otherwise in all",
+    ];
+    assert_eq!(super::verdict(&case, &verdict, Paint(false)), expected.join("\n"));
 }
 
 #[test]

@@ -95,7 +95,7 @@ pub(super) struct RawFunction {
     /// Folders of this node that the function sees, by the absolute path under which it sees them:
     /// { "/geo" = "data/geo" }, for reading only; { "/scratch" = { path = "scratch", write = true } }
     /// for writing too. Without it there are no files. All instances of a function see the same
-    /// folders; how much is written there has no limit.
+    /// folders; how much is written there has no limit. `tidegate check` warns of one that is not there.
     pub folders: Field<BTreeMap<Key, Field<RawFolder>>>,
 }
 

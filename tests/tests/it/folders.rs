@@ -1,14 +1,18 @@
 //! Folders that the manifest gives a function, in both languages: what is there, what may be done with
-//! it, and that nothing else of the node's files can be reached.
+//! it, that nothing else of the node's files can be reached, and what a disk that fails costs.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tidegate_tests::{functions, node};
+use tidegate_tests::functions;
+use tidegate_tests::kafka::{Kafka, Record};
+use tidegate_tests::node::{self, Node};
+
+use crate::pipe::{PATIENCE, Pipe, READY, cluster, function_at};
 
 const LANGUAGES: [&str; 2] = ["files", "gopher-files"];
 
@@ -127,4 +131,65 @@ fn a_folder_that_is_not_there_is_named() {
     assert!(!output.status.success(), "{errors}");
     assert!(errors.contains("its folder /geo cannot be opened: "), "{errors}");
     assert!(errors.contains("goe: No such file or directory"), "{errors}");
+}
+
+/// Waits until the trigger cannot start an instance for this reason.
+#[track_caller]
+fn wait_held_off(node: &mut Node, trigger: &str, reason: &str) {
+    node.wait_for(&format!("{trigger} waits, with {reason:?} in the reason"), PATIENCE, |node| {
+        node.trigger(trigger)["reason"].as_str().unwrap_or_default().contains(reason)
+    });
+}
+
+/// A pipe that nobody writes to keeps who opens it, as a disk does that is gone. Each call that reads it
+/// costs its function a thread, and no other function any.
+#[test]
+fn a_disk_that_hangs_stops_its_function_and_no_other() {
+    let kafka = Kafka::shared();
+    let world = world();
+    assert!(Command::new("mkfifo").arg(world.path().join("geo/pipe")).status().expect("mkfifo").success());
+    let folder = |name: &str| format!("folders = {{ \"/data\" = \"{}\" }}", world.path().join(name).display());
+    let files = functions::component("files");
+    let (stuck, well) = (Pipe::new(kafka, "stuck", 1), Pipe::new(kafka, "well", 1));
+    let one_by_one = "batch = { records = 1 }\nordering = \"none\"\nretry = { attempts = 1 }\n";
+    let manifest = [
+        cluster(kafka, ""),
+        function_at("stuck", &files, &format!("deadline = \"20ms\"\n{}", folder("geo"))),
+        function_at("well", &files, &folder("geo")),
+        stuck.table("stuck", one_by_one),
+        well.table("well", ""),
+    ];
+    let mut node = Node::start("stuck", &manifest.concat());
+    node.wait_ready(READY);
+
+    stuck.source.produce((0..700).map(|_| Record::of("read /data/pipe")));
+    wait_held_off(&mut node, "stuck", "its folders do not open within");
+    well.source.produce([Record::of("read /data/countries.csv")]);
+    let read = well.output.read_until("the other one reads", PATIENCE, |read| read.len() == 1);
+    assert_eq!(read[0].record.text(), "ch,li");
+    node.term_cleanly();
+}
+
+/// Only a function can have no room for a large record. When it is its folder that is missing, the record
+/// waits until it is back.
+#[test]
+fn a_large_record_waits_for_a_folder_that_is_gone() {
+    let kafka = Kafka::shared();
+    let world = world();
+    let pipe = Pipe::with_settings(kafka, "gone", 1, &[("max.message.bytes", "20000000")]);
+    let (folder, elsewhere) = (world.path().join("geo"), world.path().join("elsewhere"));
+    let settings = format!("folders = {{ \"/data\" = \"{}\" }}", folder.display());
+    let function = function_at("files", &functions::component("files"), &settings);
+    let mut node = Node::start("gone", &[cluster(kafka, ""), function, pipe.table("files", "")].concat());
+    node.wait_ready(READY);
+
+    fs::rename(&folder, &elsewhere).expect("moved");
+    pipe.source.produce([Record::of("read /data/countries.csv").header("load", "x".repeat(3 << 20))]);
+    wait_held_off(&mut node, "gone", "its folder /data cannot be opened");
+    fs::rename(&elsewhere, &folder).expect("moved");
+    let read = pipe.output.read_until("it is read", PATIENCE, |read| read.len() == 1);
+    assert_eq!(read[0].record.text(), "ch,li");
+    pipe.wait_handled(kafka, &mut node, PATIENCE);
+    node.term_cleanly();
+    assert!(pipe.dead.read_all().is_empty());
 }

@@ -14,7 +14,7 @@ use tidegate_tests::{functions, net, node, place, wait};
 /// A build of a small crate on a busy machine.
 const BUILT: Duration = Duration::from_secs(240);
 
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
@@ -34,7 +34,7 @@ fn tidegate(folder: &Path, arguments: &[&str]) -> Output {
 
 /// Runs `tidegate test`, which must end with this code, and returns what it writes to both streams.
 #[track_caller]
-fn test(folder: &Path, arguments: &[&str], code: i32) -> (String, String) {
+pub(crate) fn test(folder: &Path, arguments: &[&str], code: i32) -> (String, String) {
     let output = tidegate(folder, &[&["test"], arguments].concat());
     let (shown, errors) = (text(&output.stdout).to_owned(), text(&output.stderr).to_owned());
     assert_eq!(output.status.code(), Some(code), "{arguments:?}:\n{shown}{errors}");
@@ -68,7 +68,7 @@ fn edit(project: &Path, from: &str, to: &str) {
     fs::write(&path, source.replace(from, to)).expect("written");
 }
 
-fn write_case(project: &Path, name: &str, text: &str) -> PathBuf {
+pub(crate) fn write_case(project: &Path, name: &str, text: &str) -> PathBuf {
     fs::create_dir_all(project.join("cases")).expect("a folder");
     let path = project.join("cases").join(format!("{name}.ndjson"));
     fs::write(&path, text).expect("written");
@@ -225,6 +225,41 @@ fn cases_are_chosen_and_those_that_cannot_be_read_are_named() {
     assert!(errors.contains("is no project") && errors.contains("--no-build"), "{errors}");
     let (_, errors) = test(at, &["--no-build", "--filter", "vat", "--function", "shut"], 2);
     assert!(errors.contains("\"shut\"") && errors.contains("it has obey"), "{errors}");
+}
+
+#[test]
+fn a_manifest_above_that_is_not_used_is_named_with_the_way_out() {
+    let folder = folder();
+    let at = folder.path();
+    for project in ["a", "b"] {
+        fs::create_dir(at.join(project)).expect("a folder");
+        // It does not build, so that the test ends there: what is said before is looked at.
+        fs::write(at.join(project).join("main.go"), "package none\n").expect("written");
+    }
+    write_case(&at.join("b"), "one", "{}\n");
+    let manifest = |text: &str| fs::write(at.join("tidegate.toml"), text).expect("written");
+    #[track_caller]
+    fn check(folder: &Path, arguments: &[&str], code: i32, first: &str) {
+        let (_, errors) = test(folder, arguments, code);
+        assert_eq!(errors.lines().next(), Some(first), "{errors}");
+    }
+    let asked = ["b", "--manifest", "tidegate.toml"];
+
+    manifest("[function.orders]\ncomponent = \"a/orders.wasm\"\n");
+    let line = "tidegate.toml is not for this project, so the defaults hold; --manifest tidegate.toml uses it";
+    check(at, &["b"], 1, line);
+    check(&at.join("b"), &[], 1, &line.replace("tidegate.toml", "../tidegate.toml"));
+    assert!(!test(at, &asked, 1).1.contains("defaults"));
+
+    manifest("[function.orders]\ncomponnent = \"a/orders.wasm\"\n");
+    let line = "warning: tidegate.toml is wrong, so the defaults hold; --manifest tidegate.toml says what is wrong";
+    check(at, &["b"], 1, line);
+    assert!(test(at, &asked, 2).1.contains("did you mean `component`?"));
+
+    manifest("[function.orders]\ncomponent = \"rust/orders.wasm\"\n");
+    fs::create_dir(at.join("rust")).expect("a folder");
+    fs::write(at.join("rust/Cargo.toml"), "").expect("written");
+    check(at, &["b"], 1, "with the function orders of tidegate.toml");
 }
 
 /// The function `hostile` with two triggers: one may write to `audit`, the other has an output.

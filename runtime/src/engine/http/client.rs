@@ -13,11 +13,11 @@ use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection}
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_rustls::rustls::ClientConfig;
 use wasmtime_wasi_http::{RequestOptions, WasiBody};
 
+use super::answers::HttpAnswers;
 use super::body::{Download, Upload, Watch};
-use super::connect::{Connector, LookUp, look_up};
+use super::connect::{Connector, Reach};
 use super::counts::HttpCounts;
 use super::failure::Failure;
 use super::refusals::Refusals;
@@ -45,8 +45,17 @@ pub(in crate::engine) struct Client {
     slots: Vec<Arc<Semaphore>>,
     http: legacy::Client<Connector, Upload>,
     refusals: Arc<Refusals>,
+    /// What stands in for the network.
+    answers: Option<Arc<HttpAnswers>>,
     #[cfg(test)]
     connector: Connector,
+}
+
+/// A request that the manifest allows.
+pub(super) struct Admitted {
+    /// The place in `allow-hosts` of what allows it.
+    entry: usize,
+    request: Request<WasiBody>,
 }
 
 /// Counts a request as failed, also one that is dropped before it has an answer.
@@ -70,21 +79,15 @@ pub(super) struct Answer {
 }
 
 impl Client {
-    /// `tls` is needed if a host is allowed by https.
-    pub(super) fn new(function: &Function, tls: Option<Arc<ClientConfig>>, counts: Arc<HttpCounts>) -> Self {
-        Self::with_names(function, tls, counts, look_up)
-    }
-
-    pub(super) fn with_names(
-        function: &Function,
-        tls: Option<Arc<ClientConfig>>,
-        counts: Arc<HttpCounts>,
-        look_up: LookUp,
-    ) -> Self {
+    pub(super) fn new(function: &Function, reach: Reach, counts: Arc<HttpCounts>) -> Self {
         let policy = Arc::new(function.http.clone());
         let connections = policy.connections.get() as usize;
         let refusals = Arc::new(Refusals::new(function.name.clone()));
-        let connector = Connector::new(policy.clone(), tls, refusals.clone(), look_up);
+        let answers = match &reach {
+            Reach::Answers(answers) => Some(answers.clone()),
+            Reach::Network { .. } => None,
+        };
+        let connector = Connector::new(policy.clone(), reach, refusals.clone());
         #[cfg(test)]
         let counted = connector.clone();
         let http = legacy::Client::builder(TokioExecutor::new())
@@ -106,6 +109,7 @@ impl Client {
             slots,
             http,
             refusals,
+            answers,
             #[cfg(test)]
             connector: counted,
         }
@@ -117,17 +121,17 @@ impl Client {
         (self.slots[entry].available_permits(), self.connector.free(entry))
     }
 
-    /// Sends a request, and waits for the head of its answer. Dropping the future, or the body that
-    /// comes of it, ends the request.
+    /// Sends a request that was admitted, and waits for the head of its answer. Dropping the future, or
+    /// the body that comes of it, ends the request. One that was not admitted is counted.
     pub(super) async fn send(
         &self,
-        request: Request<WasiBody>,
+        admitted: Result<Admitted, Failure>,
         options: Option<RequestOptions>,
         caller: Caller,
     ) -> Result<Answer, Failure> {
         self.counts.requests.add(1);
         let mut unanswered = Unanswered { counts: Some(&self.counts) };
-        let result = self.try_send(request, options.unwrap_or_default(), caller).await;
+        let result = self.try_send(admitted, options.unwrap_or_default(), caller).await;
         let failed = match &result {
             Ok(_) => false,
             Err(failure) if failure.is_refusal() => {
@@ -144,13 +148,13 @@ impl Client {
 
     async fn try_send(
         &self,
-        request: Request<WasiBody>,
+        admitted: Result<Admitted, Failure>,
         options: RequestOptions,
         caller: Caller,
     ) -> Result<Answer, Failure> {
         let longest = Instant::now() + self.policy.timeout;
         let deadline = caller.deadline.map_or(longest, |deadline| longest.min(deadline));
-        let (entry, mut request) = self.admit(request)?;
+        let Admitted { entry, mut request } = admitted?;
         let permit = timeout_at(deadline, self.slots[entry].clone().acquire_owned()).await;
         let Ok(Ok(permit)) = permit else { return Err(Failure::NoConnection) };
         let captured = capture_connection(&mut request);
@@ -172,9 +176,9 @@ impl Client {
         Ok(Answer { response: Response::from_parts(head, download.boxed_unsync()), watch, deadline })
     }
 
-    /// The entry that allows the request, and the request as it is sent: to the host as the
-    /// manifest knows it, whatever the guest's spelling.
-    fn admit(&self, mut request: Request<WasiBody>) -> Result<(usize, Request<WasiBody>), Failure> {
+    /// Holds a request against the manifest when the guest makes it, and makes of it what is sent: to
+    /// the host as the manifest knows it, whatever the guest's spelling.
+    pub(super) fn admit(&self, mut request: Request<WasiBody>) -> Result<Admitted, Failure> {
         let origin = grants::origin(request.uri()).ok_or(Failure::Url)?;
         let Some(entry) = grants::find(&self.policy, &origin) else {
             self.refusals.unlisted_host(&origin);
@@ -189,13 +193,14 @@ impl Client {
         if length.is_some_and(|length| length > max_bytes) {
             return Err(Failure::RequestSize(max_bytes));
         }
-        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        let slash = if path.starts_with('/') { "" } else { "/" };
-        let uri = format!("{origin}{slash}{path}").parse::<Uri>().map_err(|_| Failure::Url)?;
+        let uri = format!("{origin}{}", grants::path(request.uri())).parse::<Uri>().map_err(|_| Failure::Url)?;
         *request.uri_mut() = uri;
         // The client writes it, by the URL.
         request.headers_mut().remove(HOST);
-        Ok((entry, request))
+        if let Some(answers) = &self.answers {
+            answers.mark(&origin, &mut request);
+        }
+        Ok(Admitted { entry, request })
     }
 
     /// From the connection, new or used before, to the head of the answer.

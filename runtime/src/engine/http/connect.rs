@@ -20,6 +20,7 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::address::is_public;
+use super::answers::{Given, HttpAnswers};
 use super::failure::Failure;
 use super::grants;
 use super::refusals::Refusals;
@@ -37,6 +38,14 @@ pub(super) fn look_up(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     (name, port).to_socket_addrs().map(Vec::from_iter)
 }
 
+/// Where connections lead.
+pub(super) enum Reach {
+    /// To whom DNS names. `tls` is needed if a host is allowed by https.
+    Network { tls: Option<Arc<ClientConfig>>, look_up: LookUp },
+    /// To what stands in for the network.
+    Answers(Arc<HttpAnswers>),
+}
+
 /// Makes the connections of one function. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Connector {
@@ -45,11 +54,9 @@ pub(super) struct Connector {
 
 struct Shared {
     policy: Arc<Http>,
-    /// None: no host is allowed by https.
-    tls: Option<Arc<ClientConfig>>,
+    reach: Reach,
     /// By the entries of `allow-hosts`.
     rooms: Vec<Room>,
-    look_up: LookUp,
     lookups: Arc<Semaphore>,
     refusals: Arc<Refusals>,
 }
@@ -78,15 +85,10 @@ impl Room {
 }
 
 impl Connector {
-    pub(super) fn new(
-        policy: Arc<Http>,
-        tls: Option<Arc<ClientConfig>>,
-        refusals: Arc<Refusals>,
-        look_up: LookUp,
-    ) -> Self {
+    pub(super) fn new(policy: Arc<Http>, reach: Reach, refusals: Arc<Refusals>) -> Self {
         let rooms = policy.allow_hosts.iter().map(|_| Room::new(policy.connections.get() as usize)).collect();
         let lookups = Arc::new(Semaphore::new(MAX_LOOKUPS));
-        Self { shared: Arc::new(Shared { policy, tls, rooms, look_up, lookups, refusals }) }
+        Self { shared: Arc::new(Shared { policy, reach, rooms, lookups, refusals }) }
     }
 
     /// Connections that may still be made for an entry.
@@ -120,33 +122,43 @@ impl Shared {
         let deadline = Instant::now() + self.policy.connect_timeout;
         let room = timeout_at(deadline, self.rooms[entry].take()).await;
         let Ok(Ok((room, is_kept))) = room else { return Err(Failure::NoConnection) };
-        let addresses = timeout_at(deadline, self.addresses(&origin)).await.map_err(|_| Failure::DnsTimeout)??;
-        let allowed = allowed_addresses(&self.policy.allow_hosts[entry], &self.policy.allow_networks, &addresses);
-        if allowed.is_empty() {
-            self.refusals.private_address(&origin, &addresses);
-            return Err(Failure::Prohibited);
-        }
-        let tcp = dial(&allowed, deadline).await?;
-        let io = match origin.scheme {
-            Scheme::Http => Io::Plain(TokioIo::new(tcp)),
-            Scheme::Https => {
-                let agreed = timeout_at(deadline, self.agree_on_tls(&origin, tcp)).await;
-                Io::Tls(Box::new(TokioIo::new(agreed.map_err(|_| Failure::ConnectTimeout)??)))
+        let io = match &self.reach {
+            Reach::Network { tls, look_up } => {
+                let addresses = timeout_at(deadline, self.addresses(&origin, *look_up)).await;
+                let addresses = addresses.map_err(|_| Failure::DnsTimeout)??;
+                let tcp = dial(&self.allowed(entry, &origin, &addresses)?, deadline).await?;
+                match origin.scheme {
+                    Scheme::Http => Io::Plain(TokioIo::new(tcp)),
+                    Scheme::Https => {
+                        let agreed = timeout_at(deadline, agree_on_tls(tls.as_ref(), &origin, tcp)).await;
+                        Io::Tls(Box::new(TokioIo::new(agreed.map_err(|_| Failure::ConnectTimeout)??)))
+                    }
+                }
             }
+            Reach::Answers(answers) => Io::Given(TokioIo::new(answers.connect(origin))),
         };
         let is_http2 = io.is_http2();
         Ok(Stream { io, is_http2, cut: Cut::new(is_kept, is_http2), _room: room })
     }
 
+    /// Those of the addresses that may be connected to; at least one.
+    fn allowed(&self, entry: usize, origin: &Origin, addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, Failure> {
+        let allowed = allowed_addresses(&self.policy.allow_hosts[entry], &self.policy.allow_networks, addresses);
+        if allowed.is_empty() {
+            self.refusals.private_address(origin, addresses);
+            return Err(Failure::Prohibited);
+        }
+        Ok(allowed)
+    }
+
     /// At least one.
-    async fn addresses(&self, origin: &Origin) -> Result<Vec<SocketAddr>, Failure> {
+    async fn addresses(&self, origin: &Origin, look_up: LookUp) -> Result<Vec<SocketAddr>, Failure> {
         let port = origin.port;
         let name = match &origin.host {
             Host::Address(address) => return Ok(vec![SocketAddr::new(*address, port)]),
             Host::Name(name) => name.clone(),
         };
         let permit = self.lookups.clone().acquire_owned().await.map_err(|_| Failure::DnsTimeout)?;
-        let look_up = self.look_up;
         // The permit goes with the thread, which cannot be interrupted when nobody waits any more.
         let looked_up = tokio::task::spawn_blocking(move || {
             let _permit = permit;
@@ -156,15 +168,19 @@ impl Shared {
         let found = found.map_err(|error| Failure::Dns(error.to_string()))?;
         if found.is_empty() { Err(Failure::Dns("it has no address".to_owned())) } else { Ok(found) }
     }
+}
 
-    async fn agree_on_tls(&self, origin: &Origin, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Failure> {
-        let config = self.tls.clone().ok_or(Failure::Tls)?;
-        let name = match &origin.host {
-            Host::Name(name) => ServerName::try_from(name.clone()).map_err(|_| Failure::Url)?,
-            Host::Address(address) => ServerName::from(*address),
-        };
-        TlsConnector::from(config).connect(name, tcp).await.map_err(|error| Failure::of_tls(&error))
-    }
+async fn agree_on_tls(
+    config: Option<&Arc<ClientConfig>>,
+    origin: &Origin,
+    tcp: TcpStream,
+) -> Result<TlsStream<TcpStream>, Failure> {
+    let config = config.cloned().ok_or(Failure::Tls)?;
+    let name = match &origin.host {
+        Host::Name(name) => ServerName::try_from(name.clone()).map_err(|_| Failure::Url)?,
+        Host::Address(address) => ServerName::from(*address),
+    };
+    TlsConnector::from(config).connect(name, tcp).await.map_err(|error| Failure::of_tls(&error))
 }
 
 /// Those that the entry may be connected at.
@@ -214,12 +230,13 @@ pub(super) struct Stream {
 enum Io {
     Plain(TokioIo<TcpStream>),
     Tls(Box<TokioIo<TlsStream<TcpStream>>>),
+    Given(TokioIo<Given>),
 }
 
 impl Io {
     fn is_http2(&self) -> bool {
         match self {
-            Self::Plain(_) => false,
+            Self::Plain(_) | Self::Given(_) => false,
             Self::Tls(stream) => stream.inner().get_ref().1.alpn_protocol() == Some(b"h2"),
         }
     }
@@ -245,6 +262,7 @@ impl Read for Stream {
         let polled = match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Io::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
+            Io::Given(stream) => Pin::new(stream).poll_read(context, buffer),
         };
         self.cut.pass(context, polled)
     }
@@ -255,6 +273,7 @@ impl Write for Stream {
         let polled = match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Io::Tls(stream) => Pin::new(stream.as_mut()).poll_write(context, bytes),
+            Io::Given(stream) => Pin::new(stream).poll_write(context, bytes),
         };
         self.cut.pass(context, polled)
     }
@@ -263,6 +282,7 @@ impl Write for Stream {
         let polled = match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_flush(context),
             Io::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(context),
+            Io::Given(stream) => Pin::new(stream).poll_flush(context),
         };
         self.cut.pass(context, polled)
     }
@@ -271,6 +291,7 @@ impl Write for Stream {
         let polled = match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Io::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
+            Io::Given(stream) => Pin::new(stream).poll_shutdown(context),
         };
         self.cut.pass(context, polled)
     }
@@ -279,6 +300,7 @@ impl Write for Stream {
         match &self.io {
             Io::Plain(stream) => stream.is_write_vectored(),
             Io::Tls(stream) => stream.is_write_vectored(),
+            Io::Given(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -290,6 +312,7 @@ impl Write for Stream {
         let polled = match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_write_vectored(context, parts),
             Io::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(context, parts),
+            Io::Given(stream) => Pin::new(stream).poll_write_vectored(context, parts),
         };
         self.cut.pass(context, polled)
     }

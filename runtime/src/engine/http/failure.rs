@@ -52,9 +52,29 @@ pub(super) enum Failure {
     Ended,
     #[error("the other side does not speak HTTP, or the function did not finish its body or was ended before")]
     Protocol,
+    #[error("no answer is given to {0}, and nobody else is asked")]
+    Unanswered(String),
 }
 
 impl Failure {
+    /// Those that the other side, or the way there, is to blame for, by their names in `wasi:http`.
+    pub(super) fn of_others() -> [(&'static str, Self); 12] {
+        [
+            ("DNS-timeout", Self::DnsTimeout),
+            ("DNS-error", Self::Dns("the name was not found".to_owned())),
+            ("destination-unavailable", Self::Unavailable),
+            ("destination-IP-prohibited", Self::Prohibited),
+            ("destination-IP-unroutable", Self::Unroutable),
+            ("connection-refused", Self::Refused),
+            ("connection-terminated", Self::Ended),
+            ("connection-timeout", Self::ConnectTimeout),
+            ("connection-read-timeout", Self::Silence),
+            ("TLS-certificate-error", Self::Certificate),
+            ("HTTP-response-timeout", Self::Timeout),
+            ("HTTP-protocol-error", Self::Protocol),
+        ]
+    }
+
     /// Of a connection that could not be made.
     pub(super) fn of_connect(error: &io::Error) -> Self {
         match error.kind() {
@@ -79,7 +99,7 @@ impl Failure {
     /// Of what the client reports: our own failure, if one is behind it.
     pub(super) fn behind(error: &(dyn StdError + 'static)) -> Self {
         let causes = || std::iter::successors(Some(error), cause);
-        if let Some(failure) = causes().find_map(|cause| cause.downcast_ref::<Self>()) {
+        if let Some(failure) = causes().find_map(own) {
             return failure.clone();
         }
         let http = causes().find_map(|cause| cause.downcast_ref::<hyper::Error>());
@@ -122,8 +142,15 @@ impl From<Failure> for Error {
             Failure::Timeout => Self::HttpResponseTimeout,
             Failure::Ended => Self::ConnectionTerminated,
             Failure::Protocol => Self::HttpProtocolError,
+            unanswered @ Failure::Unanswered(_) => Self::InternalError(Some(unanswered.to_string())),
         }
     }
+}
+
+/// Our own failure, also inside an error of a connection, which does not name it as its cause.
+fn own<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Failure> {
+    let inside = || error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref();
+    error.downcast_ref().or_else(inside)
 }
 
 fn cause<'a>(error: &&'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {

@@ -26,6 +26,13 @@ pub(super) fn origin(uri: &Uri) -> Option<Origin> {
     Some(Origin::new(scheme, host, port))
 }
 
+/// What a URL asks for there, with its query: it begins with a slash.
+pub(super) fn path(uri: &Uri) -> String {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    format!("{slash}{path}")
+}
+
 /// The place in `allow-hosts` of the entry that allows it.
 pub(super) fn find(policy: &Http, origin: &Origin) -> Option<usize> {
     policy.allow_hosts.iter().position(|entry| entry.covers(origin))

@@ -14,13 +14,16 @@
 //! was closed before anything of the request was sent.
 
 mod address;
+mod answers;
 mod body;
 mod client;
 mod connect;
 mod counts;
 mod failure;
 mod grants;
+mod handle;
 mod refusals;
+mod sent;
 mod setters;
 mod slot;
 #[cfg(test)]
@@ -41,8 +44,11 @@ use wasmtime_wasi::p2::bindings::io::error::Error as IoError;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
+pub use answers::{HttpAnswer, HttpAnswers, HttpLeft, HttpRequest};
 pub(super) use client::Client;
+use connect::{Reach, look_up};
 pub use counts::HttpCounts;
+pub use sent::{HttpDifference, HttpSent, HttpUnlike};
 
 use super::host::Host;
 use crate::manifest::{Function, Name, Scheme};
@@ -50,7 +56,7 @@ use crate::manifest::{Function, Name, Scheme};
 /// Where a guest asks what an error of a stream was, by the name that `wasmtime_wasi_http` gives it.
 const TYPES: &str = "wasi:http/types@0.2.12";
 /// Requests of one instance that may be under way, or wait, at once; further ones fail. Each takes up
-/// to four of the resources that an instance may have.
+/// to seven of the resources that an instance may have: three to send a body, four to read another.
 const MAX_REQUESTS: usize = 500;
 /// Most bytes of a head, whether a guest makes or receives it, as they lie in memory.
 pub(super) const MAX_FIELDS_BYTES: usize = 32 << 10;
@@ -67,6 +73,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     linker.allow_shadowing(true);
     setters::add_to_linker(linker)?;
+    handle::add_to_linker(linker)?;
     // The function of that crate does not know the errors that its own bodies end in.
     linker.instance(TYPES)?.func_wrap("http-error-code", error_code)?;
     linker.allow_shadowing(false);
@@ -88,6 +95,8 @@ fn error_code(
 /// The clients of all functions.
 #[derive(Default)]
 pub(super) struct Clients {
+    /// What stands in for the network. None: nothing does.
+    answers: Option<Arc<HttpAnswers>>,
     functions: Mutex<HashMap<Name, Entry>>,
     tls: OnceLock<Result<Arc<ClientConfig>, String>>,
 }
@@ -100,18 +109,31 @@ struct Entry {
 }
 
 impl Clients {
+    /// Clients that ask nobody: these answers stand in for the network.
+    pub(super) fn answered_by(answers: Arc<HttpAnswers>) -> Self {
+        Self { answers: Some(answers), ..Self::default() }
+    }
+
     /// The client of a function. Those with the same settings share one.
     pub(super) fn get(&self, function: &Function) -> Result<Arc<Client>, String> {
-        let wants_tls = function.http.allow_hosts.iter().any(|entry| entry.origin.scheme == Scheme::Https);
-        let tls = if wants_tls { Some(self.tls.get_or_init(tls::config).clone()?) } else { None };
+        let reach = self.reach(function)?;
         let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = functions.entry(function.name.clone()).or_default();
         if let Some(client) = entry.client.upgrade().filter(|client| *client.policy == function.http) {
             return Ok(client);
         }
-        let client = Arc::new(Client::new(function, tls, entry.counts.clone()));
+        let client = Arc::new(Client::new(function, reach, entry.counts.clone()));
         entry.client = Arc::downgrade(&client);
         Ok(client)
+    }
+
+    fn reach(&self, function: &Function) -> Result<Reach, String> {
+        if let Some(answers) = &self.answers {
+            return Ok(Reach::Answers(answers.clone()));
+        }
+        let wants_tls = function.http.allow_hosts.iter().any(|entry| entry.origin.scheme == Scheme::Https);
+        let tls = if wants_tls { Some(self.tls.get_or_init(tls::config).clone()?) } else { None };
+        Ok(Reach::Network { tls, look_up })
     }
 
     pub(super) fn counts(&self, function: &Name) -> Arc<HttpCounts> {
@@ -169,10 +191,12 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         _received: Box<Watching>,
     ) -> Box<Answering> {
-        let (client, room, caller) = (self.client.clone(), self.room.clone().try_acquire_owned(), self.caller.clone());
+        let (client, caller) = (self.client.clone(), self.caller.clone());
+        // Not in the future, which may be dropped before it runs.
+        let begun = self.room.clone().try_acquire_owned().map(|room| (room, client.admit(request)));
         Box::new(async move {
-            let room = room.map_err(|_| Error::ConnectionLimitReached)?;
-            let answer = client.send(request, options, caller).await?;
+            let (room, admitted) = begun.map_err(|_| Error::ConnectionLimitReached)?;
+            let answer = client.send(admitted, options, caller).await?;
             let watching = async move {
                 let _room = room;
                 answer.watch.until(answer.deadline).await;

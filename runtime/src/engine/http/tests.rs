@@ -1,3 +1,4 @@
+mod answers;
 mod client;
 
 use std::net::SocketAddr;

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::super::client::Answer;
+use super::super::connect::LookUp;
 use super::super::failure::Failure;
 use super::*;
 
@@ -73,12 +74,13 @@ async fn serve(mut stream: TcpStream) {
 /// A client for whom every name is this machine's.
 fn client(keys: &str) -> Client {
     let function = function(&format!("{keys}\nallow-networks = [\"127.0.0.0/8\"]"));
-    Client::with_names(&function, None, Arc::default(), |_, port| Ok(vec![(Ipv4Addr::LOCALHOST, port).into()]))
+    let look_up: LookUp = |_, port| Ok(vec![(Ipv4Addr::LOCALHOST, port).into()]);
+    Client::new(&function, Reach::Network { tls: None, look_up }, Arc::default())
 }
 
 async fn send(client: &Client, url: &str, body: WasiBody) -> Result<Answer, Failure> {
     let request = hyper::Request::builder().method("POST").uri(url).body(body).expect("a request");
-    client.send(request, None, Caller { gone: Arc::default(), deadline: None }).await
+    client.send(client.admit(request), None, Caller { gone: Arc::default(), deadline: None }).await
 }
 
 async fn get(client: &Client, url: &str) -> Result<Bytes, Failure> {
@@ -158,6 +160,6 @@ async fn the_body_of_an_instance_that_is_gone_is_not_complete() {
     let gone = Arc::new(AtomicBool::new(true));
     let nothing_more = StreamBody::new(futures_util::stream::empty()).boxed_unsync();
     let request = hyper::Request::post(format!("{origin}/early")).body(nothing_more).expect("a request");
-    let failure = client.send(request, None, Caller { gone, deadline: None }).await.err();
+    let failure = client.send(client.admit(request), None, Caller { gone, deadline: None }).await.err();
     assert_eq!(failure, Some(Failure::Protocol));
 }

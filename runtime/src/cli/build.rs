@@ -10,7 +10,7 @@ use crate::toolchain;
 /// the module. The component goes into the project's folder as NAME.wasm. It is replaced as a whole
 /// and only by a function, so that a node that watches it never sees half of one.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  tidegate build\n  tidegate build functions/enrich --output deploy/enrich.wasm")]
+#[command(after_help = "Examples:\n  tidegate build\n  tidegate build functions/enrich --output deploy/enrich.wasm")]
 pub(super) struct Arguments {
     /// Folder of the project.
     #[arg(value_name = "DIR", default_value = ".")]

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use super::{Failure, output};
 use crate::toolchain::{self, Language, Project, Sdk, Template};
 
-/// Start a project: a function with a unit test and a manifest.
+/// Start a project: a function with a unit test, golden cases and a manifest.
 ///
 /// It builds and runs as it is. The SDKs are on no public registry yet, so the project points at the
 /// checkout that this tidegate was built from.
@@ -50,6 +50,8 @@ enum Kind {
     Batch,
     /// A function of typed JSON: orders get their total.
     Json,
+    /// A function that asks by HTTP: orders get their customer.
+    Http,
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
@@ -62,6 +64,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
         Kind::Record => Template::Record,
         Kind::Batch => Template::Batch,
         Kind::Json => Template::Json,
+        Kind::Http => Template::Http,
     };
     let sdk = match &arguments.sdk {
         _ if arguments.released => Sdk::Released,
@@ -73,9 +76,10 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
         toolchain::Error::ProjectName { .. } => Failure::Usage(format!("error: {error}")),
         error => Failure::Failed(error.into()),
     })?;
-    let (shown, sample) = (folder.display(), template.sample());
+    let (shown, trial) = (folder.display(), template.trial());
+    let first = template.first().map(|text| format!("\n\n{}", text.trim_end())).unwrap_or_default();
     output::print(&format!(
-        "made {shown}, the function `{name}`; now:\n\n  cd {shown}\n  tidegate build\n  tidegate invoke --value '{sample}'\n  tidegate dev"
+        "made {shown}, the function `{name}`; now:\n\n  cd {shown}\n  tidegate build\n  {trial}\n  tidegate dev{first}"
     ))?;
     Ok(())
 }

@@ -25,28 +25,28 @@ use crate::revision::Digest;
 pub enum Error {
     #[error(
         "{} is no project: there is neither a Cargo.toml nor a file of Go; `tidegate new NAME` makes one",
-        .0.display()
+        whole(.0)
     )]
     NoProject(PathBuf),
     #[error("{what}; {remedy}")]
     Missing { what: String, remedy: &'static str },
     #[error("cannot run `{command}`: {error}")]
     Run { command: &'static str, error: io::Error },
-    #[error("{} does not build ({status}); what is wrong stands above", .folder.display())]
+    #[error("{} does not build ({status}); what is wrong stands above", whole(.folder))]
     Build { folder: PathBuf, status: std::process::ExitStatus },
     #[error(
         "{} builds no component: its Cargo.toml needs\n\n    [lib]\n    crate-type = [\"cdylib\"]\n",
-        .0.display()
+        whole(.0)
     )]
     NoComponent(PathBuf),
     #[error(
         "{} holds the package {package}: a function is a `package main`, with an empty func main",
-        .folder.display()
+        whole(.folder)
     )]
     NoMain { folder: PathBuf, package: String },
-    #[error("{} builds several components ({names}): give the folder of one", .folder.display())]
+    #[error("{} builds several components ({names}): give the folder of one", whole(.folder))]
     Several { folder: PathBuf, names: String },
-    #[error("what {} builds is not a function: {reason}", .folder.display())]
+    #[error("what {} builds is not a function: {reason}", whole(.folder))]
     NoFunction { folder: PathBuf, reason: String },
     #[error("no project can be called {name:?}: {reason}")]
     ProjectName { name: String, reason: String },
@@ -60,6 +60,11 @@ pub enum Error {
     NoSdk { language: Language, folder: PathBuf },
     #[error("{}: {error}", .path.display())]
     File { path: PathBuf, error: io::Error },
+}
+
+/// The path from the root on: `.` and `rust` alone do not say which one is meant.
+fn whole(folder: &Path) -> String {
+    std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()).display().to_string()
 }
 
 impl Error {

@@ -25,9 +25,11 @@ pub enum Template {
     Batch,
     /// Typed JSON in and out.
     Json,
+    /// The same, with what another service answers by HTTP.
+    Http,
 }
 
-/// A file and its text, in which `{{name}}`, `{{sdk}}` and `{{value}}` are replaced.
+/// A file and its text, in which words such as `{{name}}` are replaced.
 type File = (&'static str, &'static str);
 
 /// The files of every project.
@@ -50,6 +52,7 @@ impl Template {
             (Language::Rust, Self::Record) => &[("src/lib.rs", include_str!("templates/rust/record.rs.in"))],
             (Language::Rust, Self::Batch) => &[("src/lib.rs", include_str!("templates/rust/batch.rs.in"))],
             (Language::Rust, Self::Json) => &[("src/lib.rs", include_str!("templates/rust/json.rs.in"))],
+            (Language::Rust, Self::Http) => &[("src/lib.rs", include_str!("templates/rust/http.rs.in"))],
             (Language::Go, Self::Record) => &[
                 ("main.go", include_str!("templates/go/record.go.in")),
                 ("main_test.go", include_str!("templates/go/record_test.go.in")),
@@ -62,24 +65,74 @@ impl Template {
                 ("main.go", include_str!("templates/go/json.go.in")),
                 ("main_test.go", include_str!("templates/go/json_test.go.in")),
             ],
+            (Language::Go, Self::Http) => &[
+                ("main.go", include_str!("templates/go/http.go.in")),
+                ("main_test.go", include_str!("templates/go/http_test.go.in")),
+            ],
         }
     }
 
-    /// Its golden case, the same in every language.
-    fn case(self) -> File {
-        let text = match self {
-            Self::Record => include_str!("templates/cases/record.ndjson.in"),
-            Self::Batch => include_str!("templates/cases/batch.ndjson.in"),
-            Self::Json => include_str!("templates/cases/json.ndjson.in"),
-        };
-        ("cases/first.ndjson", text)
+    /// Its golden cases: the same in every language, but for what an SDK says of trouble.
+    fn cases(self, language: Language) -> &'static [File] {
+        match (self, language) {
+            (Self::Record, _) => &[("cases/first.ndjson", include_str!("templates/cases/record.ndjson.in"))],
+            (Self::Batch, _) => &[("cases/first.ndjson", include_str!("templates/cases/batch.ndjson.in"))],
+            (Self::Json, _) => &[("cases/first.ndjson", include_str!("templates/cases/json.ndjson.in"))],
+            (Self::Http, Language::Rust) => &[
+                ("cases/known.ndjson", include_str!("templates/cases/http/known.ndjson.in")),
+                ("cases/unknown.ndjson", include_str!("templates/cases/http/unknown.ndjson.in")),
+                ("cases/trouble.ndjson", include_str!("templates/cases/http/trouble.rust.ndjson.in")),
+            ],
+            (Self::Http, Language::Go) => &[
+                ("cases/known.ndjson", include_str!("templates/cases/http/known.ndjson.in")),
+                ("cases/unknown.ndjson", include_str!("templates/cases/http/unknown.ndjson.in")),
+                ("cases/trouble.ndjson", include_str!("templates/cases/http/trouble.go.ndjson.in")),
+            ],
+        }
     }
 
-    /// A value that it does something with.
-    pub fn sample(self) -> &'static str {
+    /// How it is tried without a broker, once it is built. With HTTP that needs who answers, and its cases
+    /// do not.
+    pub fn trial(self) -> &'static str {
         match self {
-            Self::Record | Self::Batch => "hello",
-            Self::Json => r#"{"amount": 3, "unit_price": 5}"#,
+            Self::Record | Self::Batch => "tidegate invoke --value 'hello'",
+            Self::Json => r#"tidegate invoke --value '{"amount": 3, "unit_price": 5}'"#,
+            Self::Http => "tidegate test",
+        }
+    }
+
+    /// Keys of its function in the manifest.
+    fn keys(self) -> &'static str {
+        match self {
+            Self::Record | Self::Batch | Self::Json => "# env = { GREETING = \"hello\" }\n# deadline = \"1s\"",
+            Self::Http => {
+                "# Who is asked for customers: set yours. Nobody else than allow-hosts may be asked.\n\
+                 env = { API = \"https://api.example.com\" }\n\
+                 allow-hosts = [\"https://api.example.com\"]\n\
+                 # The records of a call may have to ask one after another: 16 times 500 ms.\n\
+                 http = { timeout = \"500ms\" }\n\
+                 deadline = \"10s\""
+            }
+        }
+    }
+
+    /// How many records its trigger gives to a call, as a line of the manifest. So many requests fit into the
+    /// deadline.
+    fn batch(self) -> &'static str {
+        match self {
+            Self::Record | Self::Batch | Self::Json => "",
+            Self::Http => "batch = { records = 16 }\n",
+        }
+    }
+
+    /// What is to be done before it runs, in whole lines.
+    pub fn first(self) -> Option<&'static str> {
+        match self {
+            Self::Record | Self::Batch | Self::Json => None,
+            Self::Http => Some(
+                "Before `tidegate dev` set API in tidegate.toml: there is no https://api.example.com. It stands in\n\
+                 allow-hosts and in the cases, too.\n",
+            ),
         }
     }
 
@@ -87,7 +140,15 @@ impl Template {
     fn crates(self) -> &'static str {
         match self {
             Self::Record | Self::Batch => "",
-            Self::Json => "serde = { version = \"1\", features = [\"derive\"] }\n",
+            Self::Json | Self::Http => "serde = { version = \"1\", features = [\"derive\"] }\n",
+        }
+    }
+
+    /// The feature of the Rust SDK that a function needs.
+    fn feature(self) -> Option<&'static str> {
+        match self {
+            Self::Record | Self::Batch | Self::Json => None,
+            Self::Http => Some("http"),
         }
     }
 }
@@ -178,14 +239,16 @@ impl Sdk {
         Self::Checkout(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
     }
 
-    /// As `Cargo.toml` or `go.mod` wants it.
-    fn requirement(&self, language: Language) -> Result<String, Error> {
+    /// As `Cargo.toml` or `go.mod` wants it, the former with a feature.
+    fn requirement(&self, language: Language, feature: Option<&str>) -> Result<String, Error> {
         let quoted = |text: &str| toml::Value::from(text).to_string();
+        let features = feature.map(|name| format!(", features = [{}]", quoted(name))).unwrap_or_default();
         match (language, self) {
-            (Language::Rust, Self::Released) => Ok(quoted(VERSION)),
+            (Language::Rust, Self::Released) if feature.is_none() => Ok(quoted(VERSION)),
+            (Language::Rust, Self::Released) => Ok(format!("{{ version = {}{features} }}", quoted(VERSION))),
             (Language::Rust, Self::Checkout(folder)) => {
                 let path = checkout(language, folder, "Cargo.toml")?;
-                Ok(format!("{{ path = {} }}", quoted(&path)))
+                Ok(format!("{{ path = {}{features} }}", quoted(&path)))
             }
             (Language::Go, Self::Released) => Ok(format!("require {GO_MODULE} v{VERSION}")),
             (Language::Go, Self::Checkout(folder)) => {
@@ -207,7 +270,7 @@ fn checkout(language: Language, folder: &Path, file: &str) -> Result<String, Err
 pub fn create(project: &Project<'_>, folder: &Path) -> Result<(), Error> {
     let Project { name, language, template, ref sdk } = *project;
     check_name(name, language)?;
-    let sdk = sdk.requirement(language)?;
+    let sdk = sdk.requirement(language, template.feature())?;
     match fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
         Ok(true) => {}
         Ok(false) => return Err(Error::NotEmpty(folder.to_owned())),
@@ -218,13 +281,17 @@ pub fn create(project: &Project<'_>, folder: &Path) -> Result<(), Error> {
         Language::Rust => RUST,
         Language::Go => GO,
     };
-    for (path, text) in ALL.iter().chain(common).chain(template.files(language)).chain([&template.case()]) {
+    let own = template.files(language).iter().chain(template.cases(language));
+    for (path, text) in ALL.iter().chain(common).chain(own) {
         let path = folder.join(path);
         let text = text
             .replace("{{name}}", name)
             .replace("{{sdk}}", &sdk)
             .replace("{{crates}}", template.crates())
-            .replace("{{value}}", template.sample());
+            .replace("{{keys}}", template.keys())
+            .replace("{{batch}}", template.batch())
+            .replace("{{first}}", &template.first().map(|text| format!("{text}\n")).unwrap_or_default())
+            .replace("{{trial}}", template.trial());
         path.parent().map_or(Ok(()), fs::create_dir_all).map_err(Error::file(&path))?;
         fs::write(&path, text).map_err(Error::file(&path))?;
     }

@@ -50,6 +50,34 @@ fn a_released_sdk_is_a_version() {
 }
 
 #[test]
+fn a_project_that_asks_by_http_may_and_has_answers() {
+    for language in [Language::Rust, Language::Go] {
+        let folder = folder();
+        let project = Project { name: "price", language, template: Template::Http, sdk: Sdk::Released };
+        create(&project, folder.path()).expect("made");
+        let manifest = manifest::load(&folder.path().join("tidegate.toml"), &|_| None);
+        let manifest = manifest.unwrap_or_else(|errors| panic!("{errors}"));
+        let function = &manifest.functions["price"];
+        assert_eq!(function.env["API"], "https://api.example.com");
+        assert_eq!(function.http.allow_hosts[0].origin.to_string(), "https://api.example.com");
+        let records = manifest.triggers["price"].batch.records.get();
+        assert!(function.http.timeout * records < function.deadline, "a call may wait for all its records");
+        assert!(text(folder.path().join("README.md")).contains("set API in tidegate.toml"));
+        for case in ["known", "unknown", "trouble"] {
+            assert!(
+                text(folder.path().join(format!("cases/{case}.ndjson"))).contains("{\"http\": \"GET https://"),
+                "{case}"
+            );
+        }
+        if language == Language::Rust {
+            let cargo = text(folder.path().join("Cargo.toml"));
+            let sdk = format!("tidegate-sdk = {{ version = {:?}, features = [\"http\"] }}", env!("CARGO_PKG_VERSION"));
+            assert!(cargo.contains(&sdk), "{cargo}");
+        }
+    }
+}
+
+#[test]
 fn nothing_is_written_over() {
     let folder = folder();
     fs::write(folder.path().join("precious"), "").expect("written");

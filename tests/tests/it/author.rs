@@ -109,9 +109,12 @@ fn a_new_project_is_built_inspected_and_invoked() {
 
 #[test]
 fn the_unit_tests_of_new_projects_pass() {
-    for (template, tests) in [("record", 1), ("batch", 1), ("json", 2)] {
+    for (template, tests, cases) in
+        [("record", 1, "1 case"), ("batch", 1, "1 case"), ("json", 2, "1 case"), ("http", 2, "3 cases")]
+    {
         let folder = folder();
-        succeeds(folder.path(), &["new", "shout", "--path", ".", "--template", template]);
+        let made = succeeds(folder.path(), &["new", "shout", "--path", ".", "--template", template]);
+        assert_eq!(made.contains("set API in tidegate.toml"), template == "http", "{made}");
         fs::copy(place::repository().join("Cargo.lock"), folder.path().join("Cargo.lock")).expect("copied");
         let output = Command::new("cargo")
             .args(["test", "--quiet"])
@@ -121,9 +124,28 @@ fn the_unit_tests_of_new_projects_pass() {
             .expect("cargo starts");
         assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
         assert!(text(&output.stdout).contains(&format!("{tests} passed")), "{}", text(&output.stdout));
-        assert_eq!(succeeds(folder.path(), &["test"]).lines().last(), Some("1 case passed"));
+        let passed = format!("{cases} passed");
+        assert_eq!(succeeds(folder.path(), &["test"]).lines().last(), Some(passed.as_str()), "{template}");
         clean(folder.path(), &["-p", "shout"]);
     }
+}
+
+#[test]
+fn folders_that_are_not_there_are_warned_of() {
+    let folder = folder();
+    let at = folder.path();
+    fs::create_dir(at.join("data")).expect("a folder");
+    fs::write(at.join("file"), "").expect("written");
+    let manifest = "[function.orders]\ncomponent = \"orders.wasm\"\n\
+                    folders = { \"/data\" = \"data\", \"/geo\" = \"file\", \"/out\" = { path = \"nope\", write = true } }\n";
+    fs::write(at.join("tidegate.toml"), manifest).expect("written");
+    let output = tidegate(at, &["check"]);
+    assert_eq!(
+        text(&output.stderr),
+        "warning: file is no folder here; the function orders sees it as /geo\n\
+         warning: nope is no folder here; the function orders sees it as /out\n"
+    );
+    assert!(output.status.success() && text(&output.stdout).starts_with("tidegate.toml is good: 1 function"));
 }
 
 #[test]

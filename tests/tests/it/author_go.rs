@@ -1,7 +1,7 @@
 //! The author's commands for a function in Go.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -14,17 +14,26 @@ fn go(project: &Path, arguments: &[&str]) {
     assert!(output.status.success(), "{arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
 }
 
-/// Makes a project, runs its unit tests, builds it, and gives what it answers to a value.
+/// Makes a project and runs all its tests.
 #[track_caller]
-fn answers(template: &str, value: &str) -> Value {
-    let folder = folder();
+fn project(folder: &Path, template: &str, passed: &str) -> PathBuf {
     let arguments = ["new", "price-orders", "--lang", "go", "--template", template];
-    assert!(succeeds(folder.path(), &arguments).contains("tidegate build"));
-    let project = folder.path().join("price-orders");
+    let made = succeeds(folder, &arguments);
+    assert!(made.contains("tidegate build"), "{made}");
+    assert_eq!(made.contains("set API in tidegate.toml"), template == "http", "{made}");
+    let project = folder.join("price-orders");
     succeeds(&project, &["check"]);
     go(&project, &["test", "./..."]);
     go(&project, &["vet", "./..."]);
-    assert_eq!(succeeds(&project, &["test"]).lines().last(), Some("1 case passed"));
+    assert_eq!(succeeds(&project, &["test"]).lines().last(), Some(passed));
+    project
+}
+
+/// Makes a project, tests and builds it, and gives what it answers to a value.
+#[track_caller]
+fn answers(template: &str, value: &str) -> Value {
+    let folder = folder();
+    let project = project(folder.path(), template, "1 case passed");
     let built = succeeds(&project, &["build"]);
     assert!(built.starts_with("built price-orders.wasm\n"), "{built}");
     let outcomes = lines(&succeeds(&project, &["invoke", "--key", "k", "--header", "h=v", "--value", value]));
@@ -49,6 +58,16 @@ fn a_function_of_a_batch_is_tested_built_and_invoked() {
 #[test]
 fn a_function_of_json_is_tested_built_and_invoked() {
     assert_eq!(answers("json", r#"{"amount": 3, "unit_price": 5}"#), message(r#"{"total":15}"#));
+}
+
+/// Nobody answers it here but its cases.
+#[test]
+fn a_function_that_asks_by_http_is_tested_and_built() {
+    let folder = folder();
+    let project = project(folder.path(), "http", "3 cases passed");
+    assert!(succeeds(&project, &["build"]).starts_with("built price-orders.wasm\n"));
+    let unformatted = Command::new("gofmt").args(["-l", "."]).current_dir(&project).output().expect("gofmt starts");
+    assert_eq!(text(&unformatted.stdout), "");
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde_json::json;
+use tidegate_tests::http::Server;
 use tidegate_tests::{node, place};
 
 use crate::author::text;
@@ -62,8 +64,7 @@ fn succeeds(command: &mut Command, folder: &Path) -> String {
 #[track_caller]
 fn pass_their_cases(language: &str) {
     for example in examples() {
-        let test = ["test", language, "--manifest", "tidegate.toml", "--log", "warn"];
-        let shown = succeeds(node::command().args(test), &example.folder);
+        let shown = succeeds(node::command().args(["test", language, "--log", "warn"]), &example.folder);
         assert!(shown.ends_with(" passed\n"), "{}: {shown}", example.name);
     }
 }
@@ -76,6 +77,39 @@ fn the_examples_in_rust_pass_their_cases() {
 #[test]
 fn the_examples_in_go_pass_their_cases() {
     pass_their_cases("go");
+}
+
+/// What a twin of `enrich` answers to many orders of three customers, in calls of seven, and how often the
+/// service was asked for a customer.
+#[track_caller]
+fn enriched(language: &str) -> (String, usize) {
+    let (server, place) = (Server::start(), tempfile::tempdir().expect("a folder"));
+    let at = |name: &str| place.path().join(name);
+    let build = ["build", language, "--output"];
+    succeeds(node::command().args(build).arg(at("enrich.wasm")), &folder().join("enrich"));
+    let origin = server.origin();
+    let manifest = format!(
+        "[function.enrich]\ncomponent = \"enrich.wasm\"\nenv = {{ API = {origin:?} }}\nallow-hosts = [{origin:?}]\n\
+         deadline = \"1m\"\n"
+    );
+    fs::write(at("tidegate.toml"), manifest).expect("written");
+    let order =
+        |number: u32| json!({ "id": format!("a{number}"), "customer": (number % 3).to_string(), "amount": number });
+    let line = |number: u32| format!("{}\n", json!({ "key": number.to_string(), "value": order(number).to_string() }));
+    fs::write(at("orders.ndjson"), (0..100).map(line).collect::<String>()).expect("written");
+    let invoke = ["invoke", "--function", "enrich", "--batch", "7", "--input", "orders.ndjson"];
+    (succeeds(node::command().args(invoke), place.path()), server.requests())
+}
+
+/// Its cases show the same, but nothing of what really goes over a connection.
+#[test]
+fn enriching_asks_a_real_service_once_for_each_customer() {
+    let (answers, requests) = enriched("rust");
+    let expected =
+        r#"{\"id\":\"a7\",\"amount\":7,\"customer\":{\"id\":\"1\",\"name\":\"Name 1\",\"city\":\"City 1\"}}"#;
+    assert!(answers.lines().count() == 100 && answers.contains(expected), "{answers}");
+    assert_eq!(requests, 3);
+    assert_eq!(enriched("go"), (answers, 3));
 }
 
 #[test]

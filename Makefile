@@ -10,13 +10,28 @@ FUNCTIONS := -p echo -p filter -p fan-out -p orders -p redact -p aggregate -p ro
 	-p uppercase -p files -p hostile -p raw-outcomes -p asks-http
 GO_FUNCTIONS := tests/functions/gopher tests/functions/gopher-http tests/functions/gopher-files
 
-.PHONY: help demo test bench lint build functions go-functions tools go java
+# What the bench measures: the examples in each language, with the profile of a new project
+# (runtime/src/toolchain/templates/rust/Cargo.toml.in). That of the workspace keeps the lines of the source.
+# Languages without an SDK only if `make test` has installed their tools.
+MEASURED := $(TARGET)/measured
+AS_NEW := CARGO_TARGET_DIR=$(abspath $(MEASURED)/cargo) CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 \
+	CARGO_PROFILE_RELEASE_LTO=true CARGO_PROFILE_RELEASE_DEBUG=none CARGO_PROFILE_RELEASE_STRIP=debuginfo
+PYTHON := $(abspath $(lastword $(wildcard $(TARGET)/languages/python-*/bin/componentize-py)))
+JAVASCRIPT := $(abspath $(lastword $(wildcard $(TARGET)/languages/javascript-*/node_modules/.bin/componentize-js)))
+EXAMPLES := $(foreach folder,$(wildcard examples/*/go),$(folder:go=rust) $(folder)) \
+	$(if $(PYTHON),examples/languages/python) $(if $(JAVASCRIPT),examples/languages/javascript)
+COMPONENTS := $(EXAMPLES:examples/%=$(MEASURED)/%.wasm)
+MEASURE := $(CARGO) bench -p tidegate -p tidegate-tests --bench functions -- \
+	$(join $(abspath $(EXAMPLES)),$(addprefix =,$(abspath $(COMPONENTS))))
+
+.PHONY: help demo test bench bench-functions lint build release functions go-functions tools go java
 
 help:
-	@echo "make demo    the main job on an embedded broker, with a change of the function on the way"
-	@echo "make test    all tests, against a real Apache Kafka that it fetches"
-	@echo "make bench   CPU per record beside an ordinary native loop, and what functions cost by themselves"
-	@echo "make lint    formatting and lints"
+	@echo "make demo               the main job on an embedded broker, with a change of the function on the way"
+	@echo "make test               all tests, against a real Apache Kafka that it fetches"
+	@echo "make bench              CPU per record beside an ordinary native loop, then what bench-functions does"
+	@echo "make bench-functions    what functions cost by themselves: the examples in each of their languages"
+	@echo "make lint               formatting and lints"
 
 # Programs are started as they were built: cargo would select packages anew, and build them again
 # with other features.
@@ -27,10 +42,12 @@ test: build functions go-functions java
 	cd sdk-go && go test ./...
 	$(CARGO) test $(ALL)
 
-bench: functions java
-	$(CARGO) build --release -p tidegate -p tidegate-tests --bins
+bench: go java functions release $(COMPONENTS)
 	@$(TARGET)/release/bench
-	$(CARGO) bench -p tidegate -p tidegate-tests --bench functions -- $(abspath $(GUESTS)/echo.wasm $(GUESTS)/uppercase.wasm)
+	@$(MEASURE)
+
+bench-functions: $(COMPONENTS)
+	@$(MEASURE)
 
 lint: tools go
 	@unformatted=$$(gofmt -l sdk-go examples tests/functions); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
@@ -42,15 +59,30 @@ build: tools
 	@test -e target/debug/tidegate || echo "The first build compiles wasmtime and librdkafka: 8 to 17 minutes on two cores. Cargo shows how far it is."
 	$(CARGO) build $(ALL) --bins --tests
 
+release: tools
+	$(CARGO) build --release -p tidegate -p tidegate-tests --bins
+
 functions: tools
 	$(CARGO) build --release --target wasm32-wasip2 $(FUNCTIONS)
-	@# Apart: the SDK's features that it wants would be in all the others.
+	@# Apart: the SDK's features that they want would be in all the others.
 	$(CARGO) build --release --target wasm32-wasip2 -p http-sdk
+	$(CARGO) build --release --target wasm32-wasip2 -p enrich
 
 # By this very tidegate: that is how authors build theirs.
 go-functions: build go
 	@for folder in $(GO_FUNCTIONS); do \
 		$(TARGET)/debug/tidegate build $$folder --output $(GUESTS)/$$(basename $$folder).wasm || exit 1; done
+
+$(MEASURED)/%.wasm: go release
+	@$(AS_NEW) $(TARGET)/release/tidegate build examples/$* --output $@ >/dev/null
+
+$(MEASURED)/languages/python.wasm: examples/languages/python/shout.py wit/function.wit
+	@mkdir -p $(@D)
+	$(PYTHON) -d wit -w function componentize -p $(<D) shout -o $@
+
+$(MEASURED)/languages/javascript.wasm: examples/languages/javascript/shout.js wit/function.wit
+	@mkdir -p $(@D)
+	$(JAVASCRIPT) $< --wit wit --world-name function -o $@
 
 tools:
 	@command -v $(CARGO) >/dev/null || { echo "Rust is missing. Install it from https://rustup.rs and run make again."; exit 1; }

@@ -70,7 +70,8 @@
 // info,function=debug": the function is told, and slog writes nothing that nobody would read. The
 // variable LOG_LEVEL in its environment leaves more out: off, error, warn, info, debug or trace. A
 // handler of your own has its lines logged at their level if they begin with it, as in "level=WARN
-// late".
+// late". Who passes it to slog.SetDefault calls slog.SetLogLoggerLevel(slog.LevelInfo) as well: by that
+// level it gets the lines of package log, and it is lower when the operator asked for debug.
 //
 // # Configuration, state
 //

@@ -2,6 +2,7 @@ package tidegate
 
 import (
 	"io"
+	"log"
 	"log/slog"
 	"math"
 	"strings"
@@ -27,6 +28,15 @@ func logLevel(getenv func(string) string) slog.Level {
 	return slog.LevelInfo
 }
 
+// setUpLog makes packages log and log/slog write there, from this level on.
+func setUpLog(out io.Writer, least slog.Level) {
+	log.SetOutput(logLines{out, least})
+	log.SetFlags(0) // The runtime knows the time.
+	// It is also the level that the lines of package log get, should the author set a handler: no
+	// higher than INFO, or they would be more than they are.
+	slog.SetLogLoggerLevel(min(least, slog.LevelInfo))
+}
+
 // logLines is the output of package log, and so of log/slog, whose default handler writes there:
 //
 //	WARN no price item=tea
@@ -37,14 +47,22 @@ func logLevel(getenv func(string) string) slog.Level {
 //
 // What begins with no level stays as it is. To set a handler of its own instead would make each
 // component 600 KB larger, whether it logs or not.
-type logLines struct{ out io.Writer }
+//
+// Entries below least are left out.
+type logLines struct {
+	out   io.Writer
+	least slog.Level
+}
 
 func (l logLines) Write(entry []byte) (int, error) {
 	lines := entry
 	if level, text, ok := cutLevel(string(entry)); ok {
 		lines = nil
+		if level < l.least {
+			return len(entry), nil
+		}
 		for line := range strings.Lines(text) {
-			lines = append(lines, "level="+level+" "+line...)
+			lines = append(lines, "level="+levelName(level)+" "+line...)
 		}
 	}
 	if _, err := l.out.Write(lines); err != nil {
@@ -53,24 +71,26 @@ func (l logLines) Write(entry []byte) (int, error) {
 	return len(entry), nil
 }
 
-// cutLevel splits an entry behind its level, which it gives one of the names that the runtime knows.
-func cutLevel(entry string) (name, text string, ok bool) {
+// cutLevel splits an entry behind its level.
+func cutLevel(entry string) (level slog.Level, text string, ok bool) {
 	word, text, _ := strings.Cut(entry, " ")
-	var level slog.Level
 	if word != strings.ToUpper(word) || level.UnmarshalText([]byte(word)) != nil {
-		return "", "", false
+		return 0, "", false
 	}
+	return level, text, true
+}
+
+// levelName returns the name by which the runtime knows a level.
+func levelName(level slog.Level) string {
 	switch {
 	case level < slog.LevelDebug:
-		name = "TRACE"
+		return "TRACE"
 	case level < slog.LevelInfo:
-		name = "DEBUG"
+		return "DEBUG"
 	case level < slog.LevelWarn:
-		name = "INFO"
+		return "INFO"
 	case level < slog.LevelError:
-		name = "WARN"
-	default:
-		name = "ERROR"
+		return "WARN"
 	}
-	return name, text, true
+	return "ERROR"
 }

@@ -18,9 +18,8 @@ func logged(level slog.Level, write func()) string {
 		log.SetFlags(flags)
 		log.SetOutput(before)
 	}()
-	log.SetFlags(0)
-	log.SetOutput(logLines{&out})
-	defer slog.SetLogLoggerLevel(slog.SetLogLoggerLevel(level))
+	defer slog.SetLogLoggerLevel(slog.SetLogLoggerLevel(slog.LevelInfo))
+	setUpLog(&out, level)
 	write()
 	return out.String()
 }

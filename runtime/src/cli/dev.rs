@@ -16,6 +16,8 @@ use crate::supervisor::Options;
 
 /// How often sources are looked at.
 const LOOK: Duration = Duration::from_millis(300);
+/// How long what shows records may take to end.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Try functions: an embedded broker, builds on save, records shown as they go.
 ///
@@ -86,7 +88,8 @@ async fn develop(manifest: Manifest, arguments: &Arguments, engine: crate::engin
     building.iter().for_each(tokio::task::JoinHandle::abort);
     for client in [tail, typing] {
         client.abort();
-        let _ = client.await;
+        // It may hang at a terminal that takes no more lines.
+        let _ = tokio::time::timeout(LAST_LINES, client).await;
     }
     // After its last client, which would complain that it is away.
     drop(broker);

@@ -282,7 +282,12 @@ impl Shared {
         if !opens_folders {
             return make();
         }
-        match within(START_LIMIT, tokio::task::spawn_blocking(make)).await {
+        // A thread that hangs keeps the threads it is one of, so that they are not begun anew.
+        let guests = self.guests.clone();
+        let mut opening = tokio::task::spawn_blocking(move || (make(), guests).0);
+        let opened = within(START_LIMIT, &mut opening).await;
+        opening.abort();
+        match opened {
             Some(Ok(host)) => host,
             Some(Err(error)) => Err(error.to_string()),
             None => Err(format!("its folders do not open within {START_LIMIT:?}")),

@@ -185,7 +185,9 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             assigned.window.take(share, |taken| {
                 sequences.push(taken.sequence);
                 batch.push(&taken.record, taken.attempt);
-                defect = taken.record.defect().map(str::to_owned);
+                if let Some(found) = taken.record.defect() {
+                    defect = Some(found.to_owned());
+                }
             });
             if batch.is_empty() {
                 self.flights.recycle(batch);
@@ -194,6 +196,8 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             }
             let id = self.flights.start(place, sequences);
             if let Some(defect) = defect {
+                // The window hands it out alone.
+                debug_assert_eq!(batch.len(), 1);
                 self.give_up(id, batch, &defect, now);
                 if self.paused.is_some() {
                     return;

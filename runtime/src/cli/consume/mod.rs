@@ -187,6 +187,10 @@ async fn check(plan: &Plan, arguments: &Arguments) -> Result<(), Failure> {
     let is_short = |expected: &u64| ended == Ended::Timeout && seen < *expected && summary.lost.is_some();
     let short =
         expected.filter(is_short).map(|expected| format!("{seen} of {} came in time", counted(expected, "record")));
+    // What is not there is not wrong either.
+    if summary.is_good() && seen == 0 && (run.is_some() || expected.is_some()) {
+        return Err(Failure::Failed(anyhow::anyhow!("none of the records that were asked for is there")));
+    }
     if summary.is_good() {
         return short.map_or(Ok(()), |short| Err(Failure::Failed(anyhow::anyhow!(short))));
     }

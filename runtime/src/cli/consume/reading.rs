@@ -46,7 +46,12 @@ pub(in crate::cli) trait Receiver {
     /// unless it is an error.
     fn defective(&mut self, place: &str, defect: &str) -> anyhow::Result<()>;
 
-    /// Takes a record, and says whether that is enough.
+    /// Whether it wants a record at all.
+    fn takes(&self, _record: &Fetched) -> bool {
+        true
+    }
+
+    /// Takes a record that it wants, and says whether that is enough.
     fn record(&mut self, partition: Partition, record: &Fetched) -> anyhow::Result<ControlFlow<()>>;
 
     /// There is nothing to read at the moment, or enough was read for somebody to be shown.
@@ -245,6 +250,9 @@ fn hand_out(
     partition: Partition,
     record: &Fetched,
 ) -> anyhow::Result<ControlFlow<()>> {
+    if !receiver.takes(record) {
+        return Ok(ControlFlow::Continue(()));
+    }
     if let Some(defect) = record.defect() {
         receiver.defective(&format!("{} at offset {}", place(plan, partition), record.offset()), defect)?;
     }

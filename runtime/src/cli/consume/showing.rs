@@ -201,22 +201,25 @@ impl Receiver for Showing<'_> {
     }
 
     fn defective(&mut self, place: &str, defect: &str) -> anyhow::Result<()> {
-        anyhow::ensure!(!self.only_whole, "{place}: {defect}");
+        let past = "go on behind it with --partition NUMBER --from OFFSET";
+        anyhow::ensure!(!self.only_whole, "{place}: {defect}, so it cannot be recorded; {past}");
         self.lines.flush()?;
         tracing::warn!("{place}: {defect}; it is shown without them");
         Ok(())
     }
 
+    fn takes(&self, record: &Fetched) -> bool {
+        self.filter.takes(record)
+    }
+
     fn record(&mut self, partition: Partition, record: &Fetched) -> anyhow::Result<ControlFlow<()>> {
-        if self.filter.takes(record) {
-            let topic = &self.topics[partition.topic];
-            self.lines.line(&if self.lines.json {
-                ndjson::record(topic, partition.number, 1, record)
-            } else {
-                readable(topic, partition.number, record)
-            })?;
-            self.shown += 1;
-        }
+        let topic = &self.topics[partition.topic];
+        self.lines.line(&if self.lines.json {
+            ndjson::record(topic, partition.number, 1, record)
+        } else {
+            readable(topic, partition.number, record)
+        })?;
+        self.shown += 1;
         Ok(self.has_enough())
     }
 

@@ -47,7 +47,7 @@ fn main() -> anyhow::Result<()> {
 /// The line of a component.
 async fn measure(project: &Path, component: &Path) -> anyhow::Result<String> {
     let bytes = fs::read(component)?;
-    let kib = bytes.len().div_ceil(1 << 10);
+    let kib = bytes.len() as f64 / 1024.0;
     let setup = input::setup(project)?;
     let asks_hosts = !setup.function.http.allow_hosts.is_empty();
     let batches = match asks_hosts {
@@ -69,7 +69,7 @@ async fn measure(project: &Path, component: &Path) -> anyhow::Result<String> {
     let parts: Vec<_> = project.iter().map(|part| part.to_string_lossy()).collect();
     let name = parts[parts.len().saturating_sub(2)..].join("/");
     Ok(format!(
-        "{name:<20}{kib:>6}{:>7.2} s{:>6.0}{:>6.0}{:>10}{:>11}{:>11}{started:>10.2}{:>8}",
+        "{name:<20}{kib:>6.0}{:>7.2} s{:>6.0}{:>6.0}{:>10}{:>11}{:>11}{started:>10.2}{:>8}",
         compile.as_secs_f64(),
         percentile(50),
         percentile(99),

@@ -107,6 +107,11 @@ impl Node {
         self.process.as_ref().expect("the node runs").id()
     }
 
+    /// How many threads it has. None where there is no `/proc` to tell.
+    pub fn threads(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/task", self.id())).map_or(0, Iterator::count)
+    }
+
     /// A file's place in the node's folder, for components that a test replaces.
     pub fn path(&self, file: &str) -> PathBuf {
         self.folder.path().join(file)

@@ -2,16 +2,18 @@
 //! it, that nothing else of the node's files can be reached, and what a disk that fails costs.
 
 use std::fs;
+use std::iter;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 use tidegate_tests::functions;
 use tidegate_tests::kafka::{Kafka, Record};
-use tidegate_tests::node::{self, Node};
+use tidegate_tests::node::Node;
 
+use crate::invoke::{Answered, Asked, ONE_BY_ONE};
 use crate::pipe::{PATIENCE, Pipe, READY, cluster, function_at};
 
 const LANGUAGES: [&str; 2] = ["files", "gopher-files"];
@@ -31,31 +33,12 @@ fn world() -> TempDir {
     folder
 }
 
-fn invoke(world: &Path, component: &str, folders: &str, orders: &[&str]) -> Output {
-    let component = functions::component(component);
-    let manifest = format!("[function.f]\ncomponent = \"{}\"\nfolders = {folders}\n", component.display());
-    fs::write(world.join("tidegate.toml"), manifest).expect("written");
-    let lines: String = orders.iter().map(|order| format!("{}\n", json!({ "value": order }))).collect();
-    let input = world.join("input.ndjson");
-    fs::write(&input, lines).expect("written");
-    let mut command = node::command();
-    command.args(["invoke", "--function", "f", "--input"]).arg(&input);
-    command.current_dir(world).stdin(Stdio::null()).output().expect("tidegate starts")
-}
-
-/// What the function answers to each of the orders, one after another.
+/// What the function of a manifest in the world answers, given these folders, to each of the orders.
 #[track_caller]
-fn answers(world: &Path, component: &str, folders: &str, orders: &[&str]) -> Vec<String> {
-    let output = invoke(world, component, folders, orders);
-    let (stdout, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let answer = |line: &str| {
-        let outcome: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        let value = outcome["messages"][0]["value"].as_str();
-        value.unwrap_or_else(|| panic!("no answer: {line}\n{errors}")).to_owned()
-    };
-    let answers: Vec<String> = stdout.lines().map(answer).collect();
-    assert_eq!(answers.len(), orders.len(), "{errors}");
-    answers
+fn order(world: &Path, component: &str, folders: &str, orders: &[&str]) -> Answered {
+    let keys = format!("folders = {folders}");
+    let asked = Asked { component, keys: &keys, folder: Some(world), flags: ONE_BY_ONE, ..Asked::default() };
+    asked.values(orders)
 }
 
 const FOLDERS: &str = r#"{ "/geo" = "geo", "/deep/scratch" = { path = "scratch", write = true } }"#;
@@ -72,13 +55,14 @@ fn a_function_sees_the_folders_that_it_is_given() {
             "list /deep/scratch",
         ];
         let expected = ["ch,li", "absolute cities countries.csv relative up", "done", "written by a function", "note"];
-        assert_eq!(answers(world.path(), language, FOLDERS, &orders), expected, "{language}");
+        assert_eq!(order(world.path(), language, FOLDERS, &orders).texts(), expected, "{language}");
         let written = fs::read_to_string(world.path().join("scratch/note")).expect("written");
         assert_eq!(written, "written by a function");
-        assert_eq!(answers(world.path(), language, FOLDERS, &["remove /deep/scratch/note"]), ["done"]);
+        assert_eq!(order(world.path(), language, FOLDERS, &["remove /deep/scratch/note"]).texts(), ["done"]);
         assert!(!world.path().join("scratch/note").exists());
         // The root is a name like others.
-        assert_eq!(answers(world.path(), language, r#"{ "/" = "geo" }"#, &["read /countries.csv"]), ["ch,li"]);
+        let answered = order(world.path(), language, r#"{ "/" = "geo" }"#, &["read /countries.csv"]);
+        assert_eq!(answered.texts(), ["ch,li"]);
     }
 }
 
@@ -102,11 +86,10 @@ fn nothing_else_of_the_node_can_be_reached() {
             "list /",
             &secret,
         ];
-        for (order, answer) in orders.iter().zip(answers(world.path(), language, FOLDERS, &orders)) {
-            assert!(answer.starts_with("refused: "), "{language}: {order}: {answer}");
-        }
-        for (order, answer) in orders.iter().zip(answers(world.path(), language, "{}", &orders)) {
-            assert!(answer.starts_with("refused: "), "{language}, without folders: {order}: {answer}");
+        for folders in [FOLDERS, "{}"] {
+            for (text, answer) in orders.iter().zip(order(world.path(), language, folders, &orders).texts()) {
+                assert!(answer.starts_with("refused: "), "{language}, {folders}: {text}: {answer}");
+            }
         }
         let unchanged = ["secret", "geo/countries.csv"].map(|name| fs::read_to_string(world.path().join(name)));
         assert_eq!(unchanged.map(|text| text.expect("there")), ["swordfish", "ch,li"]);
@@ -118,15 +101,17 @@ fn nothing_else_of_the_node_can_be_reached() {
 fn sockets_are_denied() {
     let world = world();
     let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let order = format!("connect {}", server.local_addr().expect("bound"));
-    let answers = answers(world.path(), "files", "{}", &[&order]);
-    assert!(answers[0].starts_with("refused: "), "{}", answers[0]);
+    let connect = format!("connect {}", server.local_addr().expect("bound"));
+    let answered = order(world.path(), "files", "{}", &[&connect]);
+    assert!(answered.texts()[0].starts_with("refused: "), "{:?}", answered.texts());
 }
 
 #[test]
 fn a_folder_that_is_not_there_is_named() {
     let world = world();
-    let output = invoke(world.path(), "files", r#"{ "/geo" = "goe" }"#, &["list /geo"]);
+    let keys = r#"folders = { "/geo" = "goe" }"#;
+    let asked = Asked { component: "files", keys, folder: Some(world.path()), ..Asked::default() };
+    let output = asked.output(iter::once(json!({ "value": "list /geo" })));
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "{errors}");
     assert!(errors.contains("its folder /geo cannot be opened: "), "{errors}");

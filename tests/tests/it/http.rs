@@ -1,59 +1,31 @@
 //! Functions that ask by HTTP: what is allowed, what is refused, and what ends what never would.
 
-use std::fs;
 use std::net::{Ipv4Addr, TcpListener, ToSocketAddrs as _};
-use std::process::Stdio;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tidegate_tests::http::Server;
 use tidegate_tests::kafka::{Kafka, Record};
 use tidegate_tests::node::Node;
 use tidegate_tests::{functions, net, node, wait};
 
+use crate::invoke::{Answered, Asked, ONE_BY_ONE};
 use crate::pipe::{PATIENCE, Pipe, READY, cluster, component};
 
-/// The answers to some questions, each asked in a call of its own, one after another.
-struct Asked {
-    answers: Vec<String>,
-    errors: String,
-}
-
-/// A function with these keys in its manifest, called with these values.
+/// A function with these keys in its manifest, called with these values one after another.
 #[track_caller]
-fn ask(keys: &str, environment: &[(&str, &str)], values: &[String]) -> Asked {
-    let folder = tempfile::tempdir().expect("a folder");
-    let component = functions::component("asks-http");
-    let deadline = if keys.contains("deadline") { "" } else { "deadline = \"1m\"\n" };
-    let manifest = format!("[function.ask]\ncomponent = \"{}\"\n{deadline}{keys}\n", component.display());
-    fs::write(folder.path().join("tidegate.toml"), manifest).expect("written");
-    let lines: String = values.iter().map(|value| format!("{}\n", json!({ "value": value }))).collect();
-    let input = folder.path().join("input.ndjson");
-    fs::write(&input, lines).expect("written");
-    let mut command = node::command();
-    command.args(["invoke", "--function", "ask", "--batch", "1", "--input"]).arg(&input);
-    command.current_dir(folder.path()).envs(environment.iter().copied()).stdin(Stdio::null());
-    let output = command.output().expect("tidegate starts");
-    let errors = String::from_utf8(output.stderr).expect("text");
-    let stdout = String::from_utf8(output.stdout).expect("text");
-    let answer = |line: &str| {
-        let outcome: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        let value = outcome["messages"][0]["value"].as_str().or(outcome["failure"]["cause"].as_str());
-        value.unwrap_or_else(|| panic!("no answer: {line}")).to_owned()
-    };
-    let answers: Vec<String> = stdout.lines().map(answer).collect();
-    assert_eq!(answers.len(), values.len(), "{errors}");
-    Asked { answers, errors }
+fn ask(keys: &str, environment: &[(&str, &str)], values: &[String]) -> Answered {
+    Asked { component: "asks-http", keys, flags: ONE_BY_ONE, environment, ..Asked::default() }.values(values)
 }
 
 /// Asks, and compares each answer with how it should begin.
 #[track_caller]
 fn check(keys: &str, expected: &[(String, &str)]) -> String {
     let values: Vec<String> = expected.iter().map(|(value, _)| value.clone()).collect();
-    let asked = ask(keys, &[], &values);
-    for ((value, expected), answer) in expected.iter().zip(&asked.answers) {
-        assert!(answer.starts_with(expected), "{value}: {answer:?}, not {expected:?}\n{}", asked.errors);
+    let answered = ask(keys, &[], &values);
+    for ((value, expected), answer) in expected.iter().zip(answered.texts()) {
+        assert!(answer.starts_with(expected), "{value}: {answer:?}, not {expected:?}\n{}", answered.log);
     }
-    asked.errors
+    answered.log
 }
 
 fn allow(hosts: &[String]) -> String {
@@ -86,7 +58,7 @@ fn what_is_not_allowed_is_refused_and_the_log_says_what_to_write() {
     let (at, named, elsewhere) = (server.origin(), server.named(), other.origin());
     let denied = "error HttpRequestDenied";
     let log = check("", &[(format!("get {elsewhere}/hello"), denied), ("get https://example.com/".to_owned(), denied)]);
-    assert!(log.contains(&format!("write in [function.ask]: allow-hosts = [\"{elsewhere}\"]")), "{log}");
+    assert!(log.contains(&format!("write in [function.asked]: allow-hosts = [\"{elsewhere}\"]")), "{log}");
     let expected = [
         (format!("get {elsewhere}/hello"), denied),
         (format!("get {named}/hello"), denied),
@@ -116,9 +88,9 @@ fn a_name_that_stands_for_a_private_address_needs_its_network() {
     let log = check(&allow(std::slice::from_ref(&origin)), &[(question.clone(), "error DestinationIpProhibited")]);
     assert!(log.contains("is not a public address") && log.contains("allow-networks"), "{log}");
     let open = format!("{}allow-networks = [\"0.0.0.0/0\", \"::/0\"]", allow(&[origin]));
-    let asked = ask(&open, &[], &[question]);
+    let answered = ask(&open, &[], &[question]);
     // The server need not listen where the name points.
-    assert!(["200 5 hello", "error ConnectionRefused"].contains(&&*asked.answers[0]), "{:?}", asked.answers);
+    assert!(["200 5 hello", "error ConnectionRefused"].contains(&answered.texts()[0]), "{:?}", answered.texts());
 }
 
 #[test]
@@ -194,8 +166,8 @@ fn connections_are_used_again_by_other_calls_and_instances() {
     let server = Server::start();
     let at = server.origin();
     let values: Vec<String> = (0..20).map(|_| format!("get {at}/hello")).collect();
-    let asked = ask(&format!("{}reuse = \"fresh\"", allow(&[at])), &[], &values);
-    assert!(asked.answers.iter().all(|answer| answer == "200 5 hello"), "{:?}", asked.answers);
+    let answered = ask(&format!("{}reuse = \"fresh\"", allow(&[at])), &[], &values);
+    assert!(answered.texts().iter().all(|answer| *answer == "200 5 hello"), "{:?}", answered.texts());
     assert_eq!(server.requests(), 20);
     // A request that comes before the connection of the last one is back gets another one.
     assert!(server.connections() <= 5, "{} connections", server.connections());
@@ -232,10 +204,10 @@ fn certificates_are_checked_and_http_2_is_spoken_where_it_is_offered() {
     let certificate = server.certificate().to_str().expect("text").to_owned();
     let trust = [("SSL_CERT_FILE", certificate.as_str())];
     let questions = [format!("get {named}/host"), format!("post {named}/echo 100000"), format!("get {at}/hello")];
-    let asked = ask(&keys, &trust, &questions);
-    assert!(asked.answers[0].contains("HTTP/2.0 localhost:"), "{:?}", asked.answers);
-    assert!(asked.answers[1].starts_with("200 100000"), "{:?}", asked.answers);
-    assert_eq!(asked.answers[2], "error TlsCertificateError", "it is not for the address");
+    let answered = ask(&keys, &trust, &questions);
+    assert!(answered.texts()[0].contains("HTTP/2.0 localhost:"), "{:?}", answered.texts());
+    assert!(answered.texts()[1].starts_with("200 100000"), "{:?}", answered.texts());
+    assert_eq!(answered.texts()[2], "error TlsCertificateError", "it is not for the address");
 }
 
 /// Part of a request must not be taken for all of it, whatever ended the call.
@@ -247,11 +219,11 @@ fn a_request_of_a_call_that_is_ended_is_never_complete() {
         let keys = allow(std::slice::from_ref(&named));
         let trust: Vec<_> = server.trusted().map(|file| ("SSL_CERT_FILE", file)).into_iter().collect();
         let traps: Vec<String> = (0..CALLS).map(|_| format!("trap {named}/take 10000")).collect();
-        let asked = ask(&keys, &trust, &traps);
-        assert!(asked.answers.iter().all(|answer| answer == "trap"), "{:?}", asked.answers);
+        let answered = ask(&keys, &trust, &traps);
+        assert!(answered.texts().iter().all(|answer| *answer == "trap"), "{:?}", answered.texts());
         let hangs: Vec<String> = (0..3).map(|_| format!("hang {named}/take 10000")).collect();
-        let asked = ask(&format!("{keys}deadline = \"300ms\""), &trust, &hangs);
-        assert!(asked.answers.iter().all(|answer| answer == "deadline"), "{:?}", asked.answers);
+        let answered = ask(&format!("{keys}deadline = \"300ms\""), &trust, &hangs);
+        assert!(answered.texts().iter().all(|answer| *answer == "deadline"), "{:?}", answered.texts());
         wait::until("all have ended", PATIENCE, || server.broken() + server.taken() == server.requests());
         assert_eq!(server.taken(), 0, "of {}", server.requests());
         assert!(server.broken() > CALLS / 2, "{} were not sent", CALLS - server.broken());
@@ -324,9 +296,9 @@ fn requests_with_limits_of_their_own_leave_nothing_behind() {
     let server = Server::start();
     let (asked, refused) = (format!("first {}/hello 60000", server.origin()), "first http://127.0.0.1:1/ 60000");
     let questions = (0..REQUESTS).flat_map(|_| [asked.clone(), refused.to_owned()]);
-    let Asked { answers, errors } = ask(&allow(&[server.origin()]), &[], &questions.collect::<Vec<_>>());
+    let answered = ask(&allow(&[server.origin()]), &[], &questions.collect::<Vec<_>>());
     let expected = ["200 5 hello", "error HttpRequestDenied"];
-    assert!(answers.chunks(2).all(|pair| pair == expected), "{errors}");
+    assert!(answered.texts().chunks(2).all(|pair| pair == expected), "{}", answered.log);
 }
 
 #[test]
@@ -344,8 +316,15 @@ fn a_thousand_calls_wait_at_once() {
     node.wait_ready(READY);
     // Nobody is answered before all of them have asked.
     let question = format!("get {}/together/{CALLS}", server.origin());
+    let idle = node.threads();
     pipe.source.produce((0..CALLS).map(|n| Record::of(question.clone()).key(format!("k{n}"))));
-    node.wait_for("all calls ask at once", PATIENCE, |_| server.peak() == CALLS);
+    let mut most = 0;
+    node.wait_for("all calls ask at once", PATIENCE, |node| {
+        most = most.max(node.threads());
+        server.peak() == CALLS
+    });
+    // Tokio has some for blocking work, as the names of hosts; an address needs none.
+    assert!(most <= idle + 20, "{most} threads, {idle} before");
     pipe.wait_handled(kafka, &mut node, PATIENCE);
     let answers = pipe.output.read_all();
     assert_eq!(answers.len(), CALLS);

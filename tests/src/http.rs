@@ -8,6 +8,7 @@
 //! | `/chunks/N` | N chunks of 1 KiB, their number not told |
 //! | `/customers/N` | what is known of customer N, as JSON |
 //! | `/echo` | the body of the request |
+//! | `/through` | the body of the request, piece by piece as it comes |
 //! | `/take` | none, before the body of the request is over |
 //! | `/to?URL` | a redirect |
 //! | `/status/N` | an answer of status N, without a body |
@@ -244,6 +245,7 @@ async fn answer(request: Request<Incoming>, seen: Arc<Seen>) -> Response<Script>
             let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
             Response::new(script(body, 1, Then::End))
         }
+        "through" => Response::new(script(bytes(0), 0, Then::Through(request.into_body()))),
         "take" => {
             let is_whole = request.into_body().collect().await.is_ok();
             let count = if is_whole { &seen.taken } else { &seen.broken };
@@ -308,6 +310,7 @@ enum Then {
     Nothing,
     Break,
     Broken,
+    Through(Incoming),
 }
 
 impl Body for Script {
@@ -325,7 +328,8 @@ impl Body for Script {
             self.chunks -= 1;
             return Poll::Ready(Some(Ok(Frame::data(self.chunk.clone()))));
         }
-        match self.then {
+        match &mut self.then {
+            Then::Through(incoming) => Pin::new(incoming).poll_frame(context).map_err(io::Error::other),
             Then::End => Poll::Ready(None),
             Then::Nothing => Poll::Pending,
             Then::Break => {

@@ -3,9 +3,11 @@
 //! wstd has a client too, but it gives an error in a body as a text for debugging, and when a body is
 //! not taken it tells that, and not why. So this speaks to `wasi:http` itself, on wstd's reactor.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::future;
+use futures_util::FutureExt as _;
+use futures_util::future::{self, Either, Fuse, LocalBoxFuture};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use wasip2::http::outgoing_handler;
@@ -33,14 +35,19 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 pub(crate) struct Body {
     incoming: IncomingResponse,
     deadline: Option<Instant>,
+    upload: Upload,
 }
+
+/// What is still to be sent of the request while its answer comes. Dropped before its end, the host knows
+/// that the request is not complete.
+type Upload = Fuse<LocalBoxFuture<'static, ()>>;
 
 pub(super) async fn send(request: Request) -> Result<Response> {
     let about = request.about();
     let deadline = request.timeout.map(|timeout| Instant::now() + timeout.min(LONGEST).into());
     let (outgoing, body) = outgoing(request).map_err(|why| Error::new(ErrorKind::Request, &about, why))?;
     let asked = within(deadline, &about, exchange(outgoing, body)).await?;
-    let incoming = asked.map_err(|code| error(&code, &about))?;
+    let (incoming, upload) = asked.map_err(|code| error(&code, &about))?;
     let status =
         StatusCode::from_u16(incoming.status()).map_err(|error| Error::new(ErrorKind::Response, &about, error))?;
     let entries = incoming.headers().entries().into_iter();
@@ -50,15 +57,27 @@ pub(super) async fn send(request: Request) -> Result<Response> {
             Some((HeaderName::try_from(name).ok()?, HeaderValue::from_maybe_shared(value).ok()?))
         })
         .collect();
-    Ok(Response { about, status, headers, body: Body { incoming, deadline } })
+    Ok(Response { about, status, headers, body: Body { incoming, deadline, upload } })
 }
 
-async fn exchange(outgoing: OutgoingRequest, bytes: Vec<u8>) -> core::result::Result<IncomingResponse, ErrorCode> {
+async fn exchange(
+    outgoing: OutgoingRequest,
+    bytes: Vec<u8>,
+) -> core::result::Result<(IncomingResponse, Upload), ErrorCode> {
     let body = outgoing.body().map_err(|()| ErrorCode::HttpProtocolError)?;
     let pending = outgoing_handler::handle(outgoing, None)?;
-    // An answer may come before the body has been taken. If it is not taken, the answer says why.
-    let ((), answer) = future::join(upload(body, bytes), answer(pending)).await;
-    answer
+    // If the body is not taken, the answer says why.
+    let mut upload = upload(body, bytes).boxed_local().fuse();
+    let answer = beside(&mut upload, answer(pending)).await?;
+    Ok((answer, upload))
+}
+
+/// A host may answer before it has taken the body, and go on with either only if the other goes on.
+async fn beside<T>(upload: &mut Upload, answer: impl Future<Output = T>) -> T {
+    match future::select(pin!(answer), upload).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right(((), answer)) => answer.await,
+    }
 }
 
 /// The request as the host takes it and its body, or why the host would not.
@@ -137,7 +156,9 @@ async fn answer(pending: FutureIncomingResponse) -> core::result::Result<Incomin
 
 impl Body {
     pub(super) async fn read(self, about: &str) -> Result<Vec<u8>> {
-        within(self.deadline, about, download(&self.incoming)).await?.map_err(|code| error(&code, about))
+        let Self { incoming, deadline, mut upload } = self;
+        let read = beside(&mut upload, download(&incoming));
+        within(deadline, about, read).await?.map_err(|code| error(&code, about))
     }
 }
 

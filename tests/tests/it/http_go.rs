@@ -1,55 +1,29 @@
 //! Go functions that ask by HTTP, with net/http and with the SDK's small client: what Rust functions
 //! are held to in `http`, and what goroutines are for.
 
-use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
-use std::process::Stdio;
 use std::thread;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tidegate_tests::http::Server;
-use tidegate_tests::{functions, node, place, wait};
+use tidegate_tests::{functions, node, wait};
 
+use crate::invoke::{Answered, Asked, ONE_BY_ONE};
 use crate::pipe::PATIENCE;
 
 const CLIENTS: [&str; 2] = ["net", "fetch"];
 const DENIED: &str = "wasi:http: HTTP-request-denied: allow-hosts in the manifest does not allow";
 
-fn component() -> PathBuf {
-    let path = place::target().join("wasm32-wasip2/release/gopher-http.wasm");
-    assert!(path.is_file(), "{} is missing: run `make go-functions`", path.display());
-    path
-}
-
 /// What the function answers to each of the questions, one call after another in one instance.
 #[track_caller]
 fn ask(keys: &str, questions: &[String]) -> Vec<String> {
-    ask_and_log("info", keys, questions).0
+    call(&[], keys, questions).texts().into_iter().map(str::to_owned).collect()
 }
 
-/// The same, and what this filter lets into the log.
 #[track_caller]
-fn ask_and_log(filter: &str, keys: &str, questions: &[String]) -> (Vec<String>, String) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let manifest = format!("[function.ask]\ncomponent = \"{}\"\ndeadline = \"3m\"\n{keys}\n", component().display());
-    fs::write(folder.path().join("tidegate.toml"), manifest).expect("written");
-    let lines: String = questions.iter().map(|question| format!("{}\n", json!({ "value": question }))).collect();
-    let input = folder.path().join("input.ndjson");
-    fs::write(&input, lines).expect("written");
-    let mut command = node::command();
-    command.args(["--log", filter, "invoke", "--function", "ask", "--batch", "1", "--input"]).arg(&input);
-    let output = command.current_dir(folder.path()).stdin(Stdio::null()).output().expect("tidegate starts");
-    let (stdout, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let answer = |line: &str| {
-        let outcome: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        let value = outcome["messages"][0]["value"].as_str();
-        value.unwrap_or_else(|| panic!("no answer: {line}\n{errors}")).to_owned()
-    };
-    let answers: Vec<String> = stdout.lines().map(answer).collect();
-    assert_eq!(answers.len(), questions.len(), "{errors}");
-    (answers, errors.into_owned())
+fn call(environment: &[(&str, &str)], keys: &str, questions: &[String]) -> Answered {
+    Asked { component: "gopher-http", keys, flags: ONE_BY_ONE, environment, ..Asked::default() }.values(questions)
 }
 
 /// Asks with both clients, in one instance. Each answer begins as it should, and has in it what it
@@ -82,12 +56,14 @@ fn go_asks_and_streams_in_both_directions() {
         (format!("stream {at}/echo 100000"), "200 100000 xxxxxxxx", ""),
         // The answer comes before the body is through, so that neither side waits for the other.
         (format!("stream {at}/echo 5000000"), "200 5000000 xxxxxxxx", ""),
+        (format!("stream {at}/through 40000000"), "200 40000000 xxxxxxxx", ""),
         (format!("broken {at}/echo"), "error", "told to break"),
         (format!("follow {at}/to?{named}/hello"), "200 5 hello", ""),
         // Goroutines read what lies in the same room while the collector runs.
         (format!("fan {at}/chunks/200 30"), "30 times 200 204800 xxxxxxxx", ""),
     ];
-    check(&format!("{}http = {{ max-request = \"8MiB\" }}", allow(&[at, named])), &expected);
+    let keys = "http = { max-request = \"64MiB\", max-response = \"64MiB\" }\nmemory = \"512MiB\"";
+    check(&format!("{}{keys}", allow(&[at, named])), &expected);
 }
 
 #[test]
@@ -244,15 +220,15 @@ fn trailers_come_with_net_http() {
 #[test]
 fn what_go_logs_has_its_level_and_is_filtered_by_the_operator_and_the_function() {
     let check = |filter: &str, settings: &str, expected: [bool; 4]| {
-        let (answers, log) = ask_and_log(filter, settings, &["nobody get".to_owned()]);
-        assert_eq!(answers, ["no such client"]);
+        let answered = call(&[("RUST_LOG", filter)], settings, &["nobody get".to_owned()]);
+        assert_eq!(answered.texts(), ["no such client"]);
         let lines = [
             "INFO function: by package log",
             "DEBUG function: asked record.topic=",
             "ERROR function: no such",
             "ERROR function: client client=nobody",
         ];
-        assert_eq!(lines.map(|line| log.contains(line)), expected, "{filter} {settings}: {log}");
+        assert_eq!(lines.map(|line| answered.log.contains(line)), expected, "{filter} {settings}: {}", answered.log);
     };
     check("info", "", [true, false, true, true]);
     check("info,function=debug", "", [true; 4]);
@@ -263,10 +239,11 @@ fn what_go_logs_has_its_level_and_is_filtered_by_the_operator_and_the_function()
 
 #[test]
 fn a_go_function_imports_http_if_it_uses_it() {
-    let asks = |component: PathBuf| {
+    let asks = |component: &str| {
+        let component = functions::component(component);
         let output = node::command().arg("inspect").arg(component).output().expect("tidegate starts");
         String::from_utf8_lossy(&output.stdout).contains("outbound HTTP: denied unless the manifest allows hosts")
     };
-    assert!(asks(component()));
-    assert!(!asks(functions::component("gopher")));
+    assert!(asks("gopher-http"));
+    assert!(!asks("gopher"));
 }

@@ -1,79 +1,57 @@
 //! HTTP, async functions and logs as the Rust SDK gives them to authors, through the real engine.
 
-use std::fs;
-use std::process::Stdio;
-
 use serde_json::{Value, json};
 use tidegate_tests::http::Server;
-use tidegate_tests::{functions, net, node};
+use tidegate_tests::net;
 
-/// What came of some records that were called together.
-struct Called {
-    outcomes: Vec<Value>,
-    errors: String,
+use crate::invoke::{Answered, Asked};
+
+/// `ok VALUE` for each record, or cause and reason.
+fn told(answered: &Answered) -> Vec<String> {
+    let text = |outcome: &Value| {
+        let failure = &outcome["failure"];
+        match outcome["messages"][0]["value"].as_str() {
+            Some(value) => format!("ok {value}"),
+            None => format!("{} {}", failure["cause"].as_str().unwrap_or_default(), failure["reason"]),
+        }
+    };
+    answered.outcomes.iter().map(text).collect()
 }
 
-impl Called {
-    /// `ok VALUE`, or cause and reason.
-    fn texts(&self) -> Vec<String> {
-        let text = |outcome: &Value| {
-            let failure = &outcome["failure"];
-            match outcome["messages"][0]["value"].as_str() {
-                Some(value) => format!("ok {value}"),
-                None => format!("{} {}", failure["cause"].as_str().unwrap_or_default(), failure["reason"]),
-            }
-        };
-        self.outcomes.iter().map(text).collect()
-    }
-
-    /// Where a record began and ended, in the order of all of them.
-    fn span(&self, record: usize) -> (usize, usize) {
-        let headers = &self.outcomes[record]["messages"][0]["headers"];
-        let place = |index: usize| headers[index][1].as_str().and_then(|place| place.parse().ok());
-        place(0).zip(place(1)).unwrap_or_else(|| panic!("no places: {}", self.outcomes[record]))
-    }
+/// Where a record began and ended, in the order of all of them.
+fn span(answered: &Answered, record: usize) -> (usize, usize) {
+    let headers = &answered.outcomes[record]["messages"][0]["headers"];
+    let place = |index: usize| headers[index][1].as_str().and_then(|place| place.parse().ok());
+    place(0).zip(place(1)).unwrap_or_else(|| panic!("no places: {}", answered.outcomes[record]))
 }
 
 /// Calls the function once, with these keys and questions.
 #[track_caller]
-fn call(settings: &str, questions: &[(Option<&str>, Value)]) -> Called {
-    call_and_log("info", settings, questions)
+fn call(keys: &str, questions: &[(Option<&str>, Value)]) -> Answered {
+    call_and_log("info", keys, questions)
 }
 
 /// The same, with what this filter lets into the log.
 #[track_caller]
-fn call_and_log(filter: &str, settings: &str, questions: &[(Option<&str>, Value)]) -> Called {
-    let folder = tempfile::tempdir().expect("a folder");
-    let component = functions::component("http-sdk");
-    let manifest = format!("[function.ask]\ncomponent = \"{}\"\ndeadline = \"1m\"\n{settings}\n", component.display());
-    fs::write(folder.path().join("tidegate.toml"), manifest).expect("written");
-    let line = |(key, question): &(Option<&str>, Value)| {
+fn call_and_log(filter: &str, keys: &str, questions: &[(Option<&str>, Value)]) -> Answered {
+    let record = |(key, question): &(Option<&str>, Value)| {
         let mut record = json!({ "value": question.to_string() });
         if let Some(key) = key {
             record["key"] = json!(key);
         }
-        format!("{record}\n")
+        record
     };
-    let lines: String = questions.iter().map(line).collect();
-    let input = folder.path().join("input.ndjson");
-    fs::write(&input, lines).expect("written");
-    let mut command = node::command();
-    command.args(["--log", filter, "invoke", "--function", "ask", "--input"]).arg(&input);
-    let output = command.current_dir(folder.path()).stdin(Stdio::null()).output().expect("tidegate starts");
-    let errors = String::from_utf8(output.stderr).expect("text");
-    let stdout = String::from_utf8(output.stdout).expect("text");
-    let outcomes: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert_eq!(outcomes.len(), questions.len(), "{errors}");
-    Called { outcomes, errors }
+    let asked = Asked { component: "http-sdk", keys, environment: &[("RUST_LOG", filter)], ..Asked::default() };
+    asked.records(questions.iter().map(record))
 }
 
 /// Calls it with records without a key, and compares what came of each with how it should begin.
 #[track_caller]
 fn check(settings: &str, expected: &[(Value, String)]) {
     let questions: Vec<_> = expected.iter().map(|(question, _)| (None, question.clone())).collect();
-    let called = call(settings, &questions);
-    for ((question, expected), text) in expected.iter().zip(called.texts()) {
-        assert!(text.starts_with(expected), "{question}: {text:?}, not {expected:?}\n{}", called.errors);
+    let answered = call(settings, &questions);
+    for ((question, expected), text) in expected.iter().zip(told(&answered)) {
+        assert!(text.starts_with(expected), "{question}: {text:?}, not {expected:?}\n{}", answered.log);
     }
 }
 
@@ -96,6 +74,16 @@ fn a_function_asks_in_a_few_lines() {
         (json!({ "within": format!("{at}/hello"), "ms": 60_000 }), "ok 200 hello".to_owned()),
     ];
     check(&allow(&[&at]), &expected);
+}
+
+/// The server takes no more of the body while nobody reads its answer.
+#[test]
+fn an_answer_is_read_while_the_body_is_sent() {
+    let server = Server::start();
+    let at = server.origin();
+    let question = json!({ "bytes": format!("{at}/through"), "count": 40_000_000 });
+    let keys = format!("{}http = {{ max-request = \"64MiB\", max-response = \"64MiB\" }}\n", allow(&[&at]));
+    check(&format!("{keys}memory = \"512MiB\""), &[(question, format!("ok 200 {}", "x".repeat(40)))]);
 }
 
 #[test]
@@ -170,12 +158,12 @@ fn records_of_different_keys_ask_at_once_and_as_many_as_the_function_says() {
     let question = || json!({ "get": format!("{at}/together/64") });
     let keyed = keys.iter().enumerate().map(|(n, key)| ((n % 2 == 0).then_some(key.as_str()), question()));
     let settings = format!("{}http = {{ connections = 200 }}", allow(&[&at]));
-    let called = call(&settings, &keyed.collect::<Vec<_>>());
+    let answered = call(&settings, &keyed.collect::<Vec<_>>());
     assert!(
-        called.texts().iter().all(|text| text.starts_with("ok 200 xxx")),
+        told(&answered).iter().all(|text| text.starts_with("ok 200 xxx")),
         "{:?}\n{}",
-        called.texts(),
-        called.errors
+        told(&answered),
+        answered.log
     );
     assert_eq!((server.requests(), server.peak()), (200, 64));
 }
@@ -185,12 +173,12 @@ fn records_of_one_key_are_handled_one_after_another() {
     let server = Server::start();
     let at = server.origin();
     let questions = (0..60).map(|n| (Some(["a", "b", "c"][n % 3]), json!({ "get": format!("{at}/hello") })));
-    let called = call(&allow(&[&at]), &questions.collect::<Vec<_>>());
+    let answered = call(&allow(&[&at]), &questions.collect::<Vec<_>>());
     for record in 3..60 {
-        let (before, now) = (called.span(record - 3), called.span(record));
+        let (before, now) = (span(&answered, record - 3), span(&answered, record));
         assert!(before.1 < now.0, "record {record} began at {} before its key was at {}", now.0, before.1);
     }
-    assert!(called.span(1).0 < called.span(0).1, "another key does not wait");
+    assert!(span(&answered, 1).0 < span(&answered, 0).1, "another key does not wait");
     assert!(server.peak() <= 3, "{}", server.peak());
 }
 
@@ -201,8 +189,8 @@ fn requests_with_a_timeout_leave_nothing_behind() {
     let server = Server::start();
     let at = server.origin();
     let questions = (0..REQUESTS).map(|_| (None, json!({ "within": format!("{at}/hello"), "ms": 60_000 })));
-    let called = call(&allow(&[&at]), &questions.collect::<Vec<_>>());
-    assert!(called.texts().iter().all(|text| text == "ok 200 hello"), "{}", called.errors);
+    let answered = call(&allow(&[&at]), &questions.collect::<Vec<_>>());
+    assert!(told(&answered).iter().all(|text| text == "ok 200 hello"), "{}", answered.log);
     assert_eq!(server.requests(), REQUESTS);
 }
 
@@ -214,7 +202,7 @@ fn what_a_function_logs_has_its_level_and_is_filtered_by_the_operator_and_the_fu
     let allowed = allow(&[&at]);
     let (info, debug) = ("INFO function: http_sdk: the answer is 200", "DEBUG function: http_sdk: nobody reads this");
     let check = |filter: &str, settings: &str, expected: (bool, bool)| {
-        let log = call_and_log(filter, &format!("{allowed}{settings}"), &question).errors;
+        let log = call_and_log(filter, &format!("{allowed}{settings}"), &question).log;
         assert_eq!((log.contains(info), log.contains(debug)), expected, "{filter} {settings}: {log}");
     };
     check("info", "", (true, false));

@@ -9,7 +9,7 @@ use crate::outcome::{Cause, Fault};
 /// at once.
 pub(super) const MAX_TRANSFER_BYTES: usize = 64 << 20;
 
-/// Names the fault of a call that ended in an error, with what the guest printed last.
+/// Names the fault of a call that ended in an error, with what the guest printed.
 pub(super) fn classify(error: &wasmtime::Error, host: &Host, printed: &str) -> Fault {
     let (cause, reason) = if let Some(exit) = error.downcast_ref::<I32Exit>() {
         (Cause::Exit, format!("the function exited with status {}", exit.0))
@@ -17,8 +17,9 @@ pub(super) fn classify(error: &wasmtime::Error, host: &Host, printed: &str) -> F
         (Cause::Memory, "the function wanted more memory than its limit".to_owned())
     } else if let Some(trap) = error.downcast_ref::<wasmtime::Trap>() {
         (Cause::Trap, trap.to_string())
-    } else if format!("{error:#}").contains("fuel") {
-        (Cause::BadOutcome, format!("the outcome is larger than {} MiB", MAX_TRANSFER_BYTES >> 20))
+    } else if format!("{error:#}").contains("fuel allocated for hostcalls has been exhausted") {
+        let most = MAX_TRANSFER_BYTES >> 20;
+        (Cause::BadOutcome, format!("more than {most} MiB crossed at once: an outcome, or what it printed"))
     } else {
         (Cause::Trap, error.root_cause().to_string())
     };

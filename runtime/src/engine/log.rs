@@ -10,6 +10,7 @@ use tracing::Level;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
+use super::printed::Printed;
 use crate::throttle::Throttle;
 
 /// Longest line that is logged; the rest of it is dropped.
@@ -134,8 +135,8 @@ pub(super) struct Lines {
 struct State {
     place: Place,
     line: Vec<u8>,
-    /// The last lines of this call, for the reason of its failure.
-    tail: String,
+    /// By this call, for the reason of its failure.
+    printed: Printed,
 }
 
 impl Lines {
@@ -151,14 +152,14 @@ impl Lines {
     pub(super) fn begin(&self, topic: &Arc<str>, partition: i32, first_offset: i64, records: usize) {
         let mut state = self.lock();
         state.place = Place { topic: Some(topic.clone()), partition, first_offset, records };
-        state.tail.clear();
+        state.printed = Printed::default();
     }
 
-    /// Logs an unfinished line and returns the last lines that were printed.
+    /// Logs an unfinished line and returns what was printed, cut.
     pub(super) fn end(&self) -> String {
         let mut state = self.lock();
         self.finish_line(&mut state);
-        state.tail.clone()
+        state.printed.text()
     }
 
     fn write(&self, bytes: &[u8]) {
@@ -181,14 +182,7 @@ impl Lines {
             return;
         }
         self.scope.log(level, &state.place, text);
-        if state.tail.len() > 600 {
-            let cut = state.tail.ceil_char_boundary(state.tail.len() - 300);
-            state.tail.drain(..cut);
-        }
-        if !state.tail.is_empty() {
-            state.tail.push('\n');
-        }
-        state.tail.push_str(&text[..text.floor_char_boundary(300)]);
+        state.printed.push(text);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {

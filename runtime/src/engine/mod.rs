@@ -18,6 +18,7 @@ mod host;
 mod http;
 mod log;
 mod pool;
+mod printed;
 mod ticker;
 
 use std::path::PathBuf;

@@ -101,12 +101,12 @@ enum NoStart {
     /// What it would see of the world is not there.
     World(String),
     /// The function itself.
-    Guest(String),
+    Guest(Fault),
 }
 
 impl NoStart {
     fn reason(self) -> String {
-        let (Self::Full(reason) | Self::World(reason) | Self::Guest(reason)) = self;
+        let (Self::Full(reason) | Self::World(reason) | Self::Guest(Fault { reason, .. })) = self;
         format!("it does not start: {reason}")
     }
 }
@@ -265,11 +265,14 @@ impl Shared {
         let runner = match started {
             Some(Ok(runner)) => runner,
             Some(Err(error)) => {
-                let reason = classify(&error, store.data(), &printed).reason;
+                let fault = classify(&error, store.data(), &printed);
                 let is_full = error.is::<PoolConcurrencyLimitError>();
-                return Err(if is_full { NoStart::Full(reason) } else { NoStart::Guest(reason) });
+                return Err(if is_full { NoStart::Full(fault.reason) } else { NoStart::Guest(fault) });
             }
-            None => return Err(NoStart::Guest(format!("it takes longer than {START_LIMIT:?}"))),
+            None => {
+                let reason = format!("it takes longer than {START_LIMIT:?}");
+                return Err(NoStart::Guest(Fault::new(Cause::Deadline, reason)));
+            }
         };
         Ok(Instance { store, runner, batch_bytes, calls: 0, last_used: Instant::now() })
     }
@@ -309,8 +312,10 @@ impl Shared {
         let start = Instant::now();
         let result = match instance {
             // Others start: it is this batch that the function has no room for.
-            Err(NoStart::Guest(reason)) if lowered_bytes(&call.batch) > self.batch_bytes => {
-                let reason = format!("the function has no room for a batch of this size: {reason}");
+            Err(NoStart::Guest(fault))
+                if fault.cause == Cause::Memory && lowered_bytes(&call.batch) > self.batch_bytes =>
+            {
+                let reason = format!("the function has no room for a batch of this size: {}", fault.reason);
                 Err(CallError::Fault(Fault::new(Cause::Memory, reason)))
             }
             Err(no_start) => Err(CallError::NoInstance(no_start.reason())),

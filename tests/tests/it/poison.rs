@@ -9,30 +9,44 @@ use tidegate_tests::{chance, wait};
 
 use crate::pipe::{PATIENCE, Pipe, READY, cluster, component};
 
-/// What each command of a function is called in the header `tidegate-cause`.
-type Causes = &'static [(&'static str, &'static str)];
+/// A command that ends badly.
+struct Poison {
+    command: &'static str,
+    /// What it may be called in the header `tidegate-cause`.
+    causes: &'static [&'static str],
+    /// Pieces of what the header `tidegate-reason` says after the second attempt.
+    reasons: &'static [&'static str],
+}
 
-const RUST_CAUSES: Causes = &[
-    ("trap", "trap"),
-    ("overflow", "trap"),
-    ("spin", "deadline"),
-    ("bomb", "memory"),
-    ("exit:3", "exit"),
-    ("reject;no", "reject"),
-    ("retry:99;x", "retry"),
+impl Poison {
+    const fn new(command: &'static str, causes: &'static [&'static str], reasons: &'static [&'static str]) -> Poison {
+        Poison { command, causes, reasons }
+    }
+}
+
+const RUST_POISON: &[Poison] = &[
+    Poison::new("trap", &["trap"], &["told to trap at attempt 2"]),
+    Poison::new("overflow", &["trap"], &["wasm trap: "]),
+    Poison::new("spin", &["deadline"], &["the call took longer than 300ms"]),
+    Poison::new("bomb", &["memory"], &["more memory than its limit"]),
+    Poison::new("exit:3", &["exit"], &["the function exited with status"]),
+    Poison::new("reject;unwanted", &["reject"], &["unwanted"]),
+    Poison::new("retry:99;x", &["retry"], &["attempt 2"]),
 ];
 
-/// A panic is a failure of its record in Go, unless no one can recover from it. A stack that ends is
-/// left out: it lies in the memory and grows there, and what ends it is the memory or the deadline.
-const GO_CAUSES: Causes = &[
-    ("trap:99;x", "retry"),
-    ("fatal:99;x", "trap"),
-    ("deadlock", "trap"),
-    ("spin", "deadline"),
-    ("bomb", "memory"),
-    ("exit:1", "exit"),
-    ("reject;no", "reject"),
-    ("retry:99;x", "retry"),
+/// A panic is a failure of its record in Go, unless no one can recover from it; Go says why it ends.
+/// A stack lies in the memory and grows there: what ends it is the memory, the deadline or the stack
+/// of the machine, whichever is first.
+const GO_POISON: &[Poison] = &[
+    Poison::new("trap:99;x", &["retry"], &["panic: told to panic at attempt 2", "\nmain.obey\n"]),
+    Poison::new("fatal:99;x", &["trap"], &["panic: told to panic elsewhere"]),
+    Poison::new("deadlock", &["trap"], &["fatal error: all goroutines are asleep - deadlock!"]),
+    Poison::new("overflow", &["trap", "memory", "deadline"], &[]),
+    Poison::new("spin", &["deadline"], &["the call took longer than 300ms"]),
+    Poison::new("bomb", &["memory"], &["more memory than its limit"]),
+    Poison::new("exit:1", &["exit"], &["the function exited with status 1"]),
+    Poison::new("reject;unwanted", &["reject"], &["unwanted"]),
+    Poison::new("retry:99;x", &["retry"], &["attempt 2"]),
 ];
 
 const HOSTILE: &str = "deadline = \"300ms\"\nmemory = \"32MiB\"";
@@ -49,16 +63,16 @@ fn upper(sent: &[Stored]) -> Vec<Stored> {
 
 #[test]
 fn poison_goes_to_the_dead_letters_and_everything_else_goes_on() {
-    check_poison("hostile", RUST_CAUSES);
+    check_poison("hostile", RUST_POISON);
 }
 
 #[test]
 fn poison_of_go_does_so_too() {
-    check_poison("gopher", GO_CAUSES);
+    check_poison("gopher", GO_POISON);
 }
 
 #[track_caller]
-fn check_poison(function: &str, causes: Causes) {
+fn check_poison(function: &str, poisons: &[Poison]) {
     let kafka = Kafka::shared();
     let mut rng = chance::seeded();
     let name = format!("poison-{function}");
@@ -77,7 +91,7 @@ fn check_poison(function: &str, causes: Causes) {
     let mut records: Vec<Record> =
         (0..400).map(|n| Record::of(format!("ok;{n}")).key(format!("good-{}", n % 40))).collect();
     for round in 0..3 {
-        for (command, _) in causes {
+        for Poison { command, .. } in poisons {
             let key = format!("{command}-{round}");
             // What waits behind poison of its key comes after it.
             let place = rng.usize(..records.len());
@@ -95,9 +109,11 @@ fn check_poison(function: &str, causes: Causes) {
     poison.check(&model, &sent).assert_exact();
     bystander.check(&model, &upper(&load)).assert_exact();
     for letter in poison.dead.read_all() {
-        let (_, cause) =
-            causes.iter().find(|(command, _)| letter.record.text() == *command).expect("it is one of them");
-        assert_eq!(letter.record.header_text("tidegate-cause").as_deref(), Some(*cause), "{letter:?}");
+        let poison = poisons.iter().find(|poison| letter.record.text() == poison.command).expect("it is one of them");
+        let ours = |name: &str| letter.record.header_text(name).unwrap_or_else(|| panic!("{name}: {letter:?}"));
+        let (cause, reason) = (ours("tidegate-cause"), ours("tidegate-reason"));
+        assert!(poison.causes.contains(&cause.as_str()), "{}: {cause}: {reason}", poison.command);
+        assert!(poison.reasons.iter().all(|said| reason.contains(said)), "{}: {reason}", poison.command);
     }
 }
 
@@ -122,8 +138,8 @@ fn dead_letters_are_complete() {
     };
     let records = [
         (nasty("reject;no such order"), "1", "reject", "no such order"),
-        (nasty("retry:99;x"), "3", "retry", ""),
-        (nasty("trap"), "3", "trap", ""),
+        (nasty("retry:99;x"), "3", "retry", "attempt 3"),
+        (nasty("trap"), "3", "trap", "told to trap at attempt 3"),
         (Record::of("reject;no key at all"), "1", "reject", "no key at all"),
     ];
     let sent = pipe.source.produce(records.iter().map(|(record, ..)| record.clone()));
@@ -271,16 +287,16 @@ fn a_spinning_guest_is_stopped_at_its_deadline() {
 /// What a trap leaves behind is gone: the next record of the same key meets a new instance.
 #[test]
 fn the_next_record_succeeds_after_each_kind_of_poison() {
-    check_next("hostile", RUST_CAUSES);
+    check_next("hostile", RUST_POISON);
 }
 
 #[test]
 fn the_next_record_succeeds_after_each_kind_of_poison_of_go() {
-    check_next("gopher", GO_CAUSES);
+    check_next("gopher", GO_POISON);
 }
 
 #[track_caller]
-fn check_next(function: &str, causes: Causes) {
+fn check_next(function: &str, poisons: &[Poison]) {
     let kafka = Kafka::shared();
     let name = format!("next-{function}");
     let pipe = Pipe::new(kafka, &name, 1);
@@ -289,12 +305,12 @@ fn check_next(function: &str, causes: Causes) {
     let mut node = Node::start(&name, &manifest.concat());
     node.wait_ready(READY);
     let mut outputs = pipe.output.reader();
-    for (count, (command, _)) in (1..).zip(causes) {
+    for (count, Poison { command, .. }) in (1..).zip(poisons) {
         pipe.source.produce([Record::of(*command).key("k"), Record::of(format!("ok;{command}")).key("k")]);
         let read = outputs.count(count, PATIENCE);
         assert_eq!(read[count - 1].record.text(), format!("done:{command}"));
     }
-    wait::until("every poison is a dead letter", PATIENCE, || pipe.dead.read_all().len() == causes.len());
+    wait::until("every poison is a dead letter", PATIENCE, || pipe.dead.read_all().len() == poisons.len());
 }
 
 /// Outcomes that break a rule of the contract, each by one detail. `raw-outcomes` makes the shape

@@ -98,7 +98,8 @@ pub(super) struct Clients {
     /// What stands in for the network. None: nothing does.
     answers: Option<Arc<HttpAnswers>>,
     functions: Mutex<HashMap<Name, Entry>>,
-    tls: OnceLock<Result<Arc<ClientConfig>, String>>,
+    /// Kept once it could be read.
+    tls: OnceLock<Arc<ClientConfig>>,
 }
 
 /// Numbers stay when the client goes, with its last instance.
@@ -132,8 +133,15 @@ impl Clients {
             return Ok(Reach::Answers(answers.clone()));
         }
         let wants_tls = function.http.allow_hosts.iter().any(|entry| entry.origin.scheme == Scheme::Https);
-        let tls = if wants_tls { Some(self.tls.get_or_init(tls::config).clone()?) } else { None };
+        let tls = if wants_tls { Some(self.tls()?) } else { None };
         Ok(Reach::Network { tls, look_up })
+    }
+
+    fn tls(&self) -> Result<Arc<ClientConfig>, String> {
+        match self.tls.get() {
+            Some(tls) => Ok(tls.clone()),
+            None => tls::config().map(|tls| self.tls.get_or_init(|| tls).clone()),
+        }
     }
 
     pub(super) fn counts(&self, function: &Name) -> Arc<HttpCounts> {

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::engine::Inspection;
+
 /// What becomes of an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -57,7 +59,11 @@ pub fn wanted(imports: &[String]) -> Vec<Capability> {
     for import in imports {
         let (interface, version) = import.split_once('@').unwrap_or((import, ""));
         let known = KNOWN.iter().position(|(start, ..)| interface.starts_with(start));
-        let foreign = interface.starts_with("wasi:") && !version.starts_with(WASI_VERSION);
+        let foreign = match interface.split_once(':') {
+            Some(("wasi", _)) => !version.starts_with(WASI_VERSION),
+            Some(("tidegate", _)) => !Inspection::knows(version),
+            _ => false,
+        };
         match known {
             Some(place) if !foreign => {
                 let (_, name, access, meaning) = KNOWN[place];
@@ -112,6 +118,14 @@ mod tests {
         check(
             &["wasi:http/outgoing-handler@0.2.6", "wasi:sockets/tcp@0.2.6", "wasi:filesystem/preopens@0.2.6"],
             &[("files", Access::Manifest), ("sockets", Access::Empty), ("outbound HTTP", Access::Manifest)],
+        );
+    }
+
+    #[test]
+    fn the_contract_is_granted_in_the_versions_that_are_known() {
+        check(
+            &["tidegate:function/types@0.1.7", "tidegate:function/types@0.2.0", "tidegate:function/types"],
+            &[("tidegate:function/types", Access::Refused), ("tidegate:function/types@0.2.0", Access::Refused)],
         );
     }
 

@@ -5,13 +5,13 @@ use anyhow::Context as _;
 
 use super::{Failure, output};
 use crate::capability::{self, Access, Capability};
-use crate::engine::{self, Inspection};
+use crate::engine::{self, Inspection, Rejected};
 use crate::revision::Digest;
 
 /// Show what a component is and what it wants.
 ///
-/// The exit code is 1 if it is not a function. What it wants is granted or not by the node, whatever
-/// the component says.
+/// The exit code is 1 if it is not a function, or one of a version of the contract that this tidegate
+/// does not know. What it wants is granted or not by the node, whatever the component says.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  tidegate inspect enrich.wasm\n  tidegate inspect enrich.wasm --json | jq .sha256")]
 pub(super) struct Arguments {
@@ -35,10 +35,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     } else {
         output::print(&format!("{}\n{}\n{}", path.display(), facts.summary(), facts.interfaces()))?;
     }
-    if facts.contract.is_none() {
-        let message = "it is a component but not a function: it does not export tidegate:function/handler";
-        return Err(Failure::Failed(anyhow::anyhow!("{}: {message}", path.display())));
-    }
+    inspection.check().with_context(|| path.display().to_string())?;
     facts.warn();
     Ok(())
 }
@@ -57,18 +54,28 @@ pub(super) struct Facts<'a> {
     capabilities: Vec<Capability>,
     exports: &'a [String],
     imports: &'a [String],
+    /// Why a node would not take it on.
+    #[serde(skip)]
+    rejected: Option<Rejected>,
 }
 
 impl<'a> Facts<'a> {
     pub(super) fn new(bytes: usize, digest: Digest, inspection: &'a Inspection) -> Self {
-        let version = |name: &'a str| name.split_once('@').map_or("", |(_, version)| version);
+        let capabilities = capability::wanted(&inspection.imports);
+        let ungranted = || {
+            let refused = capabilities.iter().filter(|wanted| wanted.access == Access::Refused);
+            let names: Vec<&str> = refused.map(|wanted| wanted.name.as_str()).collect();
+            (!names.is_empty()).then(|| Rejected::ungranted(&names.join(", ")))
+        };
+        let rejected = inspection.check().err().or_else(ungranted);
         Self {
             bytes,
             sha256: digest.to_string(),
-            contract: inspection.handler().map(version),
-            capabilities: capability::wanted(&inspection.imports),
+            contract: inspection.handler(),
+            capabilities,
             exports: &inspection.exports,
             imports: &inspection.imports,
+            rejected,
         }
     }
 
@@ -93,10 +100,8 @@ impl<'a> Facts<'a> {
 
     /// Says on standard error that a node would refuse it.
     pub(super) fn warn(&self) {
-        let refused = self.capabilities.iter().filter(|wanted| wanted.access == Access::Refused);
-        let names: Vec<&str> = refused.map(|wanted| wanted.name.as_str()).collect();
-        if !names.is_empty() {
-            eprintln!("warning: a node will refuse it, because it imports {}", names.join(", "));
+        if let Some(rejected) = &self.rejected {
+            eprintln!("warning: a node will refuse it: {rejected}");
         }
     }
 }

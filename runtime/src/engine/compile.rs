@@ -5,17 +5,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
+use wasmparser::names::split_canonical_version;
 use wasmtime::component::{Component, Linker};
 
-use super::bindings::RunnerPre;
+use super::bindings::{RunnerPre, VERSION};
 use super::cache::Cache;
 use super::host::Host;
 use super::http;
 use crate::revision::Digest;
 
+/// How the interfaces of the contract are called, up to their own names.
+const CONTRACT: &str = "tidegate:function/";
 /// The interface a function exports, without its version.
 const HANDLER: &str = "tidegate:function/handler";
-/// How a component is built, for errors about what is none.
+/// How a component is built, at the end of whatever refuses one.
 const HOW_TO_BUILD: &str = "build it with `tidegate build`, or `cargo build --release --target wasm32-wasip2`";
 
 /// Why a component is not taken on.
@@ -28,6 +31,15 @@ pub struct Rejected {
 impl Rejected {
     pub(super) fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into() }
+    }
+
+    /// Because of what it imports: the names, or what is known of them.
+    pub fn ungranted(what: &str) -> Self {
+        Self::new(format!(
+            "it imports what it is not granted: {what}; a function may import cli, clocks, filesystem, http, io, \
+             random and sockets of WASI 0.2, and nothing else (HTTP comes with the feature `http` of tidegate-sdk, \
+             or the package `wasihttp` of sdk-go): leave out the dependency that brings it in, and {HOW_TO_BUILD}"
+        ))
     }
 
     pub(super) fn machine(error: &wasmtime::Error) -> Self {
@@ -52,10 +64,46 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    /// The version of the contract that it was built against.
+    /// The version of the contract whose handler it exports, known or not. `None`: it is no function.
     pub fn handler(&self) -> Option<&str> {
-        self.exports.iter().map(String::as_str).find(|name| name.split('@').next() == Some(HANDLER))
+        self.exports.iter().find_map(|name| name.strip_prefix(HANDLER)?.strip_prefix('@'))
     }
+
+    /// Whether components that are built for this version of the contract are taken on: those of each
+    /// patch of one 0.x.
+    pub fn knows(version: &str) -> bool {
+        track(version) == track(VERSION)
+    }
+
+    /// Checks that it is a function of a version of the contract that is known, and says which one.
+    /// Whoever takes a component on or shows one asks this; what it imports is for the linker to say.
+    pub fn check(&self) -> Result<&str, Rejected> {
+        let Some(version) = self.handler() else {
+            return Err(Rejected::new(format!(
+                "it does not export {HANDLER}@{VERSION} (it exports {}); {HOW_TO_BUILD}",
+                list(&self.exports)
+            )));
+        };
+        let exports = self.exports.iter().map(|name| ("exports", name));
+        let imports = self.imports.iter().map(|name| ("imports", name));
+        for (verb, name) in exports.chain(imports).filter(|(_, name)| name.starts_with(CONTRACT)) {
+            let version = name.split_once('@').map_or("", |(_, version)| version);
+            if !Self::knows(version) {
+                return Err(Rejected::new(format!(
+                    "it is built for another version of the contract: it {verb} {name}, and this tidegate knows \
+                     {}.x; run the tidegate of its SDK, or take the SDK of this tidegate and {HOW_TO_BUILD}",
+                    track(VERSION).unwrap_or(VERSION)
+                )));
+            }
+        }
+        Ok(version)
+    }
+}
+
+/// What versions that are compatible have in common: `0.1` of `0.1.7`. A version that stands for
+/// itself alone, as `0.1.0-rc.1`, has nothing in common with another. `None`: it is no version.
+fn track(version: &str) -> Option<&str> {
+    split_canonical_version(version).map(|(track, _)| track)
 }
 
 /// Reads what a component exports and imports, without compiling it.
@@ -66,7 +114,11 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, Rejected> {
         return Err(Rejected::new(format!("not a component: {what}; {HOW_TO_BUILD}")));
     }
     let damaged = |error: wasmparser::BinaryReaderError| {
-        Rejected::new(format!("a damaged or truncated component: {} at byte {}", error.message(), error.offset()))
+        Rejected::new(format!(
+            "a damaged or truncated component: {} at byte {}; copy the whole of it, or {HOW_TO_BUILD}",
+            error.message(),
+            error.offset()
+        ))
     };
     let mut inspection = Inspection { exports: Vec::new(), imports: Vec::new() };
     let mut depth = 0;
@@ -134,8 +186,11 @@ impl Compiler {
     }
 }
 
+/// Elsewhere a priority is that of the process.
 fn lower_priority() {
-    if let Err(error) = rustix::process::setpriority_process(None, 10) {
+    if cfg!(target_os = "linux")
+        && let Err(error) = rustix::process::setpriority_process(None, 10)
+    {
         tracing::debug!("compiles at normal priority: {error}");
     }
 }
@@ -147,35 +202,90 @@ fn compile(
     job: &Job,
 ) -> Result<Compiled, Rejected> {
     let inspection = inspect(&job.bytes)?;
-    if inspection.handler().is_none() {
-        return Err(Rejected::new(format!(
-            "it does not export {HANDLER}@0.1.0 (it exports {}); {HOW_TO_BUILD}",
-            list(&inspection.exports)
-        )));
-    }
+    let version = inspection.check()?;
     let cached = cache.and_then(|cache| cache.load(engine, &job.digest));
     let component = match cached {
         Some(component) => component,
         None => {
             let component = Component::new(engine, &job.bytes)
-                .map_err(|error| Rejected::new(format!("an invalid component: {error:#}")))?;
+                .map_err(|error| Rejected::new(format!("an invalid component: {error:#}; {HOW_TO_BUILD}")))?;
             if let Some(cache) = cache {
                 cache.store(&component, &job.digest);
             }
             component
         }
     };
-    let pre = linker.instantiate_pre(&component).map_err(|error| {
+    let pre = linker.instantiate_pre(&component).map_err(|error| Rejected::ungranted(&format!("{error:#}")))?;
+    let pre = RunnerPre::new(pre).map_err(|error| {
         Rejected::new(format!(
-            "it imports what it is not granted (it imports {}): {error:#}",
-            list(&inspection.imports)
+            "its export {HANDLER}@{version} has another shape than that of the contract: {error:#}; take the SDK of \
+             this tidegate and {HOW_TO_BUILD}"
         ))
     })?;
-    let pre =
-        RunnerPre::new(pre).map_err(|error| Rejected::new(format!("its handler has another shape: {error:#}")))?;
     Ok(Compiled { pre, digest: job.digest })
 }
 
 fn list(names: &[String]) -> String {
     if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(exports: &[&str], imports: &[&str], expected: Result<&str, &str>) {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let inspection = Inspection { exports: names(exports), imports: names(imports) };
+        let found = inspection.check().map_err(|rejected| rejected.reason);
+        match expected {
+            Ok(version) => assert_eq!(found, Ok(version)),
+            Err(start) => {
+                let reason = found.expect_err("refused");
+                assert!(reason.starts_with(start) && reason.ends_with(HOW_TO_BUILD), "{reason}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_version_is_that_of_the_contract() {
+        let contract = include_str!("../../../wit/function.wit");
+        assert!(contract.contains(&format!("package tidegate:function@{VERSION};")));
+    }
+
+    #[test]
+    fn each_patch_of_the_minor_version_is_known_and_no_other_version() {
+        for version in ["0.1.0", "0.1.7", "0.1.12+build.3"] {
+            assert!(Inspection::knows(version), "{version}");
+        }
+        for version in ["0.2.0", "0.0.1", "0.10.0", "1.1.0", "0.1.0-rc.1", "0.1", "0.1.x", ""] {
+            assert!(!Inspection::knows(version), "{version}");
+        }
+    }
+
+    #[test]
+    fn a_function_is_of_the_version_of_its_handler() {
+        let imports = ["tidegate:function/types@0.1.7", "wasi:cli/environment@0.2.6"];
+        check(&["memory", "tidegate:function/handler@0.1.7"], &imports, Ok("0.1.7"));
+        check(&["tidegate:function/handler@0.1.0"], &[], Ok("0.1.0"));
+    }
+
+    #[test]
+    fn what_exports_no_handler_of_any_version_is_refused() {
+        let none = "it does not export tidegate:function/handler@0.1.0 (it exports nothing); ";
+        check(&[], &[], Err(none));
+        for name in ["tidegate:function/handler", "tidegate:function/handlers@0.1.0", "acme:function/handler@0.1.0"] {
+            let other = format!("it does not export tidegate:function/handler@0.1.0 (it exports {name}); ");
+            check(&[name], &[], Err(&other));
+        }
+    }
+
+    #[test]
+    fn another_version_is_refused_by_the_name_that_has_it() {
+        let (other, known) = ("it is built for another version of the contract: it", "and this tidegate knows 0.1.x; ");
+        let exported = format!("{other} exports tidegate:function/handler@0.2.0, {known}");
+        check(&["tidegate:function/handler@0.2.0"], &["tidegate:function/types@0.2.0"], Err(&exported));
+        let imported = format!("{other} imports tidegate:function/types@0.2.0, {known}");
+        check(&["tidegate:function/handler@0.1.0"], &["tidegate:function/types@0.2.0"], Err(&imported));
+    }
 }

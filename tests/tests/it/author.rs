@@ -9,6 +9,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate_tests::{functions, node, place};
 
+/// What is said at the end of whatever refuses a component.
+pub(crate) const HOW_TO_BUILD: &str =
+    "build it with `tidegate build`, or `cargo build --release --target wasm32-wasip2`";
+
 pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
 }
@@ -25,7 +29,7 @@ fn clean(project: &Path, arguments: &[&str]) {
 }
 
 /// Runs `tidegate` in a folder, with nothing on its standard input.
-fn tidegate(folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn tidegate(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = node::command();
     command.args(arguments).current_dir(folder).env("CARGO_TARGET_DIR", place::target());
     command.stdin(Stdio::null()).output().expect("tidegate starts")
@@ -206,12 +210,17 @@ fn what_is_no_function_is_refused_with_the_reason() {
     fs::write(at.join("other.wasm"), b"\0asm\x0d\0\x01\0").expect("written");
     for (file, reason) in [("text", "not WebAssembly"), ("module", "a core module"), ("half", "truncated")] {
         let file = format!("{file}.wasm");
-        fails(at, &["inspect", &file], 1, &[&file, reason]);
-        fails(at, &["invoke", &file, "--value", "x"], 1, &[&file, reason]);
+        let end = format!("{HOW_TO_BUILD}\n");
+        fails(at, &["inspect", &file], 1, &[&file, reason, &end]);
+        fails(at, &["invoke", &file, "--value", "x"], 1, &[&file, reason, &end]);
     }
-    let other = tidegate(at, &["inspect", "other.wasm"]);
-    assert_eq!(other.status.code(), Some(1));
-    assert!(text(&other.stderr).contains("does not export tidegate:function/handler"), "{}", text(&other.stderr));
+    let missing = "it does not export tidegate:function/handler@0.1.0 (it exports nothing)";
+    let error = format!("error: other.wasm: {missing}; {HOW_TO_BUILD}\n");
+    let inspected = tidegate(at, &["inspect", "other.wasm"]);
+    let invoked = tidegate(at, &["invoke", "other.wasm", "--value", "x"]);
+    for output in [inspected, invoked] {
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(1), error.as_str()));
+    }
     fails(at, &["inspect", "missing.wasm"], 1, &["missing.wasm", "No such file"]);
 }
 

@@ -12,6 +12,7 @@ pub mod columns;
 mod counted;
 pub mod dev;
 pub mod engine;
+mod files;
 pub mod golden;
 pub mod invoke;
 #[allow(unsafe_code)]

@@ -28,6 +28,15 @@ use crate::record::{Header, Record};
 /// Longest line that is read. A broker's default limit makes records of 1 MiB.
 pub const MAX_LINE_BYTES: usize = 64 << 20;
 
+/// What some editors put in front of a text to say that it is UTF-8.
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// A line without the mark that may stand in front of a text, of which it is the first one if its
+/// number is 1.
+pub(crate) fn without_mark(line: &[u8], number: u64) -> &[u8] {
+    line.strip_prefix(MARK).filter(|_| number == 1).unwrap_or(line)
+}
+
 /// A line that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("column {column}: {reason}")]

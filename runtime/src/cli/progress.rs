@@ -1,6 +1,7 @@
 //! How far a command is, on one line that is written again and again, if somebody sits at a terminal.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use crate::counted::counted;
@@ -35,6 +36,21 @@ impl Progress {
             self.is_shown = true;
             eprint!("\r\x1b[K{}", text(now - self.start));
             let _ = io::stderr().flush();
+        }
+    }
+
+    /// Shows what is done and since when, until it is.
+    pub(super) async fn during<T>(mut self, what: &str, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut work => {
+                    self.clear();
+                    return result;
+                }
+                () = tokio::time::sleep(TICK) => self.show(|elapsed| format!("{what} … {} s", elapsed.as_secs())),
+            }
         }
     }
 

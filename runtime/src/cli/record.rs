@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::connect::ConnectArguments;
 use super::consume::{Ended, Filter, Lines, Plan, Showing, read};
+use super::progress::Progress;
 use super::value::{self, Start};
 use super::{Failure, node};
 use crate::counted::counted;
@@ -88,7 +89,8 @@ async fn record(plan: &Plan, arguments: &Arguments) -> Result<(), Failure> {
     let count = arguments.count;
     let wanted = count.unwrap_or(DEFAULT_COUNT).get();
     let mut showing = Showing::new(&plan.topics, filter, lines, Some(wanted)).only_whole();
-    let ended = read(plan, &mut showing).await?;
+    let progress = Progress::new(arguments.output.is_none());
+    let ended = progress.during(&format!("recording {}", arguments.topic), read(plan, &mut showing)).await?;
     let shown = showing.shown();
     // Where the topic ends, less is fine.
     showing.judge(ended, count.map(NonZeroU64::get).filter(|_| ended == Ended::Timeout))?;
@@ -100,7 +102,10 @@ async fn record(plan: &Plan, arguments: &Arguments) -> Result<(), Failure> {
         _ => {}
     }
     if let Some(path) = &arguments.output {
-        eprintln!("{} in {}", counted(shown, "record"), path.display());
+        match shown {
+            0 => eprintln!("no such record came: {} is as it was", path.display()),
+            shown => eprintln!("{} in {}", counted(shown, "record"), path.display()),
+        }
     }
     Ok(())
 }

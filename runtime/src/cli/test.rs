@@ -3,11 +3,13 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 
-use super::invoke::value;
+use super::invoke::{self, value};
 use super::output::Output;
+use super::progress::Progress;
 use super::{Failure, colour, colour_of, inspect, node};
 use crate::dev;
 use crate::engine::Engine;
+use crate::files::base;
 use crate::golden::{self, Case, Paint, Suite, Target};
 use crate::manifest::{self, Function, Manifest};
 use crate::toolchain::{self, Language};
@@ -23,7 +25,7 @@ is expected of it.
   no message is []. Fields: topic (none: the trigger's output), partition (none: by key),
   timestamp (null: the time of producing), key, value, headers. All of them are compared, as bytes:
   what stands behind "json": is the value to the last space.
-  Causes: retry and reject, with their reason; trap, exit, deadline, memory, bad-outcome, without.
+  Causes: retry and reject need a reason; trap, exit, deadline, memory and bad-outcome have none.
 
 What the function asks by HTTP the case answers; the network is never asked. Anywhere in the file,
 one line for each request, those of the same one in turn, as the function asks:
@@ -115,7 +117,8 @@ async fn run(
     component: Vec<u8>,
     target: Target,
 ) -> Result<(), Failure> {
-    let suite = Suite::new(engine, component, target).await.context("the function cannot be called")?;
+    let compiling = Progress::new(false).during("compiling the function", Suite::new(engine, component, target));
+    let suite = compiling.await.context("the function cannot be called")?;
     let mut output = Output::new();
     let (mut good, mut written, mut failed, mut unfit) = (0, 0, 0, 0);
     for case in cases {
@@ -181,11 +184,6 @@ fn all<T>(results: impl Iterator<Item = Result<T, golden::Broken>>) -> Result<Ve
         }
     }
     if wrong.is_empty() { Ok(good) } else { Err(Failure::Usage(wrong.join("\n"))) }
-}
-
-/// The folder as the beginning of a path.
-fn base(folder: &Path) -> PathBuf {
-    if folder == Path::new(".") { PathBuf::new() } else { folder.to_owned() }
 }
 
 /// The manifest and the function that is tested, if there is a manifest.
@@ -276,7 +274,7 @@ fn find<'a>(manifest: &'a Manifest, arguments: &Arguments) -> Result<&'a Functio
 fn component(arguments: &Arguments, function: Option<&Function>) -> Result<Vec<u8>, Failure> {
     if let (true, Some(function)) = (arguments.no_build, function) {
         let manifest::Component::File(path) = &function.component;
-        return Ok(inspect::read(path)?);
+        return Ok(invoke::read(path)?);
     }
     let aside = tempfile::tempdir().context("no place to build")?;
     let path = aside.path().join("function.wasm");
@@ -322,6 +320,11 @@ mod tests {
         check(&["deeper/go/f.wasm"], &[]);
         check(&["functions/f.wasm"], &[]);
         check(&[], &[]);
+    }
+
+    #[test]
+    fn the_lines_of_the_help_are_not_broken_once_more() {
+        assert_eq!(HELP.lines().find(|line| line.chars().count() > 100), None);
     }
 
     #[test]

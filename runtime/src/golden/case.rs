@@ -8,7 +8,8 @@ use super::Verdict;
 use super::expectation::{self, Expectation};
 use super::http;
 use crate::engine::HttpAnswer;
-use crate::ndjson::{Malformed, RecordLine};
+use crate::files::{self, Replacement};
+use crate::ndjson::{self, Malformed, RecordLine};
 
 /// Where cases lie in the folder of a project.
 pub const FOLDER: &str = "cases";
@@ -53,9 +54,7 @@ pub(super) struct CaseRecord {
 
 /// The files of the cases of a project, by name. None, if there is no folder for them.
 pub fn find(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    // As a person would name them.
-    let folder = if folder == Path::new(".") { Path::new("") } else { folder };
-    let entries = match fs::read_dir(folder.join(FOLDER)) {
+    let entries = match fs::read_dir(files::base(folder).join(FOLDER)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
@@ -85,8 +84,8 @@ impl Case {
 
     pub(super) fn parse(path: &Path, bytes: Vec<u8>) -> Result<Self, Broken> {
         let (mut records, mut answers): (Vec<CaseRecord>, Vec<CaseAnswer>) = (Vec::new(), Vec::new());
-        for (index, text) in bytes.split(|&byte| byte == b'\n').enumerate() {
-            let line = index + 1;
+        for (text, line) in bytes.split(|&byte| byte == b'\n').zip(1_usize..) {
+            let text = ndjson::without_mark(text, line as u64);
             let broken = |malformed| Broken::Line { path: path.to_owned(), line, malformed };
             let wrong = |reason: &str| broken(Malformed { column: 1, reason: reason.to_owned() });
             if text.trim_ascii().is_empty() {
@@ -143,35 +142,39 @@ impl Case {
         if verdict.passed() || !verdict.http_fits() {
             return Ok(false);
         }
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new().prefix(".tidegate-").tempfile_in(folder)?;
+        let mut file = Replacement::begin(&self.path)?;
         file.write_all(self.updated(verdict).as_bytes())?;
-        file.as_file().set_permissions(fs::metadata(&self.path)?.permissions())?;
-        file.as_file().sync_all()?;
-        // Not over a symbolic link, but over what it points to.
-        let place = fs::canonicalize(&self.path)?;
-        if fs::read(&place)? != self.text.as_bytes() {
+        // Before the look, so that hardly any time is left to type in.
+        file.sync()?;
+        if fs::read(&self.path)? != self.text.as_bytes() {
             return Err(io::Error::other("changed while it was tested; run again"));
         }
-        file.persist(place)?;
+        file.finish()?;
         Ok(true)
     }
 
     fn updated(&self, verdict: &Verdict) -> String {
         let mut text = String::with_capacity(self.text.len());
         let mut next = 0;
+        // A line that is written ends as the record above it.
+        let mut end = "\n";
         for (line, number) in self.text.split_inclusive('\n').zip(1..) {
             if self.records.get(next).is_some_and(|record| record.line == number) {
                 next += 1;
-                text.push_str(line.trim_end_matches('\n'));
-                text.push('\n');
+                text.push_str(line);
+                match line.strip_suffix('\n') {
+                    Some(line) => end = if line.ends_with('\r') { "\r\n" } else { "\n" },
+                    None => text.push_str(end),
+                }
                 if self.records[next - 1].expected.is_none() {
                     text.push_str(&self.answer(next - 1, verdict));
+                    text.push_str(end);
                 }
-            } else if next == 0 || self.is_kept(number, line) || !verdict.differing.contains(&(next - 1)) {
+            } else if next == 0 || self.is_kept(number, line) || verdict.differing.binary_search(&(next - 1)).is_err() {
                 text.push_str(line);
             } else {
                 text.push_str(&self.answer(next - 1, verdict));
+                text.push_str(end);
             }
         }
         text
@@ -179,11 +182,11 @@ impl Case {
 
     /// Whether a line is none that an update writes.
     fn is_kept(&self, number: usize, line: &str) -> bool {
-        line.trim().is_empty() || self.answers.iter().any(|answer| answer.line == number)
+        line.trim().is_empty() || self.answers.binary_search_by_key(&number, |answer| answer.line).is_ok()
     }
 
     fn answer(&self, index: usize, verdict: &Verdict) -> String {
-        expectation::line(&self.records[index].record, &verdict.answers[index]) + "\n"
+        expectation::line(&self.records[index].record, &verdict.answers[index])
     }
 }
 
@@ -287,6 +290,45 @@ mod tests {
         assert!(Case::read(&path).expect("good").update(&verdict).expect("written"));
         assert_eq!(fs::read_to_string(&path).expect("a text"), expected);
         assert_eq!(find(folder.path()).expect("a folder"), [path], "nothing else is left there");
+    }
+
+    fn rejected(records: usize, differing: &[usize], missing: &[usize]) -> Verdict {
+        Verdict {
+            places: Vec::new(),
+            answers: vec![Err(Fault::new(Cause::Reject, "no")); records],
+            output: None,
+            differing: differing.to_vec(),
+            missing: missing.to_vec(),
+            http: HttpLeft::default(),
+        }
+    }
+
+    #[test]
+    fn a_file_from_windows_is_read_and_keeps_its_line_ends() {
+        let http = "{\"http\": \"GET https://api.example.com/7\", \"answer\": {\"status\": 200}}\r\n";
+        let no = "{\"failure\":{\"cause\":\"reject\",\"reason\":\"no\"}}";
+        let read = "{\"value\": \"a\"}\r\n{\"messages\": []}\r\n\r\n{\"value\": \"b\"}\r\n{}\n{\"messages\": []}\n{}";
+        let written =
+            format!("{{\"value\": \"a\"}}\r\n{no}\r\n\r\n{{\"value\": \"b\"}}\r\n{no}\r\n{{}}\n{no}\n{{}}\n{no}\n");
+        for first in ["", http] {
+            let case = parse(&format!("\u{feff}{first}{read}")).expect("good");
+            assert_eq!((case.answers().len(), case.records().len()), (usize::from(!first.is_empty()), 4));
+            assert_eq!(case.updated(&rejected(4, &[0, 2], &[1, 3])), format!("\u{feff}{first}{written}"));
+        }
+        let last = parse("{}\r\n{\"messages\": []}\r\n{}").expect("good");
+        assert_eq!(last.updated(&rejected(2, &[], &[1])), format!("{{}}\r\n{{\"messages\": []}}\r\n{{}}\r\n{no}\r\n"));
+        assert!(parse("{}\n\u{feff}{}").is_err_and(|error| error.contains("line 2, column 1")), "only in front");
+    }
+
+    #[test]
+    fn a_case_behind_a_link_is_written_where_it_lies() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [path, link] = ["a.ndjson", "link.ndjson"].map(|name| folder.path().join(name));
+        fs::write(&path, "{}\n").expect("written");
+        std::os::unix::fs::symlink("a.ndjson", &link).expect("linked");
+        assert!(Case::read(&link).expect("good").update(&rejected(1, &[], &[0])).expect("written"));
+        assert!(link.is_symlink());
+        assert_eq!(fs::read_to_string(&path).expect("a text").lines().count(), 2);
     }
 
     #[test]

@@ -87,6 +87,7 @@ use declared::Calls;
 pub use declared::{Declared, Target, load};
 pub use report::{Paint, broken, hint, verdict};
 use scratch::Scratch;
+pub(crate) use shown::{width, wrapped};
 
 use crate::engine::{Compiled, Engine, HttpAnswers, HttpLeft};
 use crate::invoke::{self, Session};

@@ -135,7 +135,7 @@ pub(super) fn plain(text: &str) -> String {
 
 /// A text in lines of a width, broken between words where that is possible. What is beyond `most` of
 /// them is left out.
-pub(super) fn wrapped(text: &str, columns: usize, most: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, columns: usize, most: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for line in text.trim_end().split('\n') {
         lines.push(String::new());
@@ -176,7 +176,7 @@ fn escaped(character: char) -> String {
 }
 
 /// In columns. Nothing in it needs escaping any more.
-pub(super) fn width(text: &str) -> usize {
+pub(crate) fn width(text: &str) -> usize {
     text.chars().map(|character| character.width().unwrap_or(0)).sum()
 }
 

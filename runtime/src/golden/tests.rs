@@ -44,7 +44,7 @@ fn judged(case: &Case, answers: Vec<Answer>) -> Verdict {
 fn check(text: &str, answers: Vec<Answer>, expected: &[&str]) {
     let case = case(text);
     let shown = verdict(&case, &judged(&case, answers), Paint(false));
-    assert!(shown.lines().all(|line| shown::width(line) <= 80), "{shown}");
+    assert!(shown.lines().all(|line| width(line) <= 80), "{shown}");
     assert_eq!(shown, expected.join("\n"));
 }
 

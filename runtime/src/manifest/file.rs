@@ -10,9 +10,15 @@ const MANIFEST_BYTES: u64 = 1 << 20;
 /// The largest secrets in practice are certificates with their chain, a few KiB.
 const SECRET_BYTES: u64 = 64 << 10;
 
-/// Reads a manifest, or says why not.
+/// Reads a manifest, or says why not, and what to do if there is none.
 pub(super) fn manifest(path: &Path) -> Result<String, String> {
-    text(path, MANIFEST_BYTES).map_err(|why| format!("cannot read the manifest {}: {why}", path.display()))
+    text(path, MANIFEST_BYTES).map_err(|why| {
+        let remedy = match path.try_exists() {
+            Ok(false) => "; --manifest FILE names another, `tidegate new NAME` makes a project",
+            _ => "",
+        };
+        format!("cannot read the manifest {}: {why}{remedy}", path.display())
+    })
 }
 
 /// Reads a secret, without the line break that editors and `echo` leave behind it, or says why not.

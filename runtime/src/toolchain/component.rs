@@ -38,7 +38,7 @@ pub(super) fn of_core(mut module: Vec<u8>) -> Result<Vec<u8>, String> {
     if !has(INITIALISE) {
         return Err(format!("it does not export {INITIALISE}: it is a command and not a library"));
     }
-    encode(&mut module, version, wit).map_err(|error| format!("it makes no component: {error:#}"))
+    encode(&mut module, version, wit).map_err(|error| format!("it makes no component: {error}"))
 }
 
 /// What a module exports by the contract of this version.
@@ -46,16 +46,20 @@ fn handler(version: &str) -> String {
     format!("tidegate:function/handler@{version}#handle")
 }
 
-fn encode(module: &mut Vec<u8>, version: &str, wit: &str) -> anyhow::Result<Vec<u8>> {
+fn encode(module: &mut Vec<u8>, version: &str, wit: &str) -> Result<Vec<u8>, String> {
+    // With all that it was caused by.
+    let whole = |error| format!("{error:#}");
     let mut resolve = Resolve::default();
     for (name, text) in WASI {
-        resolve.push_str(name, text)?;
+        resolve.push_str(name, text).map_err(whole)?;
     }
-    resolve.push_str("function.wit", wit)?;
-    let package = resolve.push_str("go.wit", &WORLD.replace("VERSION", version))?;
-    let world = resolve.select_world(&[package], None)?;
-    embed_component_metadata(module, &resolve, world, StringEncoding::UTF8, false)?;
-    ComponentEncoder::default().validate(true).module(module)?.adapter(ADAPTER_NAME, ADAPTER)?.encode()
+    resolve.push_str("function.wit", wit).map_err(whole)?;
+    let package = resolve.push_str("go.wit", &WORLD.replace("VERSION", version)).map_err(whole)?;
+    let world = resolve.select_world(&[package], None).map_err(whole)?;
+    embed_component_metadata(module, &resolve, world, StringEncoding::UTF8, false).map_err(whole)?;
+    let encoded =
+        || ComponentEncoder::default().validate(true).module(module)?.adapter(ADAPTER_NAME, ADAPTER)?.encode();
+    encoded().map_err(whole)
 }
 
 fn exports(module: &[u8]) -> wasmparser::Result<Vec<String>> {

@@ -12,12 +12,12 @@ mod rust;
 use std::fmt;
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 pub use project::{Project, Sdk, Template, create};
 
 use crate::engine::{self, Inspection};
+use crate::files::{self, Replacement};
 use crate::revision::Digest;
 
 /// Why there is no component, or no project.
@@ -123,8 +123,8 @@ pub struct Built {
 /// Builds the project in a folder and puts its component at `output`, or else into the folder as
 /// `NAME.wasm`: the name of the crate, with `-` for `_`, or of the Go package.
 ///
-/// The file is replaced as a whole, so whoever watches it sees the old component or the new one.
-/// Nothing is replaced by what is not a function.
+/// The file is replaced as a whole, so whoever watches it sees the old component or the new one. What
+/// is no file, such as a pipe, is written into. Nothing is replaced by what is not a function.
 pub fn build(folder: &Path, output: Option<&Path>) -> Result<Built, Error> {
     // The folder of a file that is named without one.
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
@@ -133,10 +133,9 @@ pub fn build(folder: &Path, output: Option<&Path>) -> Result<Built, Error> {
         Some(Language::Go) => go::build(folder)?,
         None => return Err(Error::NoProject(folder.to_owned())),
     };
-    let beside = if folder == Path::new(".") { Path::new("") } else { folder };
-    let component = output.map_or_else(|| beside.join(format!("{name}.wasm")), Path::to_owned);
+    let component = output.map_or_else(|| files::base(folder).join(format!("{name}.wasm")), Path::to_owned);
     let inspection = inspect(folder, &bytes)?;
-    let changed = fs::read(&component).ok().is_none_or(|old| old != bytes);
+    let changed = !holds(&component, &bytes);
     if changed {
         replace(&component, &bytes).map_err(Error::file(&component))?;
     }
@@ -153,19 +152,17 @@ fn inspect(folder: &Path, bytes: &[u8]) -> Result<Inspection, Error> {
     Ok(inspection)
 }
 
-/// Others read the file too: a node may run as another user.
-const MODE: u32 = 0o644;
+/// Whether a file is there and holds just this. A pipe is not read: nothing may ever come.
+pub(crate) fn holds(path: &Path, bytes: &[u8]) -> bool {
+    path.is_file() && fs::read(path).is_ok_and(|found| found == bytes)
+}
 
-/// Replaces a component as a whole.
+/// Replaces a component as a whole. Makes the folder that it lies in.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let mut file = tempfile::Builder::new().prefix(".tidegate-").tempfile_in(folder)?;
+    fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
+    let mut file = Replacement::begin(path)?;
     file.write_all(bytes)?;
-    file.as_file().set_permissions(fs::Permissions::from_mode(MODE))?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+    file.finish()
 }
 
 #[cfg(test)]

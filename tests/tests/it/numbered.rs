@@ -1,10 +1,14 @@
 //! Numbered records of `tidegate produce`, and what `tidegate consume --verify` finds in them.
 
+use std::process::Stdio;
+
 use serde_json::Value;
 use tidegate_tests::kafka::{Kafka, Record, Topic};
-use tidegate_tests::node::Node;
+use tidegate_tests::load::Load;
+use tidegate_tests::node::{self, Node};
+use tidegate_tests::process::Process;
 
-use crate::pipe::{Pipe, READY};
+use crate::pipe::{PATIENCE, Pipe, READY};
 use crate::traffic::{ends, records, run, run_name, run_with, succeeds, text};
 
 fn topic_of_nothing() -> Topic {
@@ -150,4 +154,20 @@ fn numbered_records_are_checked_behind_a_function() {
     let checked = run_with(b"", &[&arguments[..], &["--manifest", manifest, "--cluster", "main"]].concat());
     assert!(ends(&checked, 0, &[]).contains("records       5000"));
     node.term_cleanly();
+}
+
+#[test]
+fn records_that_a_filter_rejects_do_not_put_off_the_end_of_the_wait() {
+    let kafka = Kafka::shared();
+    let topic = kafka.topic("traffic-rejected", 1);
+    let load = Load::start(&topic, 200, |n| Record::of(format!("{n}")).key("other"));
+    topic.reader().count(100, PATIENCE);
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = node::command();
+    command.args(["consume", topic.name(), "--key", "wanted", "--timeout", "2s", "--brokers", kafka.bootstrap()]);
+    command.current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut process = Process::spawn(&mut command, folder.path()).expect("tidegate starts");
+    let status = process.wait(PATIENCE).expect("it ends while the load goes on");
+    load.cut();
+    assert!(status.success(), "{status}");
 }

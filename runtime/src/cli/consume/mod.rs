@@ -86,7 +86,8 @@ pub(super) struct Arguments {
     #[arg(long)]
     to_end: bool,
 
-    /// End when no record came for so long, such as "30s".
+    /// End when no record came for so long, such as "30s". Those that --key or --header rejects do not
+    /// count, unless --to-end is given.
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     timeout: Option<Duration>,
 

@@ -29,7 +29,8 @@ pub(in crate::cli) struct Plan {
     pub(in crate::cli) isolation: Isolation,
     /// To where the partitions end when reading begins.
     pub(in crate::cli) to_end: bool,
-    /// The longest time without a record.
+    /// The longest time without a record that the receiver takes. Read to an end, any record counts: on
+    /// the way there a filter may reject for long.
     pub(in crate::cli) timeout: Option<Duration>,
 }
 
@@ -101,8 +102,10 @@ pub(in crate::cli) async fn read(plan: &Plan, receiver: &mut impl Receiver) -> R
                 start_added(&mut connection, &mut open, plan, topic, count)?;
             }
         }
-        if turn.records {
+        if turn.wanted || (turn.records && plan.to_end) {
             last_record = Instant::now();
+        }
+        if turn.records {
             said = false;
         }
         if turn.flow.is_break() || ((turn.taken == 0 || turn.records) && receiver.pause()?.is_break()) {
@@ -190,6 +193,8 @@ fn go_on(
 struct Turn {
     taken: usize,
     records: bool,
+    /// Whether the receiver took one of them.
+    wanted: bool,
     flow: ControlFlow<()>,
     /// Where the next record is there no longer.
     deleted: Vec<Partition>,
@@ -203,7 +208,8 @@ impl Turn {
         receiver: &mut impl Receiver,
         plan: &Plan,
     ) -> Result<Self, Failure> {
-        let mut turn = Self { taken: 0, records: false, flow: ControlFlow::Continue(()), deleted: Vec::new() };
+        let flow = ControlFlow::Continue(());
+        let mut turn = Self { taken: 0, records: false, wanted: false, flow, deleted: Vec::new() };
         let mut result = Ok(());
         let mut done = Vec::new();
         turn.taken = connection.scan.take(|partition, found| {
@@ -214,9 +220,12 @@ impl Turn {
             let next = match found {
                 Found::Record(record) if record.offset() < reading.goal => {
                     turn.records = true;
-                    match hand_out(receiver, plan, partition, &record) {
-                        Ok(flow) => turn.flow = flow,
-                        Err(error) => result = Err(error),
+                    if receiver.takes(&record) {
+                        turn.wanted = true;
+                        match hand_out(receiver, plan, partition, &record) {
+                            Ok(flow) => turn.flow = flow,
+                            Err(error) => result = Err(error),
+                        }
                     }
                     record.offset() + 1
                 }
@@ -244,15 +253,13 @@ impl Turn {
     }
 }
 
+/// Gives a record to a receiver that takes it.
 fn hand_out(
     receiver: &mut impl Receiver,
     plan: &Plan,
     partition: Partition,
     record: &Fetched,
 ) -> anyhow::Result<ControlFlow<()>> {
-    if !receiver.takes(record) {
-        return Ok(ControlFlow::Continue(()));
-    }
     if let Some(defect) = record.defect() {
         receiver.defective(&format!("{} at offset {}", place(plan, partition), record.offset()), defect)?;
     }

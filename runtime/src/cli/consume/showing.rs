@@ -1,20 +1,18 @@
 //! Records as lines: for people in 80 columns, or as NDJSON.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write as _};
+use std::io::{BufWriter, IntoInnerError, Write as _};
 use std::ops::ControlFlow;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use tempfile::NamedTempFile;
 
 use super::reading::{Ended, Range, Receiver};
 use crate::cli::Failure;
 use crate::cli::output::Output;
 use crate::counted::counted;
+use crate::files::Replacement;
 use crate::kafka::{Fetched, Partition};
 use crate::ndjson;
 use crate::record::Record;
@@ -47,16 +45,10 @@ pub(in crate::cli) struct Lines {
 
 enum Target {
     Stdout(Output),
-    /// Written aside from the first line on, and put in its place as a whole at the end: what is there
-    /// stays if there is no line, or no good end.
+    /// What is there stays if there is no line, or no good end.
     File {
         path: PathBuf,
-        file: Option<BufWriter<NamedTempFile>>,
-    },
-    /// A pipe or device, which cannot be replaced.
-    Stream {
-        path: PathBuf,
-        file: BufWriter<File>,
+        file: BufWriter<Replacement>,
     },
 }
 
@@ -71,45 +63,23 @@ impl Lines {
 
     /// To a file, which is replaced if there is a line and all went well.
     pub(in crate::cli) fn json_to_file(path: &Path) -> anyhow::Result<Self> {
-        let is_stream = fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
-        let path = path.to_owned();
-        let target = if is_stream {
-            let file = File::options().write(true).open(&path);
-            let file = file.with_context(|| format!("cannot write {}", path.display()))?;
-            Target::Stream { path, file: BufWriter::new(file) }
-        } else {
-            Target::File { path, file: None }
-        };
+        let file = Replacement::begin(path).with_context(|| format!("cannot write {}", path.display()))?;
+        let target = Target::File { path: path.to_owned(), file: BufWriter::new(file) };
         Ok(Self { target, json: true })
     }
 
     /// Ends well: all lines are where they belong.
     fn finish(mut self) -> anyhow::Result<()> {
         self.flush()?;
-        let Target::File { path, file: Some(file) } = self.target else { return Ok(()) };
-        let context = || format!("cannot write {}", path.display());
-        let file = file.into_inner().map_err(|error| error.into_error()).with_context(context)?;
-        // Not over a symbolic link, but over what it points to.
-        let place = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
-        if let Ok(found) = fs::metadata(&place) {
-            file.as_file().set_permissions(found.permissions()).with_context(context)?;
-        }
-        file.persist(place).with_context(context)?;
-        Ok(())
+        let Target::File { path, file } = self.target else { return Ok(()) };
+        let finished = file.into_inner().map_err(IntoInnerError::into_error).and_then(Replacement::finish);
+        finished.with_context(|| format!("cannot write {}", path.display()))
     }
 
     fn line(&mut self, line: &str) -> anyhow::Result<()> {
         match &mut self.target {
             Target::Stdout(output) => output.line(line),
             Target::File { path, file } => {
-                let context = || format!("cannot write {}", path.display());
-                let file = match file {
-                    Some(file) => file,
-                    None => file.insert(BufWriter::new(aside(path).with_context(context)?)),
-                };
-                writeln!(file, "{line}").with_context(context)
-            }
-            Target::Stream { path, file } => {
                 writeln!(file, "{line}").with_context(|| format!("cannot write {}", path.display()))
             }
         }
@@ -118,25 +88,13 @@ impl Lines {
     fn flush(&mut self) -> anyhow::Result<()> {
         match &mut self.target {
             Target::Stdout(output) => output.flush(),
-            Target::File { file: Some(file), path } => {
-                file.flush().with_context(|| format!("cannot write {}", path.display()))
-            }
-            Target::File { file: None, .. } => Ok(()),
-            Target::Stream { file, path } => file.flush().with_context(|| format!("cannot write {}", path.display())),
+            Target::File { path, file } => file.flush().with_context(|| format!("cannot write {}", path.display())),
         }
     }
 
     fn is_closed(&self) -> bool {
         matches!(&self.target, Target::Stdout(output) if output.is_closed())
     }
-}
-
-/// A new file in the folder of another one, which the umask lets others read, as any file.
-fn aside(path: &Path) -> io::Result<NamedTempFile> {
-    let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let permissions = fs::Permissions::from_mode(0o666);
-    tempfile::Builder::new().prefix(".tidegate-").permissions(permissions).tempfile_in(folder)
 }
 
 /// Shows records until there were enough.

@@ -7,13 +7,14 @@ pub(super) mod value;
 
 use std::io::{self, IsTerminal as _};
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
 
 use super::output::Output;
+use super::progress::Progress;
 use super::{Failure, inspect, node};
 use crate::batch::Batch;
 use crate::counted::counted;
@@ -96,7 +97,14 @@ pub(super) struct Arguments {
     batch: Option<NonZeroU32>,
 
     /// Where the records are. Standard input, if it is not given.
-    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["value", "key", "header"])]
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        visible_alias = "file",
+        visible_short_alias = 'f',
+        conflicts_with_all = ["value", "null_value", "key", "header"]
+    )]
     input: Option<PathBuf>,
 
     /// How outcomes are written. For people on a terminal, as NDJSON elsewhere.
@@ -110,9 +118,13 @@ pub(super) struct Arguments {
 #[derive(clap::Args)]
 #[command(next_help_heading = "One record, or what lines leave out")]
 struct RecordArguments {
-    /// The value. Null, if a key or header is given and it is not.
+    /// The value. Empty, if a key or header is given and it is not.
     #[arg(long, value_name = "TEXT")]
     value: Option<String>,
+
+    /// No value: what deletes the key from a compacted topic.
+    #[arg(long, conflicts_with = "value")]
+    null_value: bool,
 
     /// The key.
     #[arg(long, value_name = "TEXT")]
@@ -135,8 +147,8 @@ struct RecordArguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..))]
     offset: i64,
 
-    /// The timestamp, in milliseconds since 1970-01-01 UTC. Unknown, if it is not given.
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(i64).range(0..))]
+    /// The timestamp, such as "2026-11-24T10:00:00Z" or "1790000000000ms". Unknown, if it is not given.
+    #[arg(long, value_name = "TIME", value_parser = value::timestamp)]
     timestamp: Option<i64>,
 
     /// The number of the try, from 1.
@@ -155,11 +167,14 @@ enum Format {
 pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let target = Target::new(arguments)?;
     let source = Source::new(arguments, &target);
-    let component = inspect::read(&target.component)?;
+    let component = read(&target.component)?;
     let shown = target.component.display().to_string();
     let engine = node::engine()?;
     let runtime = node::runtime()?;
-    let session = runtime.block_on(Session::start(&engine, component, target.setup())).context(shown)?;
+    let setup = target.setup();
+    let compiling = format!("compiling {}", setup.function.name);
+    let session = Progress::new(false).during(&compiling, Session::start(&engine, component, setup));
+    let session = runtime.block_on(session).context(shown)?;
     let format = arguments.format.unwrap_or(if io::stdout().is_terminal() { Format::Text } else { Format::Ndjson });
     let mut calls = Calls { runtime, session, output: Output::new(), format, records: 0, failed: 0 };
     let read = source.run(&mut calls);
@@ -171,6 +186,13 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
         0 => Ok(()),
         failed => Err(Failure::Failed(anyhow::anyhow!("{failed} of {} failed", counted(calls.records, "record")))),
     }
+}
+
+/// Reads a component that is to be called.
+pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let is_missing = !path.exists();
+    let read = inspect::read(path);
+    read.map_err(|error| if is_missing { anyhow::anyhow!("{error:#}; `tidegate build` makes it") } else { error })
 }
 
 /// The function, and where its answers go.
@@ -202,5 +224,44 @@ impl Calls {
     /// Whether nobody wants further answers.
     fn is_over(&self) -> bool {
         self.output.is_closed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Flags {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn arguments(flags: &[&str]) -> Arguments {
+        let all = ["invoke"].iter().chain(flags);
+        Flags::try_parse_from(all).unwrap_or_else(|error| panic!("{error}")).arguments
+    }
+
+    /// `tidegate produce` has the same test.
+    #[test]
+    fn a_value_that_is_left_out_is_empty_and_null_if_asked_for() {
+        let value = |flags: &[&str]| arguments(flags).record.line().map(|line| line.value.0);
+        assert_eq!(value(&[]), None);
+        assert_eq!(value(&["--key", "k"]), Some(Some(Vec::new())));
+        assert_eq!(value(&["--header", "a=b"]), Some(Some(Vec::new())));
+        assert_eq!(value(&["--value", "v"]), Some(Some(b"v".to_vec())));
+        assert_eq!(value(&["--null-value"]), Some(None));
+    }
+
+    #[test]
+    fn lines_and_times_are_given_as_to_produce() {
+        for flag in ["--file", "--input", "-f", "-i"] {
+            assert_eq!(arguments(&[flag, "a"]).input, Some("a".into()), "{flag}");
+        }
+        for time in ["1970-01-01T00:00:01.5Z", "1500ms"] {
+            assert_eq!(arguments(&["--timestamp", time]).record.timestamp, Some(1_500), "{time}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use super::{Arguments, Calls, Failure, RecordArguments, Target};
 use crate::invoke::{self, Batcher};
 use crate::manifest::Trigger;
-use crate::ndjson::{Bytes, MAX_LINE_BYTES, Pair, RecordLine};
+use crate::ndjson::{Bytes, MAX_LINE_BYTES, Pair, RecordLine, without_mark};
 use crate::record::OwnedRecord;
 
 pub(super) struct Source<'a> {
@@ -76,10 +76,11 @@ impl<'a> Source<'a> {
             if line.len() > MAX_LINE_BYTES {
                 return Err(Failure::Usage(format!("error: {place}: longer than {} MiB", MAX_LINE_BYTES >> 20)));
             }
-            if line.trim_ascii().is_empty() {
+            let text = without_mark(&line, number);
+            if text.trim_ascii().is_empty() {
                 continue;
             }
-            let record = RecordLine::read(&line).map_err(|error| Failure::Usage(format!("error: {place}, {error}")))?;
+            let record = RecordLine::read(text).map_err(|error| Failure::Usage(format!("error: {place}, {error}")))?;
             self.add(record, calls, &place)?;
         }
         Ok(())
@@ -113,15 +114,15 @@ impl<'a> Source<'a> {
 
 impl RecordArguments {
     /// The record of the flags, if there is one.
-    fn line(&self) -> Option<RecordLine> {
-        if self.value.is_none() && self.key.is_none() && self.header.is_empty() {
+    pub(super) fn line(&self) -> Option<RecordLine> {
+        if self.value.is_none() && !self.null_value && self.key.is_none() && self.header.is_empty() {
             return None;
         }
         let bytes = |text: &String| text.clone().into_bytes();
         let pair = |(name, value): &(String, String)| Pair { name: bytes(name), value: Some(bytes(value)) };
         Some(RecordLine {
             key: Bytes(self.key.as_ref().map(bytes)),
-            value: Bytes(self.value.as_ref().map(bytes)),
+            value: Bytes((!self.null_value).then(|| self.value.as_ref().map(bytes).unwrap_or_default())),
             headers: self.header.iter().map(pair).collect(),
             ..RecordLine::default()
         })

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-pub(super) use crate::cli::value::pair;
+pub(super) use crate::cli::value::{pair, timestamp};
 use crate::engine::MAX_MEMORY_BYTES;
 
 /// The longest deadline of a manifest.

@@ -1,6 +1,7 @@
 //! Records from lines of JSON, read by a thread of its own: reading standard input may take for ever.
 //!
-//! What bounds it: the channel holds 64 records, so the reader waits for the producer.
+//! What bounds it: the channel has 64 places, of which a record takes one and one more for each MiB of
+//! its line, so the reader waits for the producer.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal as _, Read as _};
@@ -13,10 +14,19 @@ use super::NO_ZERO;
 use super::sending::OwnedDraft;
 use crate::cli::Failure;
 use crate::cli::connect::usage;
-use crate::ndjson::{MAX_LINE_BYTES, RecordLine};
+use crate::ndjson::{MAX_LINE_BYTES, RecordLine, without_mark};
 
-/// Records that are read ahead.
+/// Places in the channel.
 const AHEAD: usize = 64;
+/// For so much of its line a record takes one place more.
+const PLACE_BYTES: usize = 1 << 20;
+
+/// What takes a place in the channel.
+enum Place {
+    /// A part of the record that comes next.
+    Part,
+    Record(Result<OwnedDraft, Failure>),
+}
 
 /// What is taken from a line.
 #[derive(Clone, Copy, Debug)]
@@ -28,13 +38,13 @@ pub(super) struct Settings {
 }
 
 pub(super) struct Lines {
-    records: mpsc::Receiver<Result<OwnedDraft, Failure>>,
+    places: mpsc::Receiver<Place>,
 }
 
 impl Lines {
     /// Opens a file, or standard input if it is called `-`.
     pub(super) fn open(path: &Path, settings: Settings) -> Result<Self, Failure> {
-        let (sender, records) = mpsc::channel(AHEAD);
+        let (sender, places) = mpsc::channel(AHEAD);
         let read: Box<dyn FnOnce() + Send> = if path.as_os_str() == "-" {
             if io::stdin().is_terminal() {
                 eprintln!("records as lines of JSON, such as {{\"key\": \"k\", \"value\": \"v\"}}; Ctrl-D ends");
@@ -47,21 +57,28 @@ impl Lines {
         };
         let thread = std::thread::Builder::new().name("tidegate-lines".to_owned()).spawn(read);
         thread.context("cannot start a thread")?;
-        Ok(Self { records })
+        Ok(Self { places })
     }
 
     /// The next record, if it was read already. `None`: there are no more.
     pub(super) fn try_next(&mut self) -> Option<Result<OwnedDraft, Wait>> {
-        match self.records.try_recv() {
-            Ok(record) => Some(record.map_err(Wait::Failed)),
-            Err(mpsc::error::TryRecvError::Empty) => Some(Err(Wait::Empty)),
-            Err(mpsc::error::TryRecvError::Disconnected) => None,
+        loop {
+            return match self.places.try_recv() {
+                Ok(Place::Part) => continue,
+                Ok(Place::Record(record)) => Some(record.map_err(Wait::Failed)),
+                Err(mpsc::error::TryRecvError::Empty) => Some(Err(Wait::Empty)),
+                Err(mpsc::error::TryRecvError::Disconnected) => None,
+            };
         }
     }
 
     /// Waits for the next record.
     pub(super) async fn next(&mut self) -> Option<Result<OwnedDraft, Failure>> {
-        self.records.recv().await
+        loop {
+            if let Place::Record(record) = self.places.recv().await? {
+                return Some(record);
+            }
+        }
     }
 }
 
@@ -73,19 +90,25 @@ pub(super) enum Wait {
     Failed(Failure),
 }
 
-fn read(mut reader: impl BufRead, name: &str, settings: Settings, records: &mpsc::Sender<Result<OwnedDraft, Failure>>) {
+fn read(mut reader: impl BufRead, name: &str, settings: Settings, places: &mpsc::Sender<Place>) {
     let mut line = Vec::new();
     for number in 1_u64.. {
         line.clear();
         let limited = reader.by_ref().take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', &mut line);
         let record = match limited.with_context(|| format!("cannot read {name}")) {
             Ok(0) => return,
-            Ok(_) if line.trim_ascii().is_empty() => continue,
+            Ok(_) if without_mark(&line, number).trim_ascii().is_empty() => continue,
             Ok(_) => record(&line, number, settings).map_err(|reason| usage(format!("{name}, line {number}{reason}"))),
             Err(error) => Err(Failure::Failed(error)),
         };
         let is_last = record.is_err();
-        if records.blocking_send(record).is_err() || is_last {
+        let parts = (0..line.len() / PLACE_BYTES).map(|_| Place::Part);
+        for place in parts.chain([Place::Record(record)]) {
+            if places.blocking_send(place).is_err() {
+                return;
+            }
+        }
+        if is_last {
             return;
         }
     }
@@ -96,7 +119,7 @@ fn record(line: &[u8], number: u64, settings: Settings) -> Result<OwnedDraft, St
     if line.len() > MAX_LINE_BYTES {
         return Err(format!(": longer than {} MiB", MAX_LINE_BYTES >> 20));
     }
-    let line = RecordLine::read(line).map_err(|error| format!(", {error}"))?;
+    let line = RecordLine::read(without_mark(line, number)).map_err(|error| format!(", {error}"))?;
     let timestamp_ms = line.timestamp.filter(|_| settings.keep_timestamps);
     if timestamp_ms == Some(0) {
         return Err(format!(", timestamp 0: {NO_ZERO}; leave it out, or give --now"));
@@ -118,14 +141,38 @@ mod tests {
     const PLAIN: Settings = Settings { partition: None, keep_partitions: false, keep_timestamps: true };
 
     fn drafts(text: &str, settings: Settings) -> Vec<Result<OwnedDraft, String>> {
-        let (sender, mut records) = mpsc::channel(8);
+        let (sender, places) = mpsc::channel(AHEAD);
         read(text.as_bytes(), "input", settings, &sender);
         drop(sender);
-        let text = |failure| match failure {
-            Failure::Usage(text) => text,
-            Failure::Failed(error) => error.to_string(),
+        let mut lines = Lines { places };
+        let text = |wait| match wait {
+            Wait::Failed(Failure::Usage(text)) => text,
+            Wait::Failed(Failure::Failed(error)) => error.to_string(),
+            Wait::Empty => "there may be more".to_owned(),
         };
-        std::iter::from_fn(|| records.try_recv().ok()).map(|record| record.map_err(text)).collect()
+        std::iter::from_fn(|| lines.try_next()).map(|record| record.map_err(text)).collect()
+    }
+
+    #[test]
+    fn a_large_record_takes_the_places_of_several() {
+        let line = |mebibytes: usize| format!("{{\"value\": \"{}\"}}\n", "x".repeat(mebibytes << 20));
+        let text = [line(3), line(0), line(20)].concat();
+        let (sender, places) = mpsc::channel(AHEAD);
+        read(text.as_bytes(), "input", PLAIN, &sender);
+        assert_eq!(places.len(), (1 + 3) + 1 + (1 + 20));
+        let lengths: Vec<usize> = drafts(&text, PLAIN)
+            .into_iter()
+            .map(|draft| draft.expect("a record").value.expect("a value").len())
+            .collect();
+        assert_eq!(lengths, [3 << 20, 0, 20 << 20]);
+    }
+
+    #[test]
+    fn a_mark_in_front_is_no_part_of_the_first_line() {
+        let found = drafts("\u{feff}{\"key\": \"a\"}\r\n{\"key\": \"b\"}\r\n", PLAIN);
+        assert!(found.len() == 2 && found.iter().all(Result::is_ok), "{found:?}");
+        assert_eq!(drafts("\u{feff}\n{}", PLAIN).len(), 1, "an empty line is none");
+        assert!(drafts("{}\n\u{feff}{}", PLAIN)[1].is_err(), "only in front");
     }
 
     #[test]

@@ -30,10 +30,11 @@ keys, key-0 to key-99 if --keys is not given, take turns. Each carries its numbe
 So functions that keep the headers or the value can be checked. Record n has the key n mod keys, and
 is the (n div keys)-th of it. A value of less than 128 bytes is filler alone.
 
-A record is done when all replicas have it; the client sends again without repeating. Exit code 1:
-the topic is not there, or some records were refused, and which is said; after 1,000 in a row it gives
-up, unless that is about the records themselves, such as their size. 2: a line or flag is wrong; what
-stood before it is produced.
+A record is done when all replicas have it; the client sends again without repeating. After 1,000
+refused in a row it gives up, unless that is about the records themselves, such as their size.
+
+Exit code 1: the topic is not there, or some records were refused, and which is said. 2: a line or
+flag is wrong; what stood before it is produced.
 
 Examples:
   tidegate produce orders --value '{"id": 5}' --key 5 --header trace=abc
@@ -53,7 +54,7 @@ pub(super) struct Arguments {
     topic: String,
 
     /// Records as lines of JSON. "-" is standard input.
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", visible_alias = "input", visible_short_alias = 'i')]
     file: Option<PathBuf>,
 
     /// Records a second, evenly. As fast as it goes, if it is not given.
@@ -232,4 +233,51 @@ async fn produce(arguments: &Arguments, cluster: Cluster, supply: Supply) -> Res
 fn summary(report: &Report) -> String {
     let how = if report.interrupted { "interrupted: " } else { "" };
     format!("{how}produced {}", amount(report.acknowledged, report.bytes, report.elapsed))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Flags {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn arguments(flags: &[&str]) -> Arguments {
+        let all = ["produce", "orders"].iter().chain(flags);
+        Flags::try_parse_from(all).unwrap_or_else(|error| panic!("{error}")).arguments
+    }
+
+    /// `tidegate invoke` has the same test.
+    #[test]
+    fn a_value_that_is_left_out_is_empty_and_null_if_asked_for() {
+        let value = |flags: &[&str]| {
+            let one = arguments(flags).one;
+            one.is_given().then(|| one.record(None).value)
+        };
+        assert_eq!(value(&[]), None);
+        assert_eq!(value(&["--key", "k"]), Some(Some(Vec::new())));
+        assert_eq!(value(&["--header", "a=b"]), Some(Some(Vec::new())));
+        assert_eq!(value(&["--value", "v"]), Some(Some(b"v".to_vec())));
+        assert_eq!(value(&["--null-value"]), Some(None));
+    }
+
+    #[test]
+    fn the_lines_of_the_help_are_not_broken_once_more() {
+        assert_eq!(HELP.lines().find(|line| line.chars().count() > 100), None);
+    }
+
+    #[test]
+    fn lines_and_times_are_given_as_to_invoke() {
+        for flag in ["--file", "--input", "-f", "-i"] {
+            assert_eq!(arguments(&[flag, "a"]).file, Some("a".into()), "{flag}");
+        }
+        for time in ["1970-01-01T00:00:01.5Z", "1500ms"] {
+            assert_eq!(arguments(&["--value", "v", "--timestamp", time]).one.timestamp, Some(1_500), "{time}");
+        }
+    }
 }

@@ -11,6 +11,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rdkafka*", &["kafka"]),
     ("wasmtime*", &["engine"]),
     ("aws_*", &["registry"]),
+    ("anyhow", &["cli"]),
     ("hyper", &["gateway", "admin", "engine/http"]),
     ("hyper_util", &["gateway", "admin", "engine/http"]),
 ];

@@ -46,9 +46,10 @@ struct Arguments {
     )]
     log_format: LogFormat,
 
-    /// Which log lines are written: a level, or levels by target such as "info,librdkafka=warn".
-    #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG", default_value = "info", help_heading = LOG)]
-    log: String,
+    /// Which log lines are written: a level, or levels by target such as "info,librdkafka=warn". Those
+    /// of "info", if it is not given; then `dev` leaves out what matters to nobody at its terminal.
+    #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG", help_heading = LOG)]
+    log: Option<String>,
 }
 
 /// Where the help shows the flags that all commands have: behind those of the command.
@@ -96,8 +97,10 @@ impl From<anyhow::Error> for Failure {
 /// Runs one command.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Err(error) = start_logging(arguments.log_format, &arguments.log) {
-        eprintln!("error: --log {:?}: {error}", arguments.log);
+    let filter = arguments.log.as_deref().unwrap_or("info");
+    let is_short = arguments.log.is_none() && matches!(arguments.command, Command::Dev(_));
+    if let Err(error) = start_logging(arguments.log_format, filter, is_short) {
+        eprintln!("error: --log {filter:?}: {error}");
         return ExitCode::from(2);
     }
     let result = match arguments.command {
@@ -128,12 +131,18 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn start_logging(format: LogFormat, filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
+/// `is_short`: for people, only what matters to the author of a function.
+fn start_logging(
+    format: LogFormat,
+    filter: &str,
+    is_short: bool,
+) -> Result<(), tracing_subscriber::filter::ParseError> {
     let filter = tracing_subscriber::EnvFilter::builder().parse(filter)?;
     // What it says is wrong: it calls a consumer an error that was closed before it was dropped.
     let filter = filter.add_directive("rdkafka::consumer::base_consumer=off".parse()?);
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
+        LogFormat::Text if is_short => subscriber.with_ansi(colour()).event_format(dev::Short).init(),
         LogFormat::Text => subscriber.with_ansi(colour()).init(),
         LogFormat::Json => subscriber.json().flatten_event(true).init(),
     }

@@ -35,7 +35,7 @@ impl Builder {
         toolchain::build(&target.folder, Some(&path)).map_err(|error| error.to_string())?;
         let bytes = fs::read(&path).map_err(|error| format!("what was built is gone: {error}"))?;
         self.test(target, &bytes, say)?;
-        if fs::read(&target.component).ok().is_none_or(|old| old != bytes) {
+        if !toolchain::holds(&target.component, &bytes) {
             let placed = toolchain::replace(&target.component, &bytes);
             placed.map_err(|error| format!("{}: {error}", target.component.display()))?;
         }

@@ -16,10 +16,11 @@ pub use build::Builder;
 pub use sources::{Sources, Target, project};
 pub use tail::{Line, Tail};
 
-use crate::kafka::Error;
 use crate::kafka::embedded::{CLIENT_PROPERTIES, EmbeddedBroker};
 use crate::kafka::sink::Batching;
+use crate::kafka::{Error, KafkaSink, Metadata, Refusal, Sink as _, Wake};
 use crate::manifest::{Cluster, Component, Manifest};
+use crate::record::Message;
 
 /// Points all clusters of a manifest at the embedded broker, and creates its topics there.
 pub fn embed(mut manifest: Manifest, broker: &EmbeddedBroker, partitions: i32) -> Manifest {
@@ -73,47 +74,53 @@ pub fn components(manifest: &Manifest) -> BTreeSet<&Path> {
 }
 
 /// What is produced from a line that was typed: `key:value`, or a value alone.
-pub fn typed(line: &str) -> (Option<&str>, &str) {
-    match line.split_once(':') {
-        Some((key, value)) if !key.contains(['{', '[', '"', ' ']) => (Some(key), value),
+pub fn typed(line: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    let colon = line.iter().position(|&byte| byte == b':');
+    match colon.map(|colon| (&line[..colon], &line[colon + 1..])) {
+        Some((key, value)) if !key.iter().any(|byte| b"{[\" ".contains(byte)) => (Some(key), value),
         _ => (None, line),
     }
 }
 
+/// Lines that may be on their way to the broker.
+const MOST_TYPED: usize = 1_000;
+
 /// Produces typed lines to one topic.
 pub struct Typist {
-    sink: crate::kafka::KafkaSink,
+    sink: KafkaSink,
+    wake: Wake,
 }
 
 impl Typist {
     /// Needs a tokio runtime with IO.
     pub fn new(cluster: &Cluster, topic: &str, partitions: i32) -> Result<Self, Error> {
-        // Nothing waits for its acknowledgements.
-        let (_, end) = crate::kafka::Wake::new().map_err(|error| Error::local(&error))?;
+        let (wake, end) = Wake::new().map_err(|error| Error::local(&error))?;
         let topics = [topic.to_owned()];
-        let mut sink = crate::kafka::KafkaSink::new(cluster, "dev", "tidegate-dev", &topics, Batching::Full, &end)?;
-        sink.update(&crate::kafka::Metadata {
-            partitions: BTreeMap::from([(topic.to_owned(), partitions)]),
-            ..Default::default()
-        });
-        Ok(Self { sink })
+        let mut sink = KafkaSink::new(cluster, "dev", "tidegate-dev", &topics, Batching::Full, &end)?;
+        let partitions = BTreeMap::from([(topic.to_owned(), partitions)]);
+        sink.update(&Metadata { partitions, ..Metadata::default() });
+        Ok(Self { sink, wake })
     }
 
-    /// Produces one line.
-    pub fn produce(&mut self, line: &str) {
-        use crate::kafka::Sink as _;
+    /// Produces one line, as soon as there is room for it.
+    pub async fn produce(&mut self, line: &[u8], refused: &mut impl FnMut(Refusal)) {
+        while self.sink.outstanding() >= MOST_TYPED {
+            self.acknowledged(refused).await;
+        }
         let (key, value) = typed(line);
-        let message = crate::record::Message {
-            topic: 0,
-            partition: None,
-            timestamp_ms: None,
-            key: key.map(str::as_bytes),
-            value: Some(value.as_bytes()),
-            headers: 0..0,
-            token: 0,
-        };
+        let value = Some(value);
+        let message = Message { topic: 0, partition: None, timestamp_ms: None, key, value, headers: 0..0, token: 0 };
         self.sink.send(&[message], &[]);
-        self.sink.acknowledgements(&mut |_| {});
+    }
+
+    /// Waits until the broker answered to some lines.
+    pub async fn acknowledged(&mut self, refused: &mut impl FnMut(Refusal)) {
+        self.wake.wait().await;
+        self.sink.acknowledgements(&mut |acknowledgement| {
+            if let Err(refusal) = acknowledgement.result {
+                refused(refusal);
+            }
+        });
     }
 }
 
@@ -123,10 +130,13 @@ mod tests {
 
     #[test]
     fn a_typed_line_may_have_a_key() {
-        assert_eq!(typed("42:hello"), (Some("42"), "hello"));
-        assert_eq!(typed("hello"), (None, "hello"));
-        assert_eq!(typed(":hello"), (Some(""), "hello"));
-        assert_eq!(typed(r#"{"a":1}"#), (None, r#"{"a":1}"#));
-        assert_eq!(typed("see: this"), (Some("see"), " this"));
+        let check = |line: &str, key: Option<&str>, value: &str| {
+            assert_eq!(typed(line.as_bytes()), (key.map(str::as_bytes), value.as_bytes()), "{line}");
+        };
+        check("42:hello", Some("42"), "hello");
+        check("hello", None, "hello");
+        check(":hello", Some(""), "hello");
+        check(r#"{"a":1}"#, None, r#"{"a":1}"#);
+        check("see: this", Some("see"), " this");
     }
 }

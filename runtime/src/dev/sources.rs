@@ -1,21 +1,20 @@
 //! The source folders of functions: built at the start and when something in them is saved, golden
 //! cases too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
+use super::components;
 use crate::golden;
+use crate::manifest::Manifest;
 use crate::toolchain::Language;
 
-/// Folders that hold no source.
-const SKIPPED: [&str; 3] = ["target", "node_modules", "functions"];
 /// How deep folders are looked into.
-const DEPTH: usize = 8;
-
-/// The state of a folder: what changes when a file is saved, added or removed.
-type State = (usize, Option<SystemTime>);
+const DEPTH: usize = 16;
+/// What builds write themselves, and the node reads by itself.
+const NO_SOURCES: [&str; 3] = ["Cargo.lock", "go.sum", "tidegate.toml"];
 
 /// What is built: the project in a folder, into a component of the manifest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,24 +24,42 @@ pub struct Target {
 }
 
 /// The source folders behind the components of a manifest.
+///
+/// Every file is a source, since sources may take in any other, but for what builds and functions write:
+/// hidden files and folders, `target` of the project, `node_modules`, components, NDJSON that is no
+/// golden case, lock files, and what lies in a folder that a function may write to.
 #[derive(Debug, Default)]
 pub struct Sources {
-    targets: BTreeMap<Target, Option<[State; 2]>>,
+    /// With the state of each at the last look.
+    targets: BTreeMap<Target, Option<u64>>,
+    written: BTreeSet<PathBuf>,
 }
 
 impl Sources {
-    /// Finds the folder of each component: the nearest one above it that is a project. A component
-    /// without one is not built here.
-    pub fn of<'a>(components: impl IntoIterator<Item = &'a Path>) -> Self {
+    /// Looks at what this manifest names from now on: the nearest folder above each component that is a
+    /// project. A component without one is not built here.
+    pub fn follow(&mut self, manifest: &Manifest) {
+        let folders = manifest.functions.values().flat_map(|function| function.folders.values());
+        let written = folders.filter(|folder| folder.is_writable);
+        self.written = written.filter_map(|folder| folder.path.canonicalize().ok()).collect();
+        self.build(components(manifest));
+    }
+
+    fn build<'a>(&mut self, components: impl IntoIterator<Item = &'a Path>) {
         let target = |component: &Path| Some(Target { folder: project(component)?, component: component.to_owned() });
-        Self { targets: components.into_iter().filter_map(target).map(|target| (target, None)).collect() }
+        let mut known = std::mem::take(&mut self.targets);
+        let known = |target: Target| {
+            let state = known.remove(&target).flatten();
+            (target, state)
+        };
+        self.targets = components.into_iter().filter_map(target).map(known).collect();
     }
 
     /// What is to be built because something changed since the last look; at first everything.
     pub fn changed(&mut self) -> Vec<Target> {
         let mut changed = Vec::new();
         for (target, known) in &mut self.targets {
-            let state = [state(&target.folder, DEPTH), cases(&target.folder)];
+            let state = state(&target.folder, &self.written);
             if known.replace(state) != Some(state) {
                 changed.push(target.clone());
             }
@@ -58,40 +75,43 @@ pub fn project(component: &Path) -> Option<PathBuf> {
     folders.map(here).find(|folder| Language::of(folder).is_some())
 }
 
-/// Counts the files of a folder, and finds when the newest was written.
-fn state(folder: &Path, depth: usize) -> State {
-    let mut state = (0, None);
-    let Ok(entries) = fs::read_dir(folder) else { return state };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let Ok(metadata) = entry.metadata() else { continue };
-        let (files, newest) = if metadata.is_dir() {
-            if depth == 0 || name.starts_with('.') || SKIPPED.contains(&&*name) {
-                continue;
-            }
-            self::state(&entry.path(), depth - 1)
-        } else if is_source(&name) {
-            (1, metadata.modified().ok())
-        } else {
-            continue;
-        };
-        state = (state.0 + files, state.1.max(newest));
+/// What changes when a source or a golden case is saved, added, renamed or removed.
+fn state(project: &Path, written: &BTreeSet<PathBuf>) -> u64 {
+    let mut files = Vec::new();
+    collect(project, DEPTH, written, &mut files);
+    files.extend(golden::find(project).unwrap_or_default());
+    files.sort_unstable();
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        // Of a symbolic link what it points to.
+        let Ok(metadata) = fs::metadata(&file) else { continue };
+        (file, metadata.modified().ok(), metadata.len()).hash(&mut hasher);
     }
-    state
+    hasher.finish()
 }
 
-/// The same of the golden cases of a project.
-fn cases(folder: &Path) -> State {
-    let cases = golden::find(folder).unwrap_or_default();
-    let written = cases.iter().filter_map(|path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok());
-    (cases.len(), written.max())
-}
-
-fn is_source(name: &str) -> bool {
-    let name = Path::new(name);
-    let extension = name.extension().and_then(|extension| extension.to_str());
-    matches!(extension, Some("rs" | "toml" | "wit" | "go" | "mod")) && name != Path::new("tidegate.toml")
+fn collect(folder: &Path, depth: usize, written: &BTreeSet<PathBuf>, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let (name, path) = (entry.file_name(), entry.path());
+        let name = name.to_string_lossy();
+        if name.starts_with('.') || name.ends_with('~') {
+            continue;
+        }
+        // Links to folders are not followed: they may lead round in a circle.
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => {
+                let is_built = name == "node_modules" || (name == "target" && depth == DEPTH);
+                if !is_built && depth > 0 && !path.canonicalize().is_ok_and(|path| written.contains(&path)) {
+                    collect(&path, depth - 1, written, files);
+                }
+            }
+            Ok(_) if !NO_SOURCES.contains(&&*name) && !name.ends_with(".wasm") && !name.ends_with(".ndjson") => {
+                files.push(path);
+            }
+            _ => {}
+        }
+    }
 }
 
 #[cfg(test)]
@@ -99,26 +119,47 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_saved_source_is_a_change_and_a_built_component_is_none() {
+    fn what_is_saved_is_a_change_and_what_is_built_or_written_is_none() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name);
-        fs::create_dir_all(path("src")).expect("a folder");
-        fs::create_dir_all(path("target/wasm32-wasip2/release")).expect("a folder");
-        fs::write(path("Cargo.toml"), "").expect("written");
-        fs::write(path("src/lib.rs"), "one").expect("written");
+        let save = |name: &str, text: &str| {
+            fs::create_dir_all(path(name).parent().expect("a folder")).expect("made");
+            fs::write(path(name), text).expect("written");
+        };
+        save("Cargo.toml", "");
+        save("src/lib.rs", "one");
+        save("target/wasm32-wasip2/release/x.wasm", "");
+        save("scratch/note", "");
         let component = path("target/wasm32-wasip2/release/x.wasm");
-        let mut sources = Sources::of([component.as_path()]);
+        let written = path("scratch").canonicalize().expect("there");
+        let mut sources = Sources { written: BTreeSet::from([written]), ..Sources::default() };
+        sources.build([component.as_path()]);
         let target = Target { folder: folder.path().to_owned(), component: component.clone() };
-        assert_eq!(sources.changed(), std::slice::from_ref(&target), "the first look");
-        fs::write(&component, "built").expect("written");
-        fs::write(path("Cargo.lock"), "locked").expect("written");
-        assert_eq!(sources.changed(), []);
-        fs::write(path("src/more.rs"), "two").expect("written");
-        assert_eq!(sources.changed(), std::slice::from_ref(&target));
-        fs::write(path("records.ndjson"), "{}").expect("written");
-        assert_eq!(sources.changed(), []);
-        fs::create_dir(path("cases")).expect("a folder");
-        fs::write(path("cases/one.ndjson"), "{}").expect("written");
-        assert_eq!(sources.changed(), [target]);
+        assert_eq!(sources.changed(), [target.clone()], "the first look");
+        let mut check = |is_change: bool, what: &str| {
+            let expected = if is_change { vec![target.clone()] } else { Vec::new() };
+            assert_eq!(sources.changed(), expected, "{what}");
+            sources.build([component.as_path()]);
+            assert_eq!(sources.changed(), [], "{what}, once");
+        };
+        let no_sources =
+            ["x.wasm", "target/more/y.rs", "Cargo.lock", "records.ndjson", "scratch/deep/more", ".git/index"];
+        for name in no_sources.into_iter().chain(["node_modules/x.js", "src/lib.rs~", "tidegate.toml"]) {
+            save(name, "new");
+            check(false, name);
+        }
+        for name in ["src/more.rs", "src/target/mod.rs", "functions/mod.rs", "src/prices.sql", "cases/one.ndjson"] {
+            save(name, "new");
+            check(true, name);
+        }
+        fs::rename(path("src/more.rs"), path("src/less.rs")).expect("renamed");
+        check(true, "another name");
+        let old = fs::metadata(path("src/lib.rs")).and_then(|found| found.modified()).expect("a time");
+        save("src/less.rs", "older");
+        let file = fs::File::options().write(true).open(path("src/less.rs")).expect("there");
+        file.set_modified(old).expect("set");
+        check(true, "another content with an older time");
+        fs::remove_file(path("src/less.rs")).expect("removed");
+        check(true, "one less");
     }
 }

@@ -5,17 +5,18 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Role;
+use crate::golden::width;
 use crate::kafka::source::Membership;
 use crate::kafka::{Error, Event, Fetched, Partition, Source, Wake};
 use crate::manifest::Cluster;
 use crate::record::Record;
 
-/// How long a shown value is at most, in characters: a line fits a terminal of 80 columns.
+/// How long a line is at most, in columns: it fits a terminal of 80.
 const WIDTH: usize = 80;
 /// How often the tail looks at its queues without being woken.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A member of a group of its own that reads every topic from its beginning.
+/// The only member of a group, which reads every topic from its beginning.
 pub struct Tail {
     source: Source,
     wake: Wake,
@@ -23,18 +24,19 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Needs a tokio runtime with IO.
-    pub fn new(cluster: &Cluster, topics: &BTreeMap<String, Role>) -> Result<Self, Error> {
+    /// Needs a tokio runtime with IO. Each has a group of its own.
+    pub fn new(cluster: &Cluster, group: &str, topics: &BTreeMap<String, Role>) -> Result<Self, Error> {
         let (wake, end) = Wake::new().map_err(|error| Error::local(&error))?;
         let names: Vec<_> = topics.keys().cloned().collect();
-        let membership = Membership { owner: "dev", group: "tidegate-dev-tail", topics: &names, queue_bytes: 1 << 20 };
+        let membership = Membership { owner: "dev", group, topics: &names, queue_bytes: 1 << 20 };
         let source = Source::new(cluster, &membership, "tidegate-dev", &end)?;
         source.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
         Ok(Self { source, wake, topics: topics.iter().map(|(name, role)| (name.clone(), *role)).collect() })
     }
 
-    /// Hands out lines until it is dropped.
-    pub async fn run(&mut self, mut show: impl FnMut(Line)) {
+    /// Hands out lines until nobody takes them.
+    pub async fn run(&mut self, mut show: impl FnMut(Line) -> bool) {
+        let mut is_shown = true;
         loop {
             while let Some(event) = self.source.next_event() {
                 let answered = match event {
@@ -50,10 +52,13 @@ impl Tail {
             let topics = &self.topics;
             let shown = |partition: Partition, record: Fetched| {
                 let (topic, role) = &topics[partition.topic];
-                show(Line::new(topic, *role, partition.number, &record));
+                is_shown = is_shown && show(Line::new(topic, *role, partition.number, &record));
             };
             if self.source.take(100, shown, |error| tracing::debug!("tail: {error}")) == 0 {
                 let _ = tokio::time::timeout(LOOK, self.wake.wait()).await;
+            }
+            if !is_shown {
+                return;
             }
         }
     }
@@ -97,11 +102,17 @@ impl Role {
 
 impl fmt::Display for Line {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.text.chars().count() <= WIDTH {
+        if width(&self.text) <= WIDTH {
             return formatter.write_str(&self.text);
         }
-        let cut: String = self.text.chars().take(WIDTH - 1).collect();
-        write!(formatter, "{cut}…")
+        let mut columns = 0;
+        // The last column is for the sign that something is left out.
+        let beyond = self.text.char_indices().find(|&(_, character)| {
+            columns += width(character.encode_utf8(&mut [0; 4]));
+            columns >= WIDTH
+        });
+        let end = beyond.map_or(self.text.len(), |(place, _)| place);
+        write!(formatter, "{}…", &self.text[..end])
     }
 }
 
@@ -124,6 +135,10 @@ mod tests {
         assert_eq!(Line::new("orders", Role::Input, 2, &record).to_string(), "→ orders/2@7 k │ null");
         let long = OwnedRecord { value: Some(vec![b'x'; 500]), ..record.clone() };
         assert_eq!(Line::new("orders", Role::Output, 2, &long).to_string().chars().count(), WIDTH);
+        let wide = OwnedRecord { value: Some("日".repeat(500).into_bytes()), ..record.clone() };
+        let shown = Line::new("orders", Role::Output, 2, &wide).to_string();
+        // A character of two columns does not fit into the last one.
+        assert!((WIDTH - 1..=WIDTH).contains(&width(&shown)) && shown.ends_with("日…"), "{shown}");
         let binary = OwnedRecord { key: None, value: Some(vec![0xff, 0]), ..record };
         assert_eq!(Line::new("orders", Role::Output, 2, &binary).to_string(), "← orders/2@7 │ ff00");
     }

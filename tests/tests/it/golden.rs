@@ -1,18 +1,11 @@
-//! Golden cases, as an author has them: `tidegate test`, and `tidegate dev` on save.
+//! Golden cases, as an author has them: `tidegate test`.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
 
-use serde_json::Value;
 use tempfile::TempDir;
-use tidegate_tests::process::{Process, Signal};
-use tidegate_tests::{functions, net, node, place, wait};
-
-/// A build of a small crate on a busy machine.
-const BUILT: Duration = Duration::from_secs(240);
+use tidegate_tests::{functions, node, place};
 
 pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
@@ -22,13 +15,13 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("text")
 }
 
-fn command(folder: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = node::command();
     command.args(arguments).current_dir(folder).env("CARGO_TARGET_DIR", place::target());
     command
 }
 
-fn tidegate(folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn tidegate(folder: &Path, arguments: &[&str]) -> Output {
     command(folder, arguments).stdin(Stdio::null()).output().expect("tidegate starts")
 }
 
@@ -42,7 +35,7 @@ pub(crate) fn test(folder: &Path, arguments: &[&str], code: i32) -> (String, Str
 }
 
 /// A project of one function that answers in upper case, ready to be built, without its case.
-fn project(folder: &Path, name: &str) -> PathBuf {
+pub(crate) fn project(folder: &Path, name: &str) -> PathBuf {
     let made = tidegate(folder, &["new", name]);
     assert!(made.status.success(), "{}", text(&made.stderr));
     let project = folder.join(name);
@@ -53,7 +46,7 @@ fn project(folder: &Path, name: &str) -> PathBuf {
 }
 
 /// Removes what cargo built of this package: it keeps that apart for each folder that it ever met.
-fn clean(project: &Path, name: &str) {
+pub(crate) fn clean(project: &Path, name: &str) {
     let mut cargo = Command::new("cargo");
     cargo.args(["clean", "--quiet", "-p", name, "--release", "--target", "wasm32-wasip2"]);
     let cleaned = cargo.current_dir(project).env("CARGO_TARGET_DIR", place::target()).status();
@@ -61,7 +54,7 @@ fn clean(project: &Path, name: &str) {
 }
 
 /// Changes the source of a project.
-fn edit(project: &Path, from: &str, to: &str) {
+pub(crate) fn edit(project: &Path, from: &str, to: &str) {
     let path = project.join("src/lib.rs");
     let source = fs::read_to_string(&path).expect("a text");
     assert!(source.contains(from), "{source}");
@@ -335,120 +328,4 @@ fn what_is_typed_during_a_build_is_tested_and_kept() {
          {\"value\": \"c\"}\n{\"messages\":[{\"value\":\"C\"}]}\n"
     );
     clean(&project, "golden-typing");
-}
-
-#[test]
-fn dev_ends_with_a_message_when_its_port_is_taken() {
-    let folder = folder();
-    let at = folder.path();
-    // Beside the manifest nothing is a project, so nothing is built, but sources are looked at.
-    fs::copy(functions::component("hostile"), at.join("hostile.wasm")).expect("copied");
-    let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    let address = taken.local_addr().expect("bound");
-    let manifest = format!(
-        "[admin]\nlisten = \"{address}\"\n[cluster.main]\nbrokers = \"localhost:9\"\n\
-         [function.obey]\ncomponent = \"hostile.wasm\"\n\
-         [trigger.orders]\nfunction = \"obey\"\ntopics = [\"orders\"]\non-exhausted = \"skip\"\n"
-    );
-    fs::write(at.join("tidegate.toml"), manifest).expect("written");
-    let path = at.join("dev.log");
-    let mut dev = command(at, &["dev"]);
-    dev.stdout(Stdio::null()).stderr(fs::File::create(&path).expect("a log"));
-    let mut process = Process::spawn(&mut dev, at).expect("tidegate starts");
-    let status = process.wait(Duration::from_secs(60));
-    let said = fs::read_to_string(&path).expect("a text");
-    assert_eq!(status.and_then(|status| status.code()), Some(1), "{said}");
-    assert!(said.contains(&format!("error: cannot listen on {address}")), "{said}");
-}
-
-/// A running `tidegate dev`.
-struct Dev {
-    process: Process,
-    admin: SocketAddr,
-    log: PathBuf,
-}
-
-impl Dev {
-    fn start(project: &Path) -> Self {
-        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, net::free_port()));
-        let manifest = project.join("tidegate.toml");
-        let text = fs::read_to_string(&manifest).expect("a text");
-        fs::write(&manifest, format!("{text}\n[admin]\nlisten = \"{admin}\"\n")).expect("written");
-        let path = project.join("dev.log");
-        let log = fs::File::create(&path).expect("a log");
-        let mut dev = command(project, &["dev"]);
-        dev.stdout(Stdio::null()).stderr(log);
-        Self { process: Process::spawn(&mut dev, project).expect("tidegate starts"), admin, log: path }
-    }
-
-    /// What it said until now.
-    fn said(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    /// Waits until it says this once more than it had in `before`.
-    #[track_caller]
-    fn wait_for(&mut self, words: &str, before: &str) {
-        let before = before.matches(words).count();
-        let said = wait::try_some(BUILT, || {
-            assert!(self.process.ended().is_none(), "dev ended:\n{}", self.said());
-            (self.said().matches(words).count() > before).then_some(())
-        });
-        assert!(said.is_some(), "waited in vain for {words:?}:\n{}", self.said());
-    }
-
-    /// The revision that serves. Null: none, or no answer.
-    fn serving(&self, trigger: &str) -> Value {
-        let answer = net::get(self.admin, "/health").ok();
-        let health: Option<Value> = answer.and_then(|answer| serde_json::from_str(&answer.body).ok());
-        health.unwrap_or_default()["triggers"][trigger]["revision"].take()
-    }
-}
-
-#[test]
-fn dev_keeps_the_old_revision_while_a_case_fails() {
-    let folder = folder();
-    let project = project(folder.path(), "golden-dev");
-    let expected = "{\"value\": \"hello\"}\n{\"messages\": [{\"value\": \"HELLO\"}]}\n";
-    let case = write_case(&project, "greeting", expected);
-    let mut dev = Dev::start(&project);
-    dev.wait_for("built golden-dev.wasm", "");
-    assert!(dev.said().contains("1 golden case passed\n"), "{}", dev.said());
-    wait::until("the first revision serves", BUILT, || dev.serving("golden-dev").is_string());
-    let component = || fs::read(project.join("golden-dev.wasm")).expect("a component");
-    let (first, serving) = (component(), dev.serving("golden-dev"));
-
-    let before = dev.said();
-    edit(&project, "to_ascii_uppercase", "to_ascii_lowercase");
-    dev.wait_for("golden-dev.wasm stays as it is", &before);
-    let difference = "FAILED  greeting              1 of 1 record\n\
-                      \x20 cases/greeting.ndjson:1  golden-dev-in/0 @0\n\
-                      \x20   value\n\
-                      \x20     expected  HELLO\n\
-                      \x20     got       hello\n\
-                      \x20               ^^^^^\n\
-                      error: 1 of 1 golden cases failed; `tidegate test --update` accepts what came\n\
-                      golden-dev.wasm stays as it is\n";
-    assert!(dev.said().contains(difference), "{}", dev.said());
-    assert!(component() == first && dev.serving("golden-dev") == serving, "the old revision serves");
-
-    // A file that is no case stops nothing either.
-    let before = dev.said();
-    fs::write(&case, "hello\n").expect("written");
-    dev.wait_for("golden-dev.wasm stays as it is", &before);
-    let broken =
-        "FAILED  greeting              cannot be run\n  cases/greeting.ndjson, line 1, column 1: a record is an object";
-    assert!(dev.said().contains(broken), "{}", dev.said());
-
-    let before = dev.said();
-    node::replace(&case, expected.replace("HELLO", "hello").as_bytes());
-    dev.wait_for("built golden-dev.wasm", &before);
-    wait::until("the new revision serves", BUILT, || {
-        let now = dev.serving("golden-dev");
-        now.is_string() && now != serving
-    });
-    assert!(component() != first);
-    dev.process.signal(Signal::Term);
-    assert!(dev.process.wait(Duration::from_secs(60)).is_some_and(|status| status.success()), "{}", dev.said());
-    clean(&project, "golden-dev");
 }

@@ -70,7 +70,7 @@ fn dev(folder: &Path, admin: SocketAddr) -> Process {
     fs::write(folder.join("tidegate.toml"), manifest).expect("written");
     let [shown, said] = ["shown", "said"].map(|name| fs::File::create(folder.join(name)).expect("a file"));
     let mut command = node::command();
-    command.args(["dev", "--no-build"]).current_dir(folder).stdout(shown).stderr(said);
+    command.args(["dev", "--no-build", "--log", "info"]).current_dir(folder).stdout(shown).stderr(said);
     Process::spawn(&mut command, folder).expect("tidegate starts")
 }
 

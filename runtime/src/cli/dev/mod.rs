@@ -1,22 +1,30 @@
-use std::io::BufRead as _;
+mod lines;
+mod terminal;
+
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 
 use super::run::{self, Node};
 use super::{Failure, check, colour, node};
-use crate::dev::{Builder, Role, Sources, Tail, Target, Typist, components, embed, topics};
+use crate::dev::{Builder, Sources, Target, embed};
 use crate::golden::Paint;
 use crate::kafka::embedded::{EmbeddedBroker, LIMITS};
 use crate::manifest::Manifest;
 use crate::supervisor::Options;
+use lines::folded;
+use terminal::Running;
+
+pub(super) use lines::Short;
 
 /// How often sources are looked at.
 const LOOK: Duration = Duration::from_millis(300);
-/// How long what shows records may take to end.
+/// How long what shows records may take to end, and a build.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Try functions: an embedded broker, builds on save, records shown as they go.
@@ -55,8 +63,9 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
 
 async fn develop(manifest: Manifest, arguments: &Arguments, engine: crate::engine::Engine) -> anyhow::Result<()> {
     let broker = Arc::new(EmbeddedBroker::start().context("cannot start the embedded broker")?);
-    eprintln!("embedded broker at {}: {LIMITS}", broker.address());
-    let mut sources = Sources::of(components(&manifest));
+    say(&format!("embedded broker at {}: {LIMITS}", broker.address()));
+    let mut sources = Sources::default();
+    sources.follow(&manifest);
     let mut builder = Builder {
         engine: engine.clone(),
         manifest: manifest.clone(),
@@ -74,21 +83,33 @@ async fn develop(manifest: Manifest, arguments: &Arguments, engine: crate::engin
     }
     let partitions = arguments.partitions;
     let manifest = embed(manifest, &broker, partitions);
-    let tail = tokio::spawn(show(manifest.clone()));
-    let typing = type_lines(&manifest, partitions)?;
-    let building = (!arguments.no_build).then(|| tokio::task::spawn_blocking(move || build_on_save(sources, builder)));
+    let (taken_on, running) = watch::channel(manifest.clone());
+    let lines = terminal::read_lines().context("standard input cannot be read")?;
+    let mut clients = vec![
+        tokio::spawn(terminal::show(running.clone())),
+        tokio::spawn(terminal::produce(lines, running.clone(), partitions)),
+    ];
+    let stop = Arc::new(AtomicBool::new(false));
+    if !arguments.no_build {
+        let stop = stop.clone();
+        clients.push(tokio::task::spawn_blocking(move || build_on_save(sources, builder, running, &stop)));
+    }
     let adapted = broker.clone();
     let options = Options {
         engine,
         node: "dev".into(),
         environment: node::environment,
-        adapt: Box::new(move |manifest| embed(manifest, &adapted, partitions)),
+        adapt: Box::new(move |manifest| {
+            let manifest = embed(manifest, &adapted, partitions);
+            taken_on.send_replace(manifest.clone());
+            manifest
+        }),
     };
     let result = run::serve(Node { manifest, options }).await;
-    building.iter().for_each(tokio::task::JoinHandle::abort);
-    for client in [tail, typing] {
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
         client.abort();
-        // It may hang at a terminal that takes no more lines.
+        // It may hang at a terminal that takes no more lines, or in a long build.
         let _ = tokio::time::timeout(LAST_LINES, client).await;
     }
     // After its last client, which would complain that it is away.
@@ -96,45 +117,12 @@ async fn develop(manifest: Manifest, arguments: &Arguments, engine: crate::engin
     result
 }
 
-/// Shows every record of every topic, until it is aborted.
-async fn show(manifest: Manifest) {
-    let Some(cluster) = manifest.clusters.values().next() else { return };
-    match Tail::new(cluster, &topics(&manifest)) {
-        Ok(mut tail) => tail.run(|line| println!("{line}")).await,
-        Err(error) => tracing::warn!("records cannot be shown: {error}"),
-    }
-}
-
-/// Produces the lines of standard input to the first input topic.
-fn type_lines(manifest: &Manifest, partitions: i32) -> anyhow::Result<tokio::task::JoinHandle<()>> {
-    let (lines, mut typed) = mpsc::channel(16);
-    std::thread::Builder::new().name("tidegate-typing".to_owned()).spawn(move || {
-        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            if lines.blocking_send(line).is_err() {
-                return;
-            }
-        }
-    })?;
-    let input = topics(manifest).into_iter().find(|(_, role)| *role == Role::Input);
-    let (Some((topic, _)), Some(cluster)) = (input, manifest.clusters.values().next().cloned()) else {
-        return Ok(tokio::spawn(async {}));
-    };
-    let mut typist = Typist::new(&cluster, &topic, partitions)?;
-    eprintln!("a line typed here is produced to {topic}: a value, or key:value");
-    Ok(tokio::spawn(async move {
-        while let Some(line) = typed.recv().await {
-            if !line.is_empty() {
-                typist.produce(&line);
-            }
-        }
-        // Standard input is closed; what was typed is still under way.
-        std::future::pending::<()>().await;
-    }))
-}
-
-fn build_on_save(mut sources: Sources, mut builder: Builder) {
-    loop {
+fn build_on_save(mut sources: Sources, mut builder: Builder, mut running: Running, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
         std::thread::sleep(LOOK);
+        if running.has_changed().unwrap_or_default() {
+            sources.follow(&running.borrow_and_update());
+        }
         build(&mut builder, &sources.changed());
     }
 }
@@ -142,9 +130,21 @@ fn build_on_save(mut sources: Sources, mut builder: Builder) {
 fn build(builder: &mut Builder, targets: &[Target]) {
     for target in targets {
         let name = target.component.display();
+        // Not a line that is written again and again: log lines and records come between.
+        if io::stderr().is_terminal() {
+            say(&format!("building {name} …"));
+        }
         match builder.build(target, &mut |line| eprintln!("{line}")) {
-            Ok(bytes) => eprintln!("built {name} ({} KiB)", bytes >> 10),
-            Err(error) => eprintln!("error: {error}\n{name} stays as it is"),
+            Ok(bytes) => say(&format!("built {name} ({} KiB)", bytes >> 10)),
+            Err(error) => {
+                say(&format!("error: {error}"));
+                say(&format!("{name} stays as it is"));
+            }
         }
     }
+}
+
+/// Tells the author something.
+fn say(text: &str) {
+    eprintln!("{}", folded(text));
 }

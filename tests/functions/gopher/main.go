@@ -19,16 +19,25 @@
 //	exit:N        ends the process with status N
 //	sleep:MS;x    sleeps that many milliseconds, then done:x
 //	log:text      the text as a line on standard output and one on standard error; forwarded
+//	slog:text     the text as a warning by log/slog that names the record; forwarded
 //	env:NAME      the value becomes that of the environment variable; null when there is none
 //	to:TOPIC;x    x to that topic
 //	part:N;x      x to that partition
 //	big:BYTES     a value of that many bytes, each x
+//	random        the value becomes a random number
+//	now           the value becomes the time, in milliseconds since 1970-01-01 UTC
+//	litter:N      N texts that nobody keeps, and no message
+//	memory        the value becomes what Go says of its memory and its collector, as JSON
+//	leave         leaves a goroutine in the midst of its work, and a timer; the value becomes how
+//	              far they are
+//	left          waits for nothing until that timer is due; the value becomes how far they are
 package main
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -47,6 +56,7 @@ func obey(record tidegate.Record) (tidegate.Messages, error) {
 	number, err := strconv.Atoi(argument)
 	hasNumber := hasArgument && err == nil && number >= 0
 	attempt := int(record.Attempt())
+	obeyed++
 
 	switch {
 	case name == "ok" && !hasArgument && hasPayload:
@@ -95,6 +105,8 @@ func obey(record tidegate.Record) (tidegate.Messages, error) {
 		text := strings.TrimPrefix(string(record.Value()), "log:")
 		fmt.Println(text)
 		fmt.Fprintln(os.Stderr, text)
+	case name == "slog":
+		slog.Warn(strings.TrimPrefix(string(record.Value()), "slog:"), "record", record)
 	case name == "env" && hasArgument && !hasPayload:
 		value, found := os.LookupEnv(argument)
 		if !found {
@@ -107,6 +119,21 @@ func obey(record tidegate.Record) (tidegate.Messages, error) {
 		return tidegate.One(record.WithValue([]byte(payload)).WithPartition(int32(number))), nil
 	case name == "big" && hasNumber && !hasPayload:
 		return tidegate.One(record.WithValue(bytes.Repeat([]byte("x"), number))), nil
+	case name == "random" && head == name && !hasPayload:
+		return tidegate.One(record.WithValue(random())), nil
+	case name == "now" && head == name && !hasPayload:
+		return tidegate.One(record.WithValue(fmt.Append(nil, time.Now().UnixMilli()))), nil
+	case name == "litter" && hasNumber && !hasPayload:
+		litter(number)
+		return tidegate.None(), nil
+	case name == "memory" && head == name && !hasPayload:
+		return tidegate.One(record.WithValue(memory())), nil
+	case name == "leave" && head == name && !hasPayload:
+		leave()
+		return tidegate.One(record.WithValue(left())), nil
+	case name == "left" && head == name && !hasPayload:
+		idle()
+		return tidegate.One(record.WithValue(left())), nil
 	}
 	if rebuilds {
 		return tidegate.One(rebuilt(record)), nil

@@ -40,7 +40,9 @@ fn command(text: &str, attempts: u32) -> Option<Fate> {
         }
         ("reject", None, Some(_)) | ("trap" | "spin" | "bomb" | "overflow" | "deadlock", None, None) => Fate::Dead,
         ("exit", Some(status), None) => status.parse::<i32>().ok().map(|_| Fate::Dead)?,
-        ("env" | "big", Some(_), None) | ("to" | "part", Some(_), Some(_)) => {
+        ("env" | "big" | "litter", Some(_), None)
+        | ("to" | "part", Some(_), Some(_))
+        | ("random" | "now" | "memory" | "leave" | "left", None, None) => {
             panic!("the model does not know what {text} ends in")
         }
         _ => return None,

@@ -1,7 +1,7 @@
 //! A function that does what the value of its record says, however bad.
 //!
 //! The value is `command[:argument][;payload]`, for example `many:3;x`. Whatever is not one of
-//! these commands is forwarded as it is.
+//! these commands is forwarded as it is, or rebuilt from its fields if the environment says REBUILD.
 //!
 //! | value | what happens |
 //! |---|---|
@@ -23,9 +23,13 @@
 //! | `to:TOPIC;x` | `x` to that topic |
 //! | `part:N;x` | `x` to that partition |
 //! | `big:BYTES` | a value of that many bytes, each `x` |
+//! | `random` | the value becomes a random number |
+//! | `now` | the value becomes the time, in milliseconds since 1970-01-01 UTC |
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::hint::black_box;
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
 
 use tidegate_sdk::{Error, Message, Record, Result};
 
@@ -33,7 +37,7 @@ use tidegate_sdk::{Error, Message, Record, Result};
 fn obey(record: Record) -> Result<Vec<Message>> {
     let value = record.value().and_then(|value| std::str::from_utf8(value).ok());
     let Some(command) = value.and_then(Command::parse) else {
-        return Ok(vec![record.forward()]);
+        return Ok(vec![copied(record)]);
     };
     let done = |payload: &str| Ok(vec![record.with_value(format!("done:{payload}"))]);
     match command {
@@ -58,12 +62,35 @@ fn obey(record: Record) -> Result<Vec<Message>> {
         Command::Log { text } => {
             println!("{text}");
             eprintln!("{text}");
-            Ok(vec![record.forward()])
+            Ok(vec![copied(record)])
         }
         Command::Env { name } => Ok(vec![record.with_value(std::env::var(name).ok())]),
         Command::To { topic, payload } => Ok(vec![record.with_value(payload).with_topic(topic)]),
         Command::Part { partition, payload } => Ok(vec![record.with_value(payload).with_partition(partition)]),
         Command::Big { bytes } => Ok(vec![record.with_value(vec![b'x'; bytes])]),
+        Command::Random => Ok(vec![record.with_value(format!("{:016x}", RandomState::new().hash_one(0)))]),
+        Command::Now => {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_err(Error::retry)?;
+            Ok(vec![record.with_value(now.as_millis().to_string())])
+        }
+    }
+}
+
+/// What would be forwarded is taken apart and put together again, so that every field crosses in both
+/// directions.
+static REBUILDS: LazyLock<bool> = LazyLock::new(|| std::env::var_os("REBUILD").is_some_and(|value| !value.is_empty()));
+
+fn copied(record: Record<'_>) -> Message<'_> {
+    if *REBUILDS { rebuilt(record) } else { record.forward() }
+}
+
+fn rebuilt(record: Record<'_>) -> Message<'_> {
+    let headers = record.headers().map(|header| (header.name.to_vec(), header.value.map(<[u8]>::to_vec)));
+    let message = Message::new(record.value().map(<[u8]>::to_vec)).with_key(record.key().map(<[u8]>::to_vec));
+    let message = message.with_headers(headers);
+    match record.timestamp() {
+        Some(timestamp) => message.with_timestamp(timestamp),
+        None => message.without_timestamp(),
     }
 }
 
@@ -85,6 +112,8 @@ enum Command<'a> {
     To { topic: &'a str, payload: &'a str },
     Part { partition: i32, payload: &'a str },
     Big { bytes: usize },
+    Random,
+    Now,
 }
 
 impl<'a> Command<'a> {
@@ -113,6 +142,8 @@ impl<'a> Command<'a> {
             ("to", Some(topic), Some(payload)) => Command::To { topic, payload },
             ("part", Some(partition), Some(payload)) => Command::Part { partition: partition.parse().ok()?, payload },
             ("big", Some(bytes), None) => Command::Big { bytes: bytes.parse().ok()? },
+            ("random", None, None) => Command::Random,
+            ("now", None, None) => Command::Now,
             _ => return None,
         })
     }
@@ -163,7 +194,7 @@ mod tests {
         assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
         for message in &outcome.messages {
             assert_eq!(message.key_str(), "k");
-            assert_eq!(message.header("h"), Some(&b"v"[..]));
+            assert_eq!(message.header("h").and_then(|header| header.value), Some(&b"v"[..]));
             assert_eq!(message.timestamp, Some(7));
         }
     }
@@ -193,7 +224,7 @@ mod tests {
 
     #[test]
     fn whatever_is_no_command_is_forwarded() {
-        for value in ["copy", "", "hello", "ok", "ok:1;x", "many:x;x", "trap:2", "drop;x", "big:-1"] {
+        for value in ["copy", "", "hello", "ok", "ok:1;x", "many:x;x", "trap:2", "drop;x", "big:-1", "now;x"] {
             check(value, 1, &[value]);
         }
         let binary = testing::Record::new().value(b"\xff\x00");
@@ -217,6 +248,18 @@ mod tests {
     #[should_panic(expected = "told to trap at attempt 2")]
     fn a_trap_traps_up_to_its_attempt() {
         obeyed("trap:2;x", 2);
+    }
+
+    #[test]
+    fn a_record_is_the_same_when_it_is_rebuilt() {
+        let record = testing::Record::new().key("k").header("h", "v").header("", b"\xff").timestamp(7).value("x");
+        let view = record.view();
+        let spelled_out = view.with_value("x").with_key("k").with_headers(view.headers()).with_timestamp(7);
+        assert_eq!(rebuilt(view), spelled_out);
+        let bare = testing::Record::new();
+        let view = bare.view();
+        let nothing = view.forward().without_value().without_key().without_headers().without_timestamp();
+        assert_eq!(rebuilt(view), nothing);
     }
 
     #[test]

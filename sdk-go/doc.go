@@ -11,13 +11,21 @@
 //		"github.com/tidegate/tidegate/sdk-go"
 //	)
 //
-//	func init() {
-//		tidegate.Handle(func(r tidegate.Record) (tidegate.Messages, error) {
-//			return tidegate.One(r.WithValue(bytes.ToUpper(r.Value()))), nil
-//		})
-//	}
+//	func init() { tidegate.Handle(shout) }
 //
 //	func main() {}
+//
+//	// shout answers a record with itself, the letters a to z of its value in upper case. All other
+//	// bytes stay, and so does a record without a value.
+//	func shout(record tidegate.Record) (tidegate.Messages, error) {
+//		value := bytes.Clone(record.Value())
+//		for i, b := range value {
+//			if 'a' <= b && b <= 'z' {
+//				value[i] = b - 'a' + 'A'
+//			}
+//		}
+//		return tidegate.One(record.WithValue(value)), nil
+//	}
 //
 // The main function is never called in a component, but Go asks for one. The stock Go toolchain
 // compiles it:
@@ -107,7 +115,11 @@
 //
 //	import _ "github.com/tidegate/tidegate/sdk-go/wasihttp"
 //
-// A component without HTTP takes about 3 MB, with fetch a little more, with net/http over 10 MB.
+// A function is given no [context.Context], so pass context.Background, or one of yours with less time.
+// The runtime ends requests shortly before the deadline of the call, so that a function can still say
+// what it waited for in vain.
+//
+// A component without HTTP takes about 3 MiB, with fetch a little more, with net/http over 10 MiB.
 // Requests of several goroutines are under way at once, so a function of a batch may ask for all of
 // its records together, or for 500 of them at a time: package fetch names the limits.
 //

@@ -11,13 +11,12 @@ import (
 //
 //   - Retry: it may succeed later. The record is tried again after a backoff, up to the trigger's
 //     retry.attempts and retry.max-age; later records of its key wait for it.
-//   - Reject: it never will. The record goes to the dead letter topic now.
+//   - Reject: it never will. It is given up now: to the dead letter topic, or as on-exhausted says.
 //
 // An error that is neither is a retry. Most errors that reach a function come from its surroundings
 // (a service that is down, a time-out), and the two mistakes do not weigh the same: retrying what
-// cannot succeed costs a few attempts and ends in the dead letter topic all the same, rejecting
-// what could have succeeded gives the record up. Where an error means bad input, say so with
-// Reject.
+// cannot succeed costs a few attempts and ends in the same place, rejecting what could have
+// succeeded gives the record up. Where an error means bad input, say so with Reject.
 //
 // An Error may be wrapped further. If there are several in a chain or among joined errors, the one
 // that [errors.As] finds counts: the outermost, and the first of those joined.

@@ -15,7 +15,13 @@ func ExampleHandle() {
 		if r.Value() == nil {
 			return tidegate.None(), nil
 		}
-		return tidegate.One(r.WithValue(bytes.ToUpper(r.Value()))), nil
+		value := bytes.Clone(r.Value())
+		for i, b := range value {
+			if 'a' <= b && b <= 'z' {
+				value[i] = b - 'a' + 'A'
+			}
+		}
+		return tidegate.One(r.WithValue(value)), nil
 	}
 	// In a function, init calls tidegate.Handle(shout).
 

@@ -13,7 +13,8 @@ import (
 // Key, headers and timestamp stay as they are in the record.
 //
 // A value that is not such JSON is rejected, with the place of the mistake in the reason: see
-// [Record.DecodeJSON].
+// [Record.DecodeJSON], also for what passes as such JSON though you may not expect it. A field that is
+// missing is one of these, so look at what has to be there.
 //
 // To answer with no message, let Out be a pointer and return nil. For everything else (several
 // messages, another key or topic, a tombstone) let Out be [Messages], or a [Message] or a pointer or
@@ -63,9 +64,14 @@ func encode(out any, r Record) (Messages, error) {
 	return One(m), nil
 }
 
-// DecodeJSON reads its value as JSON into v, a pointer, by the rules of [json.Unmarshal]: a field
-// that is missing stays as it is, and one that v does not have is passed over. What it reads is
-// copied, so it may be kept.
+// DecodeJSON reads its value as JSON into v, a pointer, by the rules of [json.Unmarshal]. What it reads
+// is copied, so it may be kept. These rules are lenient:
+//
+//   - A field that is missing stays as it is, and one that v does not have is passed over.
+//   - So does a field stay that is null, unless null fits it. A pointer tells both from zero.
+//   - Keys are matched to fields without regard to case, and of a key that is there twice the last one
+//     counts.
+//   - What is not UTF-8 in a text becomes U+FFFD, and so does half of a surrogate pair (\ud800).
 //
 // The error is a reject if the value is null, or is not JSON that fits v; it says where, by line
 // and column in bytes from 1. The JSON null fits what can be nil (a pointer, map, slice or

@@ -55,6 +55,21 @@ func TestDecodeJSONOfAnotherShapeNamesTheField(t *testing.T) {
 	equal(t, "error", err.Error(), "bad JSON in the value: "+mismatch.Error()+" at line 1 column 16")
 }
 
+func TestDecodeJSONIsLenient(t *testing.T) {
+	for value, want := range map[string]order{
+		`{}`:                               {},
+		`{"ID": "a1", "aMOUNT": 2}`:        {ID: "a1", Amount: 2},
+		`{"amount": 1, "amount": 2}`:       {Amount: 2},
+		`{"id": null, "amount": null}`:     {},
+		`{"id": "\ud800"}`:                 {ID: "\ufffd"},
+		"{\"id\": \"\xff\", \"other\": 1}": {ID: "\ufffd"},
+	} {
+		var into order
+		equal(t, "error", tidegatetest.Record{Value: b(value)}.View().DecodeJSON(&into), nil)
+		equal(t, "order of "+value, into, want)
+	}
+}
+
 func TestDecodeJSONTakesNullWhereNilIsAValue(t *testing.T) {
 	null := tidegatetest.Record{Value: b("null")}.View()
 	var pointer *order

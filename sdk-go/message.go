@@ -56,7 +56,8 @@ func (m Message) WithTopic(topic string) Message {
 }
 
 // WithPartition sends it to this partition. A negative number: chosen by its key, as by default, in
-// the way of Kafka's own clients.
+// the way of Kafka's own clients. If the topic has no such partition, the record is given up at once, as
+// on-exhausted says, with the cause output.
 func (m Message) WithPartition(partition int32) Message {
 	m.partition = partition
 	m.put(hasPartition, partition >= 0)
@@ -64,7 +65,8 @@ func (m Message) WithPartition(partition int32) Message {
 }
 
 // WithTimestamp gives it this timestamp, cut to the millisecond. A time before 1970, such as the
-// zero time: the time of producing.
+// zero time: the time of producing. So does the first millisecond of 1970, which means now to the
+// Kafka client.
 func (m Message) WithTimestamp(timestamp time.Time) Message {
 	m.timestamp = max(timestamp.UnixMilli(), wire.OfProducing)
 	m.set |= hasTimestamp
@@ -87,8 +89,9 @@ func (m Message) WithoutKey() Message { return m.WithKey(nil) }
 // WithValue sets its value.
 //
 // A nil value is null, which is not empty: on a compacted topic it is a tombstone, which deletes
-// what is there under the key. Beware of functions that return nil for nothing, as
-// [bytes.TrimSpace] does for a value of spaces.
+// what is there under the key. Beware of functions that make one of the other: [bytes.TrimSpace] gives
+// nil for a value of spaces, and [bytes.ToUpper] an empty value for nil, so that a tombstone is lost. The
+// latter also replaces what is not UTF-8. [bytes.Clone] keeps nil.
 func (m Message) WithValue(value []byte) Message {
 	m.value = value
 	m.set |= hasValue

@@ -12,6 +12,9 @@ import (
 // Outcome is what a call ends in: messages, and the records that failed. A function of a batch
 // fills it. It is valid until the function returns, and is for one goroutine at a time.
 //
+// It has at most 1,048,576 messages, and they take at most 64 MiB, what they have of their source
+// records included. One that is larger fails the whole call, as the end of the instance does.
+//
 // It is built column by column, and a column in which no message differs from its source record
 // stays empty: a record that is forwarded is one number.
 type Outcome struct {

@@ -1,5 +1,5 @@
 // Package fetch is a small HTTP client for functions. It does without net/http, which would make a
-// component about 8 MB larger; package wasihttp beside this one is for code that needs net/http.
+// component about 8 MiB larger; package wasihttp beside this one is for code that needs net/http.
 //
 //	func init() {
 //		tidegate.Handle(func(r tidegate.Record) (tidegate.Messages, error) {
@@ -65,7 +65,8 @@ import (
 //	}
 //
 // The end of a context or of a timeout is no Error, but [context.DeadlineExceeded] or what the
-// context ended in. Outside of a component an error is one of net/http.
+// context ended in. Outside of a component an error is one of net/http, so there is no Error in go test:
+// what a function makes of a code is shown by golden cases, in which an answer may be a "failure".
 //
 // The texts of this package's errors name method and origin of the request, but neither path nor
 // query, because a reason ends up in the log and in dead letters, and secrets stand in URLs.

@@ -32,6 +32,10 @@ func server(t *testing.T) string {
 		w.WriteHeader(code)
 		io.WriteString(w, "why")
 	})
+	mux.HandleFunc("/compressed", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		fmt.Fprint(w, "as it came, asked for ", r.Header.Values("Accept-Encoding"))
+	})
 	mux.HandleFunc("/never", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
@@ -53,6 +57,13 @@ func read(t *testing.T, response *fetch.Response, err error) string {
 func TestGet(t *testing.T) {
 	response, err := fetch.Get(context.Background(), server(t)+"/hello")
 	if got := read(t, response, err); got != "200 hello GET" {
+		t.Error(got)
+	}
+}
+
+func TestNothingIsDecompressedOrAskedToBeCompressed(t *testing.T) {
+	response, err := fetch.Get(context.Background(), server(t)+"/compressed")
+	if got := read(t, response, err); got != "200 as it came, asked for []" {
 		t.Error(got)
 	}
 }

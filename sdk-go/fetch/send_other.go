@@ -10,6 +10,9 @@ import (
 	"strings"
 )
 
+// transport leaves answers as they come and uses no proxy, as in a component.
+var transport = &http.Transport{DisableCompression: true}
+
 func send(ctx context.Context, r *Request, to *url.URL) (*Response, error) {
 	request, err := http.NewRequestWithContext(ctx, r.Method, to.String(), r.Body)
 	if err != nil {
@@ -23,7 +26,10 @@ func send(ctx context.Context, r *Request, to *url.URL) (*Response, error) {
 			request.Header.Add(name, value)
 		}
 	}
-	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	client := http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	answer, err := client.Do(request)
 	if err != nil {
 		var inner *url.Error

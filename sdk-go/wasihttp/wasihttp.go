@@ -37,7 +37,7 @@
 // manifest must allow where they point. Connections are the runtime's, and shared by all instances
 // of the function. What bounds requests, and with which codes they fail, is told by package fetch.
 //
-// net/http makes a component about 8 MB larger, which takes longer to compile when the function is
+// net/http makes a component about 8 MiB larger, which takes longer to compile when the function is
 // taken on. Where that matters, use package fetch beside this one.
 //
 // On any other platform, as in go test, this package leaves [http.DefaultTransport] as it is, and

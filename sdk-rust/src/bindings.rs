@@ -165,8 +165,9 @@ pub mod tidegate {
             /// not named in `failures` was handled, whether it has messages or not.
             ///
             /// The host checks all of it: lengths that do not add up, an index out of range, sources that
-            /// descend, a topic that the trigger does not allow. An outcome that breaks a rule fails the
-            /// whole call as a trap would; nothing of it is produced.
+            /// descend, a topic that the trigger does not allow. An outcome has at most 1,048,576 messages, and
+            /// they take at most 64 MiB, what they have of their source records included. An outcome that breaks
+            /// a rule fails the whole call as a trap would; nothing of it is produced.
             #[derive(Clone)]
             pub struct Outcome {
                 /// For each message, the index of the record in the batch it comes from. Ascending; repeats

@@ -9,13 +9,14 @@ pub type Result<T> = core::result::Result<T, Error>;
 ///
 /// - [`Error::retry`]: it may succeed later. The record is tried again after a backoff, up to the
 ///   trigger's `retry.attempts` and `retry.max-age`; later records of its key wait for it.
-/// - [`Error::reject`]: it never will. The record goes to the dead letter topic now.
+/// - [`Error::reject`]: it never will. It is given up now: to the dead letter topic, or as
+///   `on-exhausted` says.
 ///
 /// The `?` operator turns any [`std::error::Error`] into a **retry**. Most errors that reach a
 /// function come from its surroundings (a service that is down, a time-out), and the two mistakes
-/// do not weigh the same: retrying what cannot succeed costs a few attempts and ends in the dead
-/// letter topic all the same, rejecting what could have succeeded gives the record up. Where an
-/// error means bad input, say so with [`or_reject`](OrReject::or_reject):
+/// do not weigh the same: retrying what cannot succeed costs a few attempts and ends in the same
+/// place, rejecting what could have succeeded gives the record up. Where an error means bad input,
+/// say so with [`or_reject`](OrReject::or_reject):
 ///
 /// ```
 /// use tidegate_sdk::{Error, Message, OrReject, Record, Result};
@@ -56,7 +57,7 @@ impl Error {
         Self { kind: Kind::Retry, reason: format!("{reason:#}") }
     }
 
-    /// It will never succeed: give the record up, to the dead letter topic.
+    /// It will never succeed: give the record up now, to the dead letter topic, or as `on-exhausted` says.
     ///
     /// Takes anything that can be displayed, also an `anyhow::Error`, of which it gives all causes.
     pub fn reject(reason: impl fmt::Display) -> Self {

@@ -37,7 +37,7 @@ pub fn handle<F: Function>(batch: wire::Batch) -> wire::Outcome {
 #[diagnostic::on_unimplemented(
     message = "a function cannot return `{Self}`",
     label = "not something a function returns",
-    note = "it returns `()`, `Message`, `Json<T>`, an `Option` or `Vec` of these, or a `Result` of any of them",
+    note = "it returns `()`, `Message`, `Json<T>`, an `Option`, `Vec` or array of these, or a `Result` of any of them",
     note = "with `#[tidegate_sdk::function(json)]` it may also return what serde serialises"
 )]
 pub trait IntoOutcome {

@@ -6,8 +6,10 @@
 //! ```
 //! use tidegate_sdk::{Message, Record, Result};
 //!
+//! /// Answers a record with itself, the letters a to z of its value in upper case. All other bytes stay,
+//! /// and so does a record without a value.
 //! #[tidegate_sdk::function]
-//! fn enrich(record: Record) -> Result<Message> {
+//! fn shout(record: Record) -> Result<Message> {
 //!     Ok(record.with_value(record.value().map(<[u8]>::to_ascii_uppercase)))
 //! }
 //! ```

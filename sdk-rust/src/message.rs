@@ -192,21 +192,24 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Sends it to another topic, which the trigger must allow (`allow-topics`), or the call fails.
+    /// Sends it to another topic, which the trigger must allow (`allow-topics`), or the whole call fails.
+    /// The empty name stands for the trigger's output, as by default.
     pub fn with_topic(mut self, topic: impl Into<Cow<'a, str>>) -> Self {
-        self.topic = Some(topic.into());
+        let topic: Cow<'a, str> = topic.into();
+        self.topic = (!topic.is_empty()).then_some(topic);
         self
     }
 
     /// Sends it to this partition. A negative number: chosen by its key, as by default, in the way
-    /// of Kafka's own clients.
+    /// of Kafka's own clients. If the topic has no such partition, the record is given up at once, as
+    /// `on-exhausted` says, with the cause `output`.
     pub fn with_partition(mut self, partition: i32) -> Self {
         self.partition = partition.max(BY_KEY);
         self
     }
 
     /// Gives it this timestamp, in milliseconds since 1970-01-01 UTC. A negative number: the time
-    /// of producing.
+    /// of producing. So does 0, which means now to the Kafka client.
     pub fn with_timestamp(mut self, timestamp_ms: i64) -> Self {
         self.timestamp = timestamp_ms.max(OF_PRODUCING);
         self

@@ -13,6 +13,9 @@ use crate::{Batch, Error, Field, Message, Record};
 ///
 /// Every record that is not failed counts as handled, whether messages are emitted for it or not.
 /// See [`Batch`] for an example, and for what runs again.
+///
+/// An outcome has at most 1,048,576 messages, and they take at most 64 MiB, what they have of their source
+/// records included. One that is larger fails the whole call, as a panic does.
 #[derive(Debug)]
 pub struct Outcome {
     sources: Vec<u32>,

@@ -78,7 +78,9 @@ impl<'a> Record<'a> {
         text("value", self.value())
     }
 
-    /// Its value read as JSON. `T` may borrow from the record.
+    /// Its value read as JSON. `T` may borrow from the record. A struct is read from an object, and from an
+    /// array of its fields in their order as well, as serde does by default. One key twice in an object is a
+    /// mistake, and so is half of a surrogate pair.
     ///
     /// # Errors
     /// A reject when the value is null, or not JSON of this shape; the reason says where.
@@ -219,18 +221,21 @@ impl ExactSizeIterator for Headers<'_> {}
 /// use std::collections::HashSet;
 /// use tidegate_sdk::{Batch, Outcome, testing};
 ///
-/// /// Of the records of a key only the last one goes on.
+/// /// Of the records of a key only the last one goes on, and every record without a key: null is no key
+/// /// that records share.
 /// #[tidegate_sdk::function]
 /// fn newest(batch: Batch, outcome: &mut Outcome) {
 ///     let mut seen = HashSet::new();
-///     for record in batch.iter().rev().filter(|record| seen.insert(record.key())) {
-///         outcome.emit(record, record.forward());
+///     for record in batch.iter().rev() {
+///         if record.key().is_none_or(|key| seen.insert(key)) {
+///             outcome.emit(record, record.forward());
+///         }
 ///     }
 /// }
 ///
-/// let records = ["a", "b", "a"].map(|key| testing::Record::new().key(key));
-/// let outcome = testing::run::<newest>(records);
-/// assert_eq!(outcome.messages.iter().map(|message| message.record).collect::<Vec<_>>(), [1, 2]);
+/// let keys = [Some("a"), None, Some("b"), None, Some("a")];
+/// let outcome = testing::run::<newest>(keys.map(|key| testing::Record::new().key(key)));
+/// assert_eq!(outcome.messages.iter().map(|message| message.record).collect::<Vec<_>>(), [1, 2, 3, 4]);
 /// ```
 ///
 /// # What runs again

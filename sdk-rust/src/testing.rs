@@ -42,7 +42,7 @@ use crate::columns::Columns;
 use crate::error::Kind;
 use crate::message::{AS_IN_SOURCE, BY_KEY, OF_SOURCE};
 use crate::record::Escaped;
-use crate::{Batch, Error, Field, Function};
+use crate::{Batch, Error, Field, Function, Header};
 
 /// Calls a function once, with these records as one batch.
 ///
@@ -228,10 +228,10 @@ impl Message {
         serde_json::from_slice(value).unwrap_or_else(|error| panic!("bad JSON in the message: {error}"))
     }
 
-    /// The value of the first header with this name; `None` when there is none or it is null.
-    pub fn header(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
-        let found = self.headers.iter().find(|(own, _)| own == name.as_ref());
-        found.and_then(|(_, value)| value.as_deref())
+    /// The first of its headers with this name, as [`Record::header`](crate::Record::header) gives it.
+    pub fn header(&self, name: impl AsRef<[u8]>) -> Option<Header<'_>> {
+        let (name, value) = self.headers.iter().find(|(own, _)| own == name.as_ref())?;
+        Some(Header { name, value: value.as_deref() })
     }
 }
 

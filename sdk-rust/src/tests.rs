@@ -119,6 +119,15 @@ fn a_column_appears_with_the_first_message_that_differs() {
 }
 
 #[test]
+fn the_empty_topic_is_the_output_of_the_trigger() {
+    let outcome = outcome_of!(|batch, outcome| {
+        outcome.emit(nth(batch, 0), nth(batch, 0).forward().with_topic("other"));
+        outcome.emit(nth(batch, 1), nth(batch, 1).forward().with_topic("other").with_topic(""));
+    });
+    assert_eq!((outcome.topics.lens, outcome.topics.data), (vec![5, -1], b"other".to_vec()));
+}
+
+#[test]
 fn headers_are_added_behind_those_of_the_source_or_replace_them() {
     let outcome = outcome_of!(|batch, outcome| {
         let emit = |outcome: &mut Outcome, message| outcome.emit(nth(batch, 3), message);

@@ -1,7 +1,7 @@
 // An aggregate: the numbers of a batch become one message for each key, with their count and sum.
 //
 // A batch is what was there when an instance became free: from one record up to the limits in the
-// manifest. It never waits to fill, so it is no window of time, and who reads the totals has to add
+// manifest. It never waits to fill, so it is no time window, and who reads the totals has to add
 // them up further. It makes fewer messages out of many, most where most is needed: under load.
 //
 // A total is a message of one record, the last that it counts. No record of the batch is done before it is

@@ -35,7 +35,7 @@ var (
 	customers = newCache[Customer](most, age)
 )
 
-// Order is an order, as the shop writes it.
+// Order is an order, as the shop writes it. What is missing is left to enrich, which says it in our words.
 type Order struct {
 	ID string `json:"id"`
 	// Customer is the customer's id.
@@ -62,9 +62,12 @@ func init() { tidegate.HandleJSON(enrich) }
 
 func main() {}
 
-// enrich answers an order with its customer. An order of nobody is rejected: it goes to the dead letters.
-// After any other trouble with the service the record is tried again.
+// enrich answers an order with its customer. One that is no order, or of nobody, is rejected: it goes to
+// the dead letters. After any other trouble with the service the record is tried again.
 func enrich(order Order, _ tidegate.Record) (Enriched, error) {
+	if order.ID == "" {
+		return Enriched{}, tidegate.Reject(errors.New("the order has no id"))
+	}
 	if !isID(order.Customer) {
 		return Enriched{}, tidegate.Reject(fmt.Errorf("order %s is of no customer", order.ID))
 	}
@@ -109,11 +112,16 @@ func ask(id string) (customer Customer, err error) {
 	if err != nil {
 		return customer, noAnswer(id, err)
 	}
-	// To Go any object is a customer, and null too.
-	if json.Unmarshal(body, &customer) != nil || customer.ID != id {
+	if json.Unmarshal(body, &customer) != nil || !isComplete(customer, id) {
 		return Customer{}, fmt.Errorf("customer %s: the answer is not this customer", id)
 	}
 	return customer, nil
+}
+
+// isComplete says whether it is the customer that was asked for, with all that an order is to get. To Go
+// any object is a customer, and null too.
+func isComplete(customer Customer, id string) bool {
+	return customer.ID == id && customer.Name != "" && customer.City != ""
 }
 
 // noAnswer is what the dead letter would say. The log says exactly what happened.

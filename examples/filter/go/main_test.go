@@ -8,10 +8,17 @@ import (
 
 func TestALineHasTheLevelItTells(t *testing.T) {
 	for value, expected := range map[string]bool{
-		`{"level": "debug", "message": "x"}`:     true,
-		`{"level": "error", "message": "debug"}`: false,
-		`debug: x`:                               false,
-		`{}`:                                     false,
+		`{"level": "debug", "message": "x"}`:      true,
+		`{"level": "error", "message": "debug"}`:  false,
+		`debug: x`:                                false,
+		`{}`:                                      false,
+		`{"LEVEL": "debug"}`:                      false,
+		`["debug"]`:                               false,
+		`{"level": "info", "level": "debug"}`:     false,
+		`{"level": "debug", "n": 1e999}`:          true,
+		`{"level": "debug", "LEVEL": "info"}`:     true,
+		`{"level": null}`:                         false,
+		`{"x": [{"level": 1}], "level": "trace"}`: true,
 	} {
 		record := tidegatetest.Record{Value: []byte(value)}.View()
 		if hasLevel(record, []string{"debug", "trace"}) != expected {

@@ -79,8 +79,8 @@ fn what_is_no_function_is_refused_and_replaces_nothing() {
     let main = folder.path().join("main.go");
     let source = fs::read_to_string(&main).expect("a text");
 
-    fs::write(&main, source.replace("bytes.ToUpper", "bytes.ToUper")).expect("written");
-    fails(folder.path(), &["build"], 1, &["main.go:", "ToUper", "does not build"]);
+    fs::write(&main, source.replace("bytes.Clone", "bytes.Clonee")).expect("written");
+    fails(folder.path(), &["build"], 1, &["main.go:", "Clonee", "does not build"]);
     fs::write(&main, "package main\n\nfunc main() {}\n").expect("written");
     fails(folder.path(), &["build"], 1, &["is not a function", "tidegate.Handle"]);
     fs::remove_file(folder.path().join("main_test.go")).expect("removed");

@@ -25,15 +25,19 @@ const MOST: usize = 1_000;
 const AGE: Duration = Duration::from_secs(60);
 
 /// Who is asked, as the manifest says. Read once by each instance.
-static API: LazyLock<String> = LazyLock::new(|| env::var("API").unwrap_or_else(|_| "http://localhost:8080".into()));
+static API: LazyLock<String> = LazyLock::new(|| {
+    let api = env::var("API").ok().filter(|api| !api.is_empty());
+    api.unwrap_or_else(|| "http://localhost:8080".into())
+});
 
 thread_local! {
     /// An instance has one thread.
     static CUSTOMERS: RefCell<Cache<Customer>> = RefCell::new(Cache::new(MOST, AGE));
 }
 
-/// An order, as the shop writes it.
-#[derive(Deserialize)]
+/// An order, as the shop writes it. What is missing is left to [`enrich`], which says it in our words.
+#[derive(Default, Deserialize)]
+#[serde(default)]
 pub struct Order {
     id: String,
     /// The customer's id.
@@ -58,11 +62,14 @@ pub struct Enriched {
     customer: Customer,
 }
 
-/// Answers an order with its customer. An order of nobody is rejected: it goes to the dead letters. After
-/// any other trouble with the service the record is tried again.
+/// Answers an order with its customer. One that is no order, or of nobody, is rejected: it goes to the dead
+/// letters. After any other trouble with the service the record is tried again.
 #[tidegate_sdk::function(json)]
 pub async fn enrich(order: Order) -> Result<Enriched> {
     let Order { id, customer, amount } = order;
+    if id.is_empty() {
+        return Err(Error::reject("the order has no id"));
+    }
     if !is_id(&customer) {
         return Err(Error::reject(format_args!("order {id} is of no customer")));
     }
@@ -90,12 +97,17 @@ async fn ask(id: &str) -> Result<Customer> {
     match response.status() {
         200 => {
             let body = response.bytes().await.map_err(|error| no_answer(id, &error))?;
-            let customer = serde_json::from_slice(&body).ok().filter(|customer: &Customer| customer.id == id);
+            let customer = serde_json::from_slice(&body).ok().filter(|customer| is_complete(customer, id));
             customer.ok_or_else(|| Error::retry(format_args!("customer {id}: the answer is not this customer")))
         }
         404 => Err(Error::reject(format_args!("customer {id}: nobody knows them"))),
         status => Err(Error::retry(format_args!("customer {id}: the answer has status {status}"))),
     }
+}
+
+/// Whether it is the customer that was asked for, with all that an order is to get.
+fn is_complete(customer: &Customer, id: &str) -> bool {
+    customer.id == id && !customer.name.is_empty() && !customer.city.is_empty()
 }
 
 /// What the dead letter would say. The log says exactly what happened.

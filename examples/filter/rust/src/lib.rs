@@ -27,9 +27,11 @@ pub fn filter(record: Record) -> Option<Message> {
     Some(record.forward())
 }
 
-/// What is no JSON, or does not tell its level, has none of these: a filter in doubt loses nothing.
+/// What does not tell its level plainly has none of these: a filter in doubt loses nothing. An array is no
+/// log line, though serde would read one as a `Line`.
 fn has_level(record: Record, levels: &[String]) -> bool {
-    record.json::<Line>().is_ok_and(|line| levels.contains(&line.level))
+    let is_object = record.value().is_some_and(|value| value.trim_ascii_start().starts_with(b"{"));
+    is_object && record.json::<Line>().is_ok_and(|line| levels.contains(&line.level))
 }
 
 #[cfg(test)]
@@ -46,5 +48,12 @@ mod tests {
         assert!(!has(r#"{"level": "error", "message": "debug"}"#));
         assert!(!has("debug: x"));
         assert!(!has("{}"));
+        assert!(!has(r#"{"LEVEL": "debug"}"#));
+        assert!(!has(r#"["debug"]"#));
+        assert!(!has(r#"{"level": "info", "level": "debug"}"#));
+        assert!(!has(r#"{"level": null}"#));
+        assert!(has(r#"{"level": "debug", "n": 1e999}"#));
+        assert!(has(r#"{"level": "debug", "LEVEL": "info"}"#));
+        assert!(has(r#"{"x": [{"level": 1}], "level": "trace"}"#));
     }
 }

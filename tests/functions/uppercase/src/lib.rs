@@ -28,6 +28,6 @@ mod tests {
         let message = &outcome.messages[0];
         assert_eq!(message.key_str(), "k");
         assert_eq!(message.value, None);
-        assert_eq!(message.header("trace"), Some(&b"abc"[..]));
+        assert_eq!(message.header("trace").and_then(|header| header.value), Some(&b"abc"[..]));
     }
 }

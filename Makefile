@@ -24,7 +24,7 @@ COMPONENTS := $(EXAMPLES:examples/%=$(MEASURED)/%.wasm)
 MEASURE := $(CARGO) bench -p tidegate -p tidegate-tests --bench functions -- \
 	$(join $(abspath $(EXAMPLES)),$(addprefix =,$(abspath $(COMPONENTS))))
 
-.PHONY: help demo test bench bench-functions lint build release functions go-functions tools go java
+.PHONY: help demo test bench bench-functions lint build release functions go-functions tools go java languages
 
 help:
 	@echo "make demo               the main job on an embedded broker, with a change of the function on the way"
@@ -38,7 +38,7 @@ help:
 demo: build
 	@$(TARGET)/debug/demo
 
-test: build functions go-functions java
+test: build functions go-functions java languages
 	cd sdk-go && go test ./...
 	$(CARGO) test $(ALL)
 
@@ -56,7 +56,7 @@ lint: tools go
 	$(CARGO) clippy $(ALL) --all-targets -- -D warnings
 
 build: tools
-	@test -e target/debug/tidegate || echo "The first build compiles wasmtime and librdkafka: 8 to 17 minutes on two cores. Cargo shows how far it is."
+	@test -e target/debug/tidegate || echo "The first build compiles wasmtime and librdkafka: 10 to 20 minutes on two cores. Cargo shows how far it is."
 	$(CARGO) build $(ALL) --bins --tests
 
 release: tools
@@ -100,3 +100,9 @@ java:
 		echo "  apt-get install openjdk-17-jdk-headless maven    (Debian)"; \
 		echo "  brew install openjdk maven                       (macOS)"; \
 		echo "Or name a broker that is there already: TIDEGATE_TEST_KAFKA=host:port make test"; exit 1; }
+
+languages:
+	@{ python3 -c 'import ensurepip, venv' 2>/dev/null && command -v npm >/dev/null; } || { \
+		echo "The tests build functions in Python and JavaScript, which needs Python 3 with venv, and npm:"; \
+		echo "  apt-get install python3-venv npm    (Debian)"; \
+		echo "  brew install python node            (macOS)"; exit 1; }

@@ -402,7 +402,7 @@ pub struct Limits {
     pub buffered_bytes: u64,
 }
 
-/// The admin server: health, metrics, status.
+/// The admin server: is the node alive and ready, and if not, why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admin {
     /// Where it listens.

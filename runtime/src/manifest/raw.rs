@@ -43,7 +43,7 @@ pub(super) struct RawManifest {
     pub trigger: Section<RawTrigger>,
     /// What this node may use, all triggers together.
     pub limits: Field<RawLimits>,
-    /// The admin server: health, metrics, status.
+    /// The admin server: is the node alive and ready, and if not, why.
     pub admin: Field<RawAdmin>,
 }
 
@@ -205,7 +205,8 @@ pub(super) struct RawTrigger {
     pub retry: Field<RawRetry>,
     /// The most that is held of one partition.
     pub window: Field<RawWindow>,
-    /// How often progress is committed, 1ms to 1m. After a crash so much is repeated at most.
+    /// How often progress is committed, 1ms to 1m. After a crash what was done since the last commit
+    /// is repeated, and what was running.
     pub commit_interval: Field<Period<1, MINUTE, 100>>,
     /// How long running calls may go on when a partition moves to another node, 0s to 1m. The
     /// trigger's other partitions on this node stand still meanwhile.
@@ -234,10 +235,10 @@ pub(super) struct RawElsewhere {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table such as { min = 1, max = 8 }")]
 pub(super) struct RawInstances {
-    /// So many are kept ready, 0 to 4096 and not above max.
-    pub min: Field<Whole<0, 4096, 1>>,
-    /// So many run at once at most, 1 to 4096.
-    pub max: Field<Whole<1, 4096, 8>>,
+    /// So many are kept ready, 0 to 4000 and not above max.
+    pub min: Field<Whole<0, 4_000, 1>>,
+    /// So many run at once at most, 1 to 4000. A node has so many of all triggers together.
+    pub max: Field<Whole<1, 4_000, 8>>,
 }
 
 /// The most that one call carries.
@@ -300,7 +301,7 @@ pub(super) struct RawLimits {
     pub buffered: Field<Size<MIB, TIB, { 512 * MIB }>>,
 }
 
-/// The admin server: health, metrics, status.
+/// The admin server: is the node alive and ready, and if not, why.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table [admin]")]
 pub(super) struct RawAdmin {

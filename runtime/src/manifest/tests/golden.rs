@@ -62,7 +62,7 @@ fn names_the_file_that_cannot_be_read_and_why() {
         let expected = format!("error: cannot read the manifest {}: {why}", missing.display());
         assert_eq!(errors.to_string(), expected);
     };
-    check("No such file or directory (os error 2)");
+    check("No such file or directory (os error 2); --manifest FILE names another, `tidegate new NAME` makes a project");
     fs::write(&missing, b"# fine\n# \xff\n").unwrap();
     check("line 2 is not UTF-8");
     fs::write(&missing, vec![b'#'; (1 << 20) + 1]).unwrap();

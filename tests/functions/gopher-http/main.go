@@ -13,8 +13,8 @@
 //	fan URL N        N times GET at once
 //	crowd URL N      N times POST at once, the body never finished, each within three seconds
 //	beside URL MS    GET, and how long a sleep of this time took beside it
-//	many URL N       N times GET, one after another, each within a minute, and how much the memory
-//	                 grew in their second half
+//	many URL N       N times GET, one after another, each within a minute, and how much more memory is
+//	                 in use after their second half
 //	headed URL BYTES GET, with a header of so many bytes
 //	lose URL N       N times GET, the body never closed
 //	trailer URL      GET, and the trailer X-Sum
@@ -209,23 +209,27 @@ func beside(ctx context.Context, with client, url string, pause time.Duration) s
 }
 
 func many(ctx context.Context, with client, url string, number int) string {
-	var half uint64
+	var half int64
 	for n := range number {
 		if n == number/2 {
-			half = taken()
+			half = inUse()
 		}
 		if answer := within(ctx, with, url, time.Minute); !strings.HasPrefix(answer, "200 ") {
 			return fmt.Sprintf("at %d: %s", n, answer)
 		}
 	}
-	return fmt.Sprintf("%d %d KiB", number, (taken()-half)>>10)
+	return fmt.Sprintf("%d %d KiB", number, (inUse()-half)>>10)
 }
 
-// taken is what the memory of the instance has grown to, by Go's hand.
-func taken() uint64 {
+// inUse is what the collector finds in use. What Go has taken of the memory goes up in steps, and when
+// is the collector's to say.
+func inUse() int64 {
+	// What has a finalizer goes with the second.
+	runtime.GC()
+	runtime.GC()
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
-	return stats.Sys
+	return int64(stats.HeapAlloc)
 }
 
 func lose(ctx context.Context, with client, url string, number int) string {

@@ -27,7 +27,7 @@ impl Poison {
 const RUST_POISON: &[Poison] = &[
     Poison::new("trap", &["trap"], &["told to trap at attempt 2"]),
     Poison::new("overflow", &["trap"], &["wasm trap: "]),
-    Poison::new("spin", &["deadline"], &["the call took longer than 300ms"]),
+    Poison::new("spin", &["deadline"], &["the call took longer than 1s"]),
     Poison::new("bomb", &["memory"], &["more memory than its limit"]),
     Poison::new("exit:3", &["exit"], &["the function exited with status"]),
     Poison::new("reject;unwanted", &["reject"], &["unwanted"]),
@@ -42,14 +42,15 @@ const GO_POISON: &[Poison] = &[
     Poison::new("fatal:99;x", &["trap"], &["panic: told to panic elsewhere"]),
     Poison::new("deadlock", &["trap"], &["fatal error: all goroutines are asleep - deadlock!"]),
     Poison::new("overflow", &["trap", "memory", "deadline"], &[]),
-    Poison::new("spin", &["deadline"], &["the call took longer than 300ms"]),
+    Poison::new("spin", &["deadline"], &["the call took longer than 1s"]),
     Poison::new("bomb", &["memory"], &["more memory than its limit"]),
     Poison::new("exit:1", &["exit"], &["the function exited with status 1"]),
     Poison::new("reject;unwanted", &["reject"], &["unwanted"]),
     Poison::new("retry:99;x", &["retry"], &["attempt 2"]),
 ];
 
-const HOSTILE: &str = "deadline = \"300ms\"\nmemory = \"32MiB\"";
+/// With time for Go to fill its memory on a busy machine.
+const HOSTILE: &str = "deadline = \"1s\"\nmemory = \"32MiB\"";
 const RETRY: &str = "retry = { attempts = 2, backoff = \"20ms\", max-backoff = \"50ms\" }";
 
 /// Records of a trigger that calls `uppercase`, as the messages that they become.
@@ -265,8 +266,9 @@ fn a_spinning_guest_is_stopped_at_its_deadline() {
     let kafka = Kafka::shared();
     let broker_time = [("message.timestamp.type", "LogAppendTime")];
     let pipe = Pipe::with_settings(kafka, "stopped", 1, &broker_time);
+    let deadline = format!("deadline = \"{DEADLINE_MS}ms\"");
     let manifest =
-        [cluster(kafka, ""), component("hostile", HOSTILE), pipe.table("hostile", "retry = { attempts = 1 }")];
+        [cluster(kafka, ""), component("hostile", &deadline), pipe.table("hostile", "retry = { attempts = 1 }")];
     let mut node = Node::start("stopped", &manifest.concat());
     node.wait_ready(READY);
     let mut letters = pipe.dead.reader();

@@ -135,7 +135,7 @@ mod tests {
         let mut sources = Sources { written: BTreeSet::from([written]), ..Sources::default() };
         sources.build([component.as_path()]);
         let target = Target { folder: folder.path().to_owned(), component: component.clone() };
-        assert_eq!(sources.changed(), [target.clone()], "the first look");
+        assert_eq!(sources.changed(), std::slice::from_ref(&target), "the first look");
         let mut check = |is_change: bool, what: &str| {
             let expected = if is_change { vec![target.clone()] } else { Vec::new() };
             assert_eq!(sources.changed(), expected, "{what}");

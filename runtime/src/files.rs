@@ -3,9 +3,10 @@
 //! Whoever reads a file meanwhile sees the old content or the new one, and never half of one. What
 //! is no regular file, such as a pipe or a device, cannot be replaced and is written into.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -25,8 +26,12 @@ enum Target {
 
 impl Replacement {
     /// Begins one of a file that need not be there, in a folder that is. A symbolic link stays: what it
-    /// points to is replaced.
+    /// points to is replaced. `/dev/stdout` and its like are written into, also where they lead to a file:
+    /// others may write to it too.
     pub fn begin(path: &Path) -> io::Result<Self> {
+        if let Some(file) = fs::metadata(path).ok().and_then(|found| own_output(&found)) {
+            return Ok(Self(Target::Stream(file)));
+        }
         // By the path itself: where /dev/stdout leads, a pipe has no other path.
         if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
             return Ok(Self(Target::Stream(File::options().write(true).open(path)?)));
@@ -77,6 +82,13 @@ impl Write for Replacement {
     }
 }
 
+/// Standard output or standard error, if this is the file it goes to.
+pub fn own_output(found: &Metadata) -> Option<File> {
+    let handles = [io::stdout().as_fd().try_clone_to_owned(), io::stderr().as_fd().try_clone_to_owned()];
+    let is_it = |file: &File| file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (found.dev(), found.ino()));
+    handles.into_iter().flatten().map(File::from).find(is_it)
+}
+
 /// A new file in the folder of another one. The umask decides who may read it, as of any new file.
 fn beside(place: &Path) -> io::Result<NamedTempFile> {
     let permissions = fs::Permissions::from_mode(0o666);
@@ -108,7 +120,7 @@ pub fn base(folder: &Path) -> &Path {
 mod tests {
     use std::io::Read as _;
     use std::os::fd::AsRawFd as _;
-    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, symlink};
+    use std::os::unix::fs::{FileTypeExt as _, symlink};
     use std::os::unix::net::UnixListener;
     use std::process::Command;
 

@@ -11,6 +11,7 @@ mod tail;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use build::Builder;
 pub use sources::{Sources, Target, project};
@@ -84,6 +85,8 @@ pub fn typed(line: &[u8]) -> (Option<&[u8]>, &[u8]) {
 
 /// Lines that may be on their way to the broker.
 const MOST_TYPED: usize = 1_000;
+/// How long they may take in the end.
+const LAST_LINES: Duration = Duration::from_secs(5);
 
 /// Produces typed lines to one topic.
 pub struct Typist {
@@ -111,6 +114,16 @@ impl Typist {
         let value = Some(value);
         let message = Message { topic: 0, partition: None, timestamp_ms: None, key, value, headers: 0..0, token: 0 };
         self.sink.send(&[message], &[]);
+    }
+
+    /// Waits for the lines that are on their way, but not for long.
+    pub async fn finish(mut self, refused: &mut impl FnMut(Refusal)) {
+        let all = async {
+            while self.sink.outstanding() > 0 {
+                self.acknowledged(refused).await;
+            }
+        };
+        let _ = tokio::time::timeout(LAST_LINES, all).await;
     }
 
     /// Waits until the broker answered to some lines.

@@ -7,6 +7,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
 use super::components;
+use crate::files::own_output;
 use crate::golden;
 use crate::manifest::Manifest;
 use crate::toolchain::Language;
@@ -15,6 +16,8 @@ use crate::toolchain::Language;
 const DEPTH: usize = 16;
 /// What builds write themselves, and the node reads by itself.
 const NO_SOURCES: [&str; 3] = ["Cargo.lock", "go.sum", "tidegate.toml"];
+/// How the names end of what programs write.
+const WRITTEN: [&str; 3] = [".wasm", ".ndjson", ".log"];
 
 /// What is built: the project in a folder, into a component of the manifest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,8 +29,8 @@ pub struct Target {
 /// The source folders behind the components of a manifest.
 ///
 /// Every file is a source, since sources may take in any other, but for what builds and functions write:
-/// hidden files and folders, `target` of the project, `node_modules`, components, NDJSON that is no
-/// golden case, lock files, and what lies in a folder that a function may write to.
+/// hidden files and folders, `target` of Cargo, `node_modules`, components, NDJSON that is no golden case,
+/// logs, lock files, what lies in a folder that a function may write to, and what this process writes to.
 #[derive(Debug, Default)]
 pub struct Sources {
     /// With the state of each at the last look.
@@ -85,6 +88,10 @@ fn state(project: &Path, written: &BTreeSet<PathBuf>) -> u64 {
     for file in files {
         // Of a symbolic link what it points to.
         let Ok(metadata) = fs::metadata(&file) else { continue };
+        // A line about a build is no reason for the next one. A pipe changes with what goes through it.
+        if !metadata.is_file() || own_output(&metadata).is_some() {
+            continue;
+        }
         (file, metadata.modified().ok(), metadata.len()).hash(&mut hasher);
     }
     hasher.finish()
@@ -101,12 +108,16 @@ fn collect(folder: &Path, depth: usize, written: &BTreeSet<PathBuf>, files: &mut
         // Links to folders are not followed: they may lead round in a circle.
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => {
-                let is_built = name == "node_modules" || (name == "target" && depth == DEPTH);
+                let is_built = match &*name {
+                    "node_modules" => true,
+                    "target" => folder.join("Cargo.toml").is_file(),
+                    _ => false,
+                };
                 if !is_built && depth > 0 && !path.canonicalize().is_ok_and(|path| written.contains(&path)) {
                     collect(&path, depth - 1, written, files);
                 }
             }
-            Ok(_) if !NO_SOURCES.contains(&&*name) && !name.ends_with(".wasm") && !name.ends_with(".ndjson") => {
+            Ok(_) if !NO_SOURCES.contains(&&*name) && !WRITTEN.iter().any(|end| name.ends_with(end)) => {
                 files.push(path);
             }
             _ => {}
@@ -130,6 +141,7 @@ mod tests {
         save("src/lib.rs", "one");
         save("target/wasm32-wasip2/release/x.wasm", "");
         save("scratch/note", "");
+        save("tools/x/Cargo.toml", "");
         let component = path("target/wasm32-wasip2/release/x.wasm");
         let written = path("scratch").canonicalize().expect("there");
         let mut sources = Sources { written: BTreeSet::from([written]), ..Sources::default() };
@@ -142,8 +154,16 @@ mod tests {
             sources.build([component.as_path()]);
             assert_eq!(sources.changed(), [], "{what}, once");
         };
-        let no_sources =
-            ["x.wasm", "target/more/y.rs", "Cargo.lock", "records.ndjson", "scratch/deep/more", ".git/index"];
+        let no_sources = [
+            "x.wasm",
+            "target/more/y.rs",
+            "tools/x/target/y.rs",
+            "dev.log",
+            "Cargo.lock",
+            "records.ndjson",
+            "scratch/deep/more",
+            ".git/index",
+        ];
         for name in no_sources.into_iter().chain(["node_modules/x.js", "src/lib.rs~", "tidegate.toml"]) {
             save(name, "new");
             check(false, name);

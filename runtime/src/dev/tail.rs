@@ -56,6 +56,9 @@ impl Tail {
             };
             if self.source.take(100, shown, |error| tracing::debug!("tail: {error}")) == 0 {
                 let _ = tokio::time::timeout(LOOK, self.wake.wait()).await;
+            } else {
+                // Others of this task get their turn, however many records there are.
+                tokio::task::yield_now().await;
             }
             if !is_shown {
                 return;

@@ -55,7 +55,8 @@ impl Dev {
         let manifest = project.join("tidegate.toml");
         let text = fs::read_to_string(&manifest).expect("a text");
         fs::write(&manifest, format!("{text}\n[admin]\nlisten = \"{admin}\"\n")).expect("written");
-        let [log, shown, typed] = ["dev.log", "dev.shown", "dev.typed"].map(|name| project.join(name));
+        // In the project, as a shell does it: what dev says must not be a source to it.
+        let [log, shown, typed] = ["dev.said", "dev.shown", "dev.typed"].map(|name| project.join(name));
         assert!(Command::new("mkfifo").arg(&typed).status().expect("mkfifo starts").success());
         // Open at both ends, so that nobody waits here for the other one.
         let keyboard = fs::File::options().read(true).write(true).open(typed).expect("a pipe");
@@ -204,6 +205,8 @@ fn breaks_and_mends(project: &Path, name: &str, source: &str, (from, to): (&str,
     dev.next_serving(name, &first);
     dev.answers("a:Mended", answer);
     dev.end();
+    let count = |words: &str| dev.said().matches(words).count();
+    assert_eq!((count(&format!("built {component}")), count("stays as it is")), (2, 1), "{}", dev.said());
     let later = dev.said().split_off(said.len());
     let shown = fs::read_to_string(&dev.shown).expect("a text");
     for text in [whole.as_str(), ours, &later, &shown] {

@@ -58,7 +58,7 @@ pub(crate) fn edit(project: &Path, from: &str, to: &str) {
     let path = project.join("src/lib.rs");
     let source = fs::read_to_string(&path).expect("a text");
     assert!(source.contains(from), "{source}");
-    fs::write(&path, source.replace(from, to)).expect("written");
+    node::replace(&path, source.replace(from, to).as_bytes());
 }
 
 pub(crate) fn write_case(project: &Path, name: &str, text: &str) -> PathBuf {

@@ -76,6 +76,9 @@ pub(super) async fn produce(mut lines: mpsc::Receiver<Vec<u8>>, mut running: Run
         if let (Some((topic, _)), Some(cluster)) = (input, cluster(&manifest))
             && open.as_ref().is_none_or(|(open, _)| *open != topic)
         {
+            if let Some((_, typist)) = open.take() {
+                typist.finish(&mut refused).await;
+            }
             match Typist::new(&cluster, &topic, partitions) {
                 Ok(typist) => {
                     say(&format!("a line typed here is produced to {topic}: a value, or key:value"));
@@ -84,16 +87,19 @@ pub(super) async fn produce(mut lines: mpsc::Receiver<Vec<u8>>, mut running: Run
                 Err(error) => say(&format!("error: no line can be typed here: {error}")),
             }
         }
-        let Some((_, typist)) = &mut open else {
-            match running.changed().await {
-                Ok(()) => continue,
-                Err(_) => return,
+        // Until another manifest is taken on.
+        loop {
+            let Some((_, typist)) = &mut open else {
+                match running.changed().await {
+                    Ok(()) => break,
+                    Err(_) => return,
+                }
+            };
+            tokio::select! {
+                Some(line) = lines.recv() => typist.produce(&line, &mut refused).await,
+                () = typist.acknowledged(&mut refused) => {}
+                Ok(()) = running.changed() => break,
             }
-        };
-        tokio::select! {
-            Some(line) = lines.recv() => typist.produce(&line, &mut refused).await,
-            () = typist.acknowledged(&mut refused) => {}
-            Ok(()) = running.changed() => {}
         }
     }
 }

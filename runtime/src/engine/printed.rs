@@ -7,24 +7,23 @@ const FIRST_BYTES: usize = 400;
 /// Most bytes of the last lines, which at least one fits into.
 const LAST_BYTES: usize = 300;
 /// How the lines begin that runtimes print when they die: those of Go, and that of Rust.
-const LAST_WORDS: [&str; 4] = ["panic: ", "fatal error: ", "runtime: ", "thread '"];
+const LAST_WORDS: [&str; 3] = ["panic: ", "fatal error: ", "thread '"];
 
 /// The first lines and the last ones.
 ///
-/// Last words are first lines, whatever was printed before: they say what happened, and a stack of any
-/// length may follow.
+/// Last words begin it anew, whatever was printed before: they say what happened, and a stack of any length
+/// may follow. The last ones count, because others may have been survived.
 #[derive(Default)]
 pub(super) struct Printed {
     first: String,
     last: String,
     has_gap: bool,
-    is_dying: bool,
 }
 
 impl Printed {
     pub(super) fn push(&mut self, line: &str) {
-        if !self.is_dying && LAST_WORDS.iter().any(|words| line.starts_with(words)) {
-            *self = Self { is_dying: true, ..Self::default() };
+        if LAST_WORDS.iter().any(|words| line.starts_with(words)) {
+            *self = Self::default();
         }
         let line = &line[..line.floor_char_boundary(LINE_BYTES)];
         if self.last.is_empty() && self.first.len() + line.len() < FIRST_BYTES {
@@ -84,9 +83,10 @@ mod tests {
     #[test]
     fn last_words_are_the_first_lines() {
         let stack = || counted(0..1_000);
-        let fatal = ["runtime: out of memory".to_owned(), "fatal error: out of memory".to_owned()];
-        let text = text(counted(0..1_000).chain(fatal).chain(stack()).chain(["panic: later".to_owned()]));
-        assert!(text.starts_with("runtime: out of memory\nfatal error: out of memory\nline 0\n"), "{text}");
-        assert!(text.ends_with("line 999\npanic: later"), "{text}");
+        let words = |words: &str| [words.to_owned()];
+        let survived = words("panic: survived").into_iter().chain(stack());
+        let text = text(survived.chain(words("fatal error: out of memory")).chain(stack()));
+        assert!(text.starts_with("fatal error: out of memory\nline 0\n"), "{text}");
+        assert!(text.ends_with("\nline 999"), "{text}");
     }
 }

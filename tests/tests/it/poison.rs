@@ -27,7 +27,7 @@ impl Poison {
 const RUST_POISON: &[Poison] = &[
     Poison::new("trap", &["trap"], &["told to trap at attempt 2"]),
     Poison::new("overflow", &["trap"], &["wasm trap: "]),
-    Poison::new("spin", &["deadline"], &["the call took longer than 1s"]),
+    Poison::new("spin", &["deadline"], &["the call took longer than 2s"]),
     Poison::new("bomb", &["memory"], &["more memory than its limit"]),
     Poison::new("exit:3", &["exit"], &["the function exited with status"]),
     Poison::new("reject;unwanted", &["reject"], &["unwanted"]),
@@ -42,7 +42,7 @@ const GO_POISON: &[Poison] = &[
     Poison::new("fatal:99;x", &["trap"], &["panic: told to panic elsewhere"]),
     Poison::new("deadlock", &["trap"], &["fatal error: all goroutines are asleep - deadlock!"]),
     Poison::new("overflow", &["trap", "memory", "deadline"], &[]),
-    Poison::new("spin", &["deadline"], &["the call took longer than 1s"]),
+    Poison::new("spin", &["deadline"], &["the call took longer than 2s"]),
     Poison::new("bomb", &["memory"], &["more memory than its limit"]),
     Poison::new("exit:1", &["exit"], &["the function exited with status 1"]),
     Poison::new("reject;unwanted", &["reject"], &["unwanted"]),
@@ -50,7 +50,7 @@ const GO_POISON: &[Poison] = &[
 ];
 
 /// With time for Go to fill its memory on a busy machine.
-const HOSTILE: &str = "deadline = \"1s\"\nmemory = \"32MiB\"";
+const HOSTILE: &str = "deadline = \"2s\"\nmemory = \"32MiB\"";
 const RETRY: &str = "retry = { attempts = 2, backoff = \"20ms\", max-backoff = \"50ms\" }";
 
 /// Records of a trigger that calls `uppercase`, as the messages that they become.

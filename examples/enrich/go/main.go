@@ -41,7 +41,7 @@ type Order struct {
 	// Customer is the customer's id.
 	Customer string `json:"customer"`
 	// Amount is in cents.
-	Amount uint64 `json:"amount"`
+	Amount *uint64 `json:"amount"`
 }
 
 // Customer is a customer, as the service knows them. What else it says of them is left out.
@@ -68,11 +68,14 @@ func enrich(order Order, _ tidegate.Record) (Enriched, error) {
 	if order.ID == "" {
 		return Enriched{}, tidegate.Reject(errors.New("the order has no id"))
 	}
+	if order.Amount == nil {
+		return Enriched{}, tidegate.Reject(fmt.Errorf("order %s has no amount", order.ID))
+	}
 	if !isID(order.Customer) {
 		return Enriched{}, tidegate.Reject(fmt.Errorf("order %s is of no customer", order.ID))
 	}
 	customer, err := known(order.Customer)
-	return Enriched{ID: order.ID, Amount: order.Amount, Customer: customer}, err
+	return Enriched{ID: order.ID, Amount: *order.Amount, Customer: customer}, err
 }
 
 // isID says whether it is an id. What else it might be does not get into a URL.

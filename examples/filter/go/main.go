@@ -2,7 +2,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"slices"
@@ -26,36 +25,13 @@ func filter(record tidegate.Record) (tidegate.Messages, error) {
 	return tidegate.One(record.Forward()), nil
 }
 
-// hasLevel says whether the line has one of these levels. What does not tell its level plainly has none of
-// them: a filter in doubt loses nothing.
+// hasLevel says whether the line has one of these levels. What is no JSON object, or does not tell its
+// level, has none of them: a filter in doubt loses nothing. The line is a map because for a struct Go would
+// take a key "LEVEL" as well.
 func hasLevel(record tidegate.Record, levels []string) bool {
-	level, ok := levelOf(record.Value())
-	return ok && slices.Contains(levels, level)
-}
-
-// levelOf returns the level that a line tells, if it is a JSON object with one key "level", and text under
-// it. It goes from key to key because for a struct Go would take "LEVEL" as well, and the last of several.
-func levelOf(line []byte) (level string, ok bool) {
-	if !json.Valid(line) {
-		return "", false
-	}
-	// From here on it is well-formed, and a number that is too large for Go is of no interest.
-	decoder := json.NewDecoder(bytes.NewReader(line))
-	if start, _ := decoder.Token(); start != json.Delim('{') {
-		return "", false
-	}
-	for decoder.More() {
-		key, _ := decoder.Token()
-		var value any
-		_ = decoder.Decode(&value)
-		if key != "level" {
-			continue
-		}
-		text, isText := value.(string)
-		if !isText || ok {
-			return "", false
-		}
-		level, ok = text, true
-	}
-	return level, ok
+	var line map[string]json.RawMessage
+	var level string
+	return record.DecodeJSON(&line) == nil &&
+		json.Unmarshal(line["level"], &level) == nil &&
+		slices.Contains(levels, level)
 }

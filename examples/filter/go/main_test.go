@@ -14,7 +14,6 @@ func TestALineHasTheLevelItTells(t *testing.T) {
 		`{}`:                                      false,
 		`{"LEVEL": "debug"}`:                      false,
 		`["debug"]`:                               false,
-		`{"level": "info", "level": "debug"}`:     false,
 		`{"level": "debug", "n": 1e999}`:          true,
 		`{"level": "debug", "LEVEL": "info"}`:     true,
 		`{"level": null}`:                         false,

@@ -43,7 +43,7 @@ pub struct Order {
     /// The customer's id.
     customer: String,
     /// In cents.
-    amount: u64,
+    amount: Option<u64>,
 }
 
 /// A customer, as the service knows them. What else it says of them is left out.
@@ -70,6 +70,9 @@ pub async fn enrich(order: Order) -> Result<Enriched> {
     if id.is_empty() {
         return Err(Error::reject("the order has no id"));
     }
+    let Some(amount) = amount else {
+        return Err(Error::reject(format_args!("order {id} has no amount")));
+    };
     if !is_id(&customer) {
         return Err(Error::reject(format_args!("order {id} is of no customer")));
     }

@@ -8,6 +8,10 @@ use serde::de::DeserializeOwned;
 use super::{Error, ErrorKind, Result, transport};
 
 /// An answer. Its body is read when it is asked for; dropping it ends the request.
+///
+/// A host may answer before it has taken the whole body of the request, which is then sent on while the
+/// body of the answer is read. So read it, also if it is of no interest, where a request that is cut off
+/// would do harm.
 #[must_use = "an answer of any status is one: see `error_for_status`"]
 pub struct Response {
     pub(crate) about: String,

@@ -11,7 +11,7 @@ FUNCTIONS := -p echo -p filter -p fan-out -p orders -p redact -p aggregate -p ro
 GO_FUNCTIONS := tests/functions/gopher tests/functions/gopher-http tests/functions/gopher-files
 
 # What the bench measures: the examples in each language, with the profile of a new project
-# (runtime/src/toolchain/templates/rust/Cargo.toml.in). That of the workspace keeps the lines of the source.
+# (runtime/src/author/toolchain/templates/rust/Cargo.toml.in). That of the workspace keeps the lines of the source.
 # Languages without an SDK only if `make test` has installed their tools.
 MEASURED := $(TARGET)/measured
 AS_NEW := CARGO_TARGET_DIR=$(abspath $(MEASURED)/cargo) CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 \

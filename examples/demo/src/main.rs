@@ -14,12 +14,12 @@ use rdkafka::ClientConfig;
 use rdkafka::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use tidegate::dev::embed;
+use tidegate::author::dev::embed;
+use tidegate::author::toolchain::{self, Language, Project, Sdk, Template};
 use tidegate::engine::{Engine, Settings};
 use tidegate::kafka::embedded::EmbeddedBroker;
 use tidegate::manifest;
-use tidegate::supervisor::{Options, Stopper, Supervisor};
-use tidegate::toolchain::{self, Language, Project, Sdk, Template};
+use tidegate::node::supervisor::{Options, Stopper, Supervisor};
 
 const RECORDS: u64 = 50_000;
 const PER_SECOND: u64 = 5_000;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use tidegate::batch::Batch;
 use tidegate::engine::{Call, Compiled, Completion, Engine, Invoker as _, Pool, Settings, Setup};
 use tidegate::manifest::{Function, Instances, Reuse, Trigger};
-use tidegate::outcome::Cause;
-use tidegate::revision::Digest;
+use tidegate::record::batch::Batch;
+use tidegate::record::outcome::Cause;
+use tidegate::record::revision::Digest;
 use tokio::sync::mpsc;
 
 /// Starts, and how long they may take together: of those of a large runtime there are fewer.

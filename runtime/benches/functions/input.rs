@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use tidegate::batch::Batch;
 use tidegate::engine::Setup;
-use tidegate::ndjson::RecordLine;
 use tidegate::record::OwnedRecord;
+use tidegate::record::batch::Batch;
+use tidegate::tools::ndjson::RecordLine;
 use tidegate::{golden, invoke};
 
 use crate::RECORDS;

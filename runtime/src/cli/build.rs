@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use super::{Failure, inspect, output};
-use crate::toolchain;
+use crate::author::toolchain;
 
 /// Build the component of a project.
 ///

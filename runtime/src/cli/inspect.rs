@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::{Failure, output};
-use crate::capability::{self, Access, Capability};
+use crate::author::capability::{self, Access, Capability};
 use crate::engine::{self, Inspection, Rejected};
-use crate::revision::Digest;
+use crate::record::revision::Digest;
 
 /// Show what a component is and what it wants.
 ///

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use super::{Failure, output};
-use crate::toolchain::{self, Language, Project, Sdk, Template};
+use crate::author::toolchain::{self, Language, Project, Sdk, Template};
 
 /// Start a project: a function with a unit test, golden cases and a manifest.
 ///

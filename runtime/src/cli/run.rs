@@ -3,9 +3,9 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use super::{Failure, check, node};
-use crate::admin;
 use crate::manifest::Manifest;
-use crate::supervisor::{Options, Supervisor};
+use crate::node::admin;
+use crate::node::supervisor::{Options, Supervisor};
 
 /// Run the triggers of a manifest.
 ///

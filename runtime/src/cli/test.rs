@@ -7,12 +7,12 @@ use super::invoke::{self, value};
 use super::output::Output;
 use super::progress::Progress;
 use super::{Failure, colour, colour_of, inspect, node};
-use crate::dev;
+use crate::author::dev;
+use crate::author::files::base;
+use crate::author::golden::{self, Case, Paint, Suite, Target};
+use crate::author::toolchain::{self, Language};
 use crate::engine::Engine;
-use crate::files::base;
-use crate::golden::{self, Case, Paint, Suite, Target};
 use crate::manifest::{self, Function, Manifest};
-use crate::toolchain::{self, Language};
 
 const MANIFEST: &str = "tidegate.toml";
 const HELP: &str = r#"A case is a file cases/NAME.ndjson: records as `tidegate invoke` reads them, and below each what

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::traffic::{MAX_SIZE_BYTES, Size};
+use crate::tools::traffic::{MAX_SIZE_BYTES, Size};
 
 /// `NAME=VALUE`.
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {

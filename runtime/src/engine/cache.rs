@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use wasmtime::component::Component;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use crate::revision::Digest;
+use crate::record::revision::Digest;
 
 const CHECKSUM_BYTES: usize = 8;
 /// What the folder may hold. When it is more, what was not used for longest goes.

@@ -2,9 +2,9 @@
 //! shapes.
 
 use super::bindings::{Batch as Lowered, ColumnParam, ColumnResult, FailureKind, HeadersParam, Outcome as Lifted};
-use crate::batch::Batch;
-use crate::columns::{Column, HeaderColumns};
-use crate::outcome::{Cause, Fault, Outcome};
+use crate::record::batch::Batch;
+use crate::record::columns::{Column, HeaderColumns};
+use crate::record::outcome::{Cause, Fault, Outcome};
 
 /// What a guest gets: each list crosses in one copy, straight from the batch.
 pub(super) fn lower(batch: &Batch) -> Lowered<'_> {

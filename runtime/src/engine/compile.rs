@@ -12,7 +12,7 @@ use super::bindings::{RunnerPre, VERSION};
 use super::cache::Cache;
 use super::host::Host;
 use super::http;
-use crate::revision::Digest;
+use crate::record::revision::Digest;
 
 /// How the interfaces of the contract are called, up to their own names.
 const CONTRACT: &str = "tidegate:function/";

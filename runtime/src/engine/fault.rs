@@ -3,7 +3,7 @@
 use wasmtime_wasi::I32Exit;
 
 use super::host::Host;
-use crate::outcome::{Cause, Fault};
+use crate::record::outcome::{Cause, Fault};
 
 /// Most bytes that cross from a guest to the host in one transfer: an outcome, or what is printed
 /// at once.

@@ -29,10 +29,10 @@ pub use compile::{Compiled, Inspection, Rejected, inspect};
 pub use http::{HttpAnswer, HttpAnswers, HttpCounts, HttpDifference, HttpLeft, HttpRequest, HttpSent, HttpUnlike};
 pub use pool::{Pool, PoolError, Setup};
 
-use crate::batch::Batch;
 use crate::manifest::Name;
-use crate::outcome::{Checked, Fault};
-use crate::revision::Digest;
+use crate::record::batch::Batch;
+use crate::record::outcome::{Checked, Fault};
+use crate::record::revision::Digest;
 
 /// Where functions are called. One implementation is [`Pool`]; the other is the tests'.
 pub trait Invoker: Send + 'static {

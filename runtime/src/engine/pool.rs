@@ -23,10 +23,10 @@ use super::host::Host;
 use super::http::Client;
 use super::log::{self, LogScope};
 use super::{Call, CallError, Completion, Engine, Invoker};
-use crate::batch::Batch;
 use crate::manifest::{Function, Reuse, Trigger};
-use crate::outcome::{Cause, Checked, Fault};
 use crate::record::Topics;
+use crate::record::batch::Batch;
+use crate::record::outcome::{Cause, Checked, Fault};
 
 /// A call that will be over so soon begins on the caller's thread: handing it to another one would
 /// cost as much. What takes longer after all yields at the next tick and goes on on the guests'

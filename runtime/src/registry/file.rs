@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use crate::revision::Digest;
+use crate::record::revision::Digest;
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_millis(250);

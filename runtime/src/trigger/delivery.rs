@@ -7,10 +7,10 @@
 use std::sync::Arc;
 
 use super::flights::FlightKey;
-use crate::batch::Batch;
-use crate::columns::Field;
 use crate::kafka::{Acknowledgement, Refusal, Sink};
-use crate::outcome::{Checked, Fault, Headers, Timestamp};
+use crate::record::batch::Batch;
+use crate::record::columns::Field;
+use crate::record::outcome::{Checked, Fault, Headers, Timestamp};
 use crate::record::{Header, Message, Record, Topics};
 
 /// Prefix of the headers that a dead letter gets.

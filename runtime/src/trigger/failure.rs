@@ -7,11 +7,11 @@ use super::flights::Case;
 use super::flow::Flow;
 use super::progress::Failed;
 use super::retry::{self, Verdict};
-use crate::batch::Batch;
 use crate::counted::counted;
 use crate::kafka::Sink;
 use crate::manifest::OnExhausted;
-use crate::outcome::{Cause, Fault};
+use crate::record::batch::Batch;
+use crate::record::outcome::{Cause, Fault};
 use crate::record::{OwnedRecord, Record};
 
 impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {

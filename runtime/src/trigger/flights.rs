@@ -14,7 +14,7 @@ use slab::Slab;
 
 use super::partitions::Place;
 use super::sequencer::Sequence;
-use crate::batch::Batch;
+use crate::record::batch::Batch;
 
 /// Calls are numbered across all flows, so that one which ends late, after its flow was built
 /// again, is not taken for another.

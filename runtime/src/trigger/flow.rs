@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::breaker::Breaker;
+use super::budget::Share as BudgetShare;
 use super::delivery::{Delivered, Delivery};
 use super::flights::{Case, Flight, FlightKey, Flights};
 use super::partitions::Partitions;
@@ -18,13 +19,12 @@ use super::progress::Progress;
 use super::sequencer::Sequence;
 use super::sizing::Sizing;
 use super::status::Counts;
-use crate::batch::Batch;
-use crate::budget::Share as BudgetShare;
 use crate::counted::counted;
 use crate::engine::{Call, CallError, Completion, Invoker};
 use crate::kafka::{Partition, Refusal, Sink};
 use crate::manifest::{OnExhausted, Ordering, Trigger};
-use crate::outcome::{Cause, Checked, Fault};
+use crate::record::batch::Batch;
+use crate::record::outcome::{Cause, Checked, Fault};
 use crate::record::{OwnedRecord, Record, Topics};
 use crate::throttle::Throttle;
 

@@ -8,9 +8,9 @@
 
 use std::time::Instant;
 
+use super::budget::MAX_HELD;
 use super::partitions::Intake;
 use super::session::{SHOWN, Session};
-use crate::budget::MAX_HELD;
 use crate::kafka::Partition;
 
 /// Records taken before the loop looks at everything else again.

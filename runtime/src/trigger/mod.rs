@@ -8,10 +8,11 @@
 //!
 //! One task owns everything here. It runs [sessions](session): a pair of Kafka clients each, built
 //! again with growing pauses when one breaks. [`sequencer`], [`progress`], [`retry`] and [`breaker`]
-//! are pure. Bounded by its windows, its instances and its [share](crate::budget) of the node.
+//! are pure. Bounded by its windows, its instances and its [share](budget) of the node.
 
 mod assignment;
 mod breaker;
+pub mod budget;
 mod delivery;
 mod failure;
 mod flights;
@@ -37,14 +38,14 @@ use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use self::budget::Budget;
 use self::session::{End, Manner, Session};
 pub use self::status::{Counts, State, Status};
-use crate::budget::Budget;
 use crate::engine::{Completion, Pool};
 use crate::kafka::sink::Batching;
 use crate::manifest::{Cluster, Trigger};
 use crate::record::Topics;
-use crate::revision::Digest;
+use crate::record::revision::Digest;
 
 /// Pauses before a session is built again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);

@@ -11,7 +11,7 @@ use crate::counted::counted;
 use crate::kafka::cleanup::compacted;
 use crate::kafka::{Fetched, Partition};
 use crate::record::Record as _;
-use crate::traffic::{Number, Place, Run, Scope, Summary, Verifier};
+use crate::tools::traffic::{Number, Place, Run, Scope, Summary, Verifier};
 
 pub(super) struct Checking<'a> {
     plan: &'a Plan,

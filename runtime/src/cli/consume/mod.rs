@@ -17,7 +17,7 @@ use super::value::{self, Start};
 use super::{Failure, node, output};
 use crate::counted::counted;
 use crate::kafka::scan::Isolation;
-use crate::traffic::{Run, Summary};
+use crate::tools::traffic::{Run, Summary};
 use checking::Checking;
 
 const HELP: &str = r#"Where reading begins, in each partition; the nearest there is if that is gone:

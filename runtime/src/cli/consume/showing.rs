@@ -9,13 +9,13 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 
 use super::reading::{Ended, Range, Receiver};
+use crate::author::files::Replacement;
 use crate::cli::Failure;
 use crate::cli::output::Output;
 use crate::counted::counted;
-use crate::files::Replacement;
 use crate::kafka::{Fetched, Partition};
-use crate::ndjson;
 use crate::record::Record;
+use crate::tools::ndjson;
 
 /// How long a readable line is at most, in characters.
 const WIDTH: usize = 80;

@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::golden::wrapped;
+use crate::author::golden::wrapped;
 
 const COLUMNS: usize = 80;
 const INDENT: &str = "  ";
@@ -106,7 +106,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::golden::width;
+    use crate::author::golden::width;
 
     /// What is written when this is logged.
     fn written(ansi: bool, log: impl FnOnce()) -> String {

@@ -12,11 +12,11 @@ use tokio::sync::watch;
 
 use super::run::{self, Node};
 use super::{Failure, check, colour, node};
-use crate::dev::{Builder, Sources, Target, embed};
-use crate::golden::Paint;
+use crate::author::dev::{Builder, Sources, Target, embed};
+use crate::author::golden::Paint;
 use crate::kafka::embedded::{EmbeddedBroker, LIMITS};
 use crate::manifest::Manifest;
-use crate::supervisor::Options;
+use crate::node::supervisor::Options;
 use lines::folded;
 use terminal::Running;
 

@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 
 use super::say;
-use crate::dev::{Role, Tail, Typist, topics};
+use crate::author::dev::{Role, Tail, Typist, topics};
 use crate::kafka::Refusal;
 use crate::manifest::{Cluster, Manifest};
 

@@ -16,11 +16,11 @@ use clap::ValueEnum;
 use super::output::Output;
 use super::progress::Progress;
 use super::{Failure, inspect, node};
-use crate::batch::Batch;
+use crate::author::invoke::Session;
 use crate::counted::counted;
-use crate::invoke::Session;
 use crate::manifest::{AllowedHost, Network};
-use crate::ndjson;
+use crate::record::batch::Batch;
+use crate::tools::ndjson;
 use source::Source;
 use target::Target;
 

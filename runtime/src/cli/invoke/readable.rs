@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::counted::counted;
-use crate::ndjson::{Message, Source};
-use crate::outcome::Fault;
+use crate::record::outcome::Fault;
+use crate::tools::ndjson::{Message, Source};
 
 /// Longest value that is shown whole, in characters.
 const MAX_CHARACTERS: usize = 2_000;
@@ -74,7 +74,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::{Cause, Timestamp};
+    use crate::record::outcome::{Cause, Timestamp};
 
     const AT: Source<'static> = Source { topic: "in", partition: 1, offset: 7 };
 

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::{Arguments, Calls, Failure, RecordArguments, Target};
-use crate::invoke::{self, Batcher};
+use crate::author::invoke::{self, Batcher};
 use crate::manifest::Trigger;
-use crate::ndjson::{Bytes, MAX_LINE_BYTES, Pair, RecordLine, without_mark};
 use crate::record::OwnedRecord;
+use crate::tools::ndjson::{Bytes, MAX_LINE_BYTES, Pair, RecordLine, without_mark};
 
 pub(super) struct Source<'a> {
     /// What is not in a line.

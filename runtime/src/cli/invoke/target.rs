@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Arguments, Failure};
+use crate::author::invoke;
 use crate::cli::check;
 use crate::engine::Setup;
-use crate::invoke;
 use crate::manifest::{Component, Function, Instances, Manifest, Name, Trigger};
 use crate::record::Topics;
 

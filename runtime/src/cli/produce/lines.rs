@@ -14,7 +14,7 @@ use super::NO_ZERO;
 use super::sending::OwnedDraft;
 use crate::cli::Failure;
 use crate::cli::connect::usage;
-use crate::ndjson::{MAX_LINE_BYTES, RecordLine, without_mark};
+use crate::tools::ndjson::{MAX_LINE_BYTES, RecordLine, without_mark};
 
 /// Places in the channel.
 const AHEAD: usize = 64;

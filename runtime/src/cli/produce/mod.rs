@@ -13,7 +13,7 @@ use super::progress::{Progress, amount};
 use super::{Failure, node, value};
 use crate::counted::counted;
 use crate::manifest::Cluster;
-use crate::traffic::{MAX_KEYS, Numbers, Pace, Size};
+use crate::tools::traffic::{MAX_KEYS, Numbers, Pace, Size};
 use lines::Lines;
 use sending::{OwnedDraft, Report, Sending, Supply};
 

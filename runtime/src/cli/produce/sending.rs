@@ -15,7 +15,7 @@ use crate::cli::progress::{Progress, TICK, amount};
 use crate::cli::{Failure, node};
 use crate::kafka::{Acknowledgement, KafkaSink, Refusal, Sink as _, Wake};
 use crate::record::{Header, Message};
-use crate::traffic::{Numbers, Pace, Run};
+use crate::tools::traffic::{Numbers, Pace, Run};
 
 const MAX_RECORDS: usize = 100_000;
 const MAX_BYTES: usize = 64 << 20;

@@ -4,15 +4,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::super::budget::Budget;
 use super::super::flow::Flow;
 use super::super::progress::Progress;
-use crate::batch::BatchRecord;
-use crate::budget::Budget;
-use crate::columns::Column;
 use crate::engine::{Call, CallError, Completion, Invoker};
 use crate::kafka::{Acknowledgement, Detached, Error, Fetched, Partition, Refusal, Sink};
 use crate::manifest::{self, Trigger};
-use crate::outcome::{Cause, Fault, Outcome};
+use crate::record::batch::BatchRecord;
+use crate::record::columns::Column;
+use crate::record::outcome::{Cause, Fault, Outcome};
 use crate::record::{Header, Message, OwnedRecord, Topics};
 
 /// Takes calls and leaves it to the test when and how they end.
@@ -218,7 +218,7 @@ pub enum Verdict {
     NoInstance,
 }
 
-fn judge(call: &Call, verdict: impl Fn(&str, u32) -> Verdict) -> Result<crate::outcome::Checked, CallError> {
+fn judge(call: &Call, verdict: impl Fn(&str, u32) -> Verdict) -> Result<crate::record::outcome::Checked, CallError> {
     let mut outcome = Outcome::default();
     for (index, (value, &attempt)) in values(call).iter().zip(call.batch.attempts()).enumerate() {
         let verdict = verdict(value, attempt);

@@ -6,8 +6,8 @@ use fakes::{PARTITION, Verdict, World};
 
 use super::flow::Stop;
 use super::progress::Progress;
-use crate::outcome::Cause;
 use crate::record::OwnedRecord;
+use crate::record::outcome::Cause;
 
 fn ok(_: &str, _: u32) -> Verdict {
     Verdict::Handle

@@ -22,7 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use crate::overview::Overview;
+use crate::node::overview::Overview;
 
 /// Most connections at a time; more wait.
 const MAX_CONNECTIONS: usize = 64;

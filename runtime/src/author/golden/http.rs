@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::difference::{Difference, Sides};
 use super::expectation::{self, given};
 use crate::engine::{HttpAnswer, HttpDifference, HttpRequest, HttpSent};
-use crate::ndjson::{self, Bytes, Malformed, Pair};
+use crate::tools::ndjson::{self, Bytes, Malformed, Pair};
 
 /// Longest wait for an answer: no call takes longer.
 const MAX_DELAY: Duration = Duration::from_secs(60 * 60);

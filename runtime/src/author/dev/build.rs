@@ -7,10 +7,10 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::Target;
+use crate::author::golden::{self, Case, Paint, Suite};
+use crate::author::toolchain;
 use crate::engine::Engine;
-use crate::golden::{self, Case, Paint, Suite};
 use crate::manifest::{self, Component, Function, Manifest};
-use crate::toolchain;
 
 /// Builds components and tests them. It blocks.
 pub struct Builder {

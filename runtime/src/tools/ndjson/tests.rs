@@ -1,6 +1,6 @@
 use super::*;
-use crate::columns::{Column, HeaderColumns};
-use crate::outcome::{Cause, Outcome};
+use crate::record::columns::{Column, HeaderColumns};
+use crate::record::outcome::{Cause, Outcome};
 use crate::record::{OwnedRecord, Topics};
 
 fn back(line: RecordLine) -> (Option<String>, Option<i32>, Option<u32>, OwnedRecord) {

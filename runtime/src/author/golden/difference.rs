@@ -2,8 +2,8 @@
 
 use super::Answer;
 use super::expectation::{self, is_same};
-use crate::ndjson::{Message, RecordLine};
-use crate::outcome::{Fault, Timestamp};
+use crate::record::outcome::{Fault, Timestamp};
+use crate::tools::ndjson::{Message, RecordLine};
 
 /// One difference.
 #[derive(Debug, PartialEq, Eq)]

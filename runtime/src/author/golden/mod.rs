@@ -2,7 +2,7 @@
 //! with the source. They run through the real engine with the limits, the environment, the batches and
 //! the ordering that a node would use.
 //!
-//! A case is a file `cases/NAME.ndjson` in the project's folder. Records stand in it as [`crate::ndjson`]
+//! A case is a file `cases/NAME.ndjson` in the project's folder. Records stand in it as [`crate::tools::ndjson`]
 //! describes them, and below each record what is expected of it:
 //!
 //! ```json
@@ -89,11 +89,11 @@ pub use report::{Paint, broken, hint, verdict};
 use scratch::Scratch;
 pub(crate) use shown::{width, wrapped};
 
+use crate::author::invoke::{self, Session};
 use crate::engine::{Compiled, Engine, HttpAnswers, HttpLeft};
-use crate::invoke::{self, Session};
-use crate::ndjson::Message;
-use crate::outcome::Fault;
-use crate::revision::Digest;
+use crate::record::outcome::Fault;
+use crate::record::revision::Digest;
+use crate::tools::ndjson::Message;
 
 /// What became of a record. A message to the trigger's output has no topic.
 type Answer = Result<Vec<Message>, Fault>;

@@ -10,12 +10,12 @@ use toml::{Table, Value};
 
 use super::case::{CaseAnswer, CaseRecord};
 use super::{Broken, Case, Place};
-use crate::batch::Batch;
+use crate::author::invoke::{self, Batcher};
 use crate::engine::Setup;
-use crate::invoke::{self, Batcher};
 use crate::manifest::{self, Environment, Errors, Function, Instances, Manifest, Name, Trigger};
-use crate::ndjson::{Malformed, Message};
 use crate::record::OwnedRecord;
+use crate::record::batch::Batch;
+use crate::tools::ndjson::{Malformed, Message};
 
 /// A manifest for cases.
 pub struct Declared {

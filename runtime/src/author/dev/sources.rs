@@ -7,10 +7,10 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
 use super::components;
-use crate::files::own_output;
-use crate::golden;
+use crate::author::files::own_output;
+use crate::author::golden;
+use crate::author::toolchain::Language;
 use crate::manifest::Manifest;
-use crate::toolchain::Language;
 
 /// How deep folders are looked into.
 const DEPTH: usize = 16;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::batch::Batch;
 use crate::manifest::BatchLimits;
+use crate::record::batch::Batch;
 use crate::record::{OwnedRecord, Record as _};
 
 /// Most bytes of records that wait for their batches to fill, all partitions together.

@@ -5,9 +5,9 @@
 
 use std::fmt;
 
-use crate::batch::Batch;
-use crate::columns::{AS_IN_SOURCE, Column, Field, HeaderColumns, HeaderRun, NULL, cut};
 use crate::counted::counted;
+use crate::record::batch::Batch;
+use crate::record::columns::{AS_IN_SOURCE, Column, Field, HeaderColumns, HeaderRun, NULL, cut};
 use crate::record::{OVERHEAD_BYTES, Topics};
 
 /// Most messages of one outcome. One that refers to its sources costs nothing to send, and a lot to

@@ -1,4 +1,10 @@
-//! What is read from Kafka and what goes back: plain data, no IO.
+//! The data of the contract: what is read from Kafka, what crosses into a function, and what comes
+//! back. Plain data, no IO.
+
+pub mod batch;
+pub mod columns;
+pub mod outcome;
+pub mod revision;
 
 /// A record, wherever it lies: in the Kafka client's own buffers, in a batch, or as an
 /// [`OwnedRecord`].

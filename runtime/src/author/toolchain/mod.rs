@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 
 pub use project::{Project, Sdk, Template, create};
 
+use crate::author::files::{self, Replacement};
 use crate::engine::{self, Inspection};
-use crate::files::{self, Replacement};
-use crate::revision::Digest;
+use crate::record::revision::Digest;
 
 /// Why there is no component, or no project.
 #[derive(Debug, thiserror::Error)]

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use super::Verdict;
 use super::expectation::{self, Expectation};
 use super::http;
+use crate::author::files::{self, Replacement};
 use crate::engine::HttpAnswer;
-use crate::files::{self, Replacement};
-use crate::ndjson::{self, Malformed, RecordLine};
+use crate::tools::ndjson::{self, Malformed, RecordLine};
 
 /// Where cases lie in the folder of a project.
 pub const FOLDER: &str = "cases";
@@ -194,8 +194,8 @@ impl Case {
 mod tests {
     use super::*;
     use crate::engine::HttpLeft;
-    use crate::ndjson::Message;
-    use crate::outcome::{Cause, Fault, Timestamp};
+    use crate::record::outcome::{Cause, Fault, Timestamp};
+    use crate::tools::ndjson::Message;
 
     fn parse(text: &str) -> Result<Case, String> {
         Case::parse(Path::new("cases/a.ndjson"), text.into()).map_err(|broken| broken.to_string())

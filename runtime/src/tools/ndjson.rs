@@ -20,9 +20,9 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Vis
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::value::RawValue;
 
-use crate::batch::{Batch, BatchRecord};
-use crate::columns::Field;
-use crate::outcome::{Checked, Fault, Headers, OutcomeMessage, Timestamp};
+use crate::record::batch::{Batch, BatchRecord};
+use crate::record::columns::Field;
+use crate::record::outcome::{Checked, Fault, Headers, OutcomeMessage, Timestamp};
 use crate::record::{Header, Record};
 
 /// Longest line that is read. A broker's default limit makes records of 1 MiB.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::columns::{Column, HeaderColumns, HeaderRun};
+use crate::record::columns::{Column, HeaderColumns, HeaderRun};
 use crate::record::{Header, OwnedRecord, Record};
 
 /// Memory that a batch keeps for its next use. What a large record took is given back.

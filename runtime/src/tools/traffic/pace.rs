@@ -10,7 +10,7 @@ const MOST_LATE: Duration = Duration::from_millis(50);
 ///
 /// ```
 /// # use std::{num::NonZeroU32, time::Duration};
-/// # use tidegate::traffic::Pace;
+/// # use tidegate::tools::traffic::Pace;
 /// let mut pace = Pace::new(NonZeroU32::new(10).unwrap(), Duration::ZERO);
 /// assert_eq!(pace.take(Duration::ZERO), Ok(()));
 /// assert_eq!(pace.take(Duration::from_millis(30)), Err(Duration::from_millis(70)));

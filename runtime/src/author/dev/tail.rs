@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Role;
-use crate::golden::width;
+use crate::author::golden::width;
 use crate::kafka::source::Membership;
 use crate::kafka::{Error, Event, Fetched, Partition, Source, Wake};
 use crate::manifest::Cluster;

@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::budget::Budget;
 use crate::engine::{Compiled, Engine, Pool, PoolError, Rejected, Setup};
 use crate::kafka::client::check_properties;
 use crate::manifest::{self, Cluster, Component, Function, Manifest, Name, Trigger};
-use crate::overview::{FunctionView, Overview};
+use crate::node::overview::{FunctionView, Overview};
 use crate::record::Topics;
+use crate::record::revision::Digest;
 use crate::registry::file::{Change, Content, FileRegistry};
-use crate::revision::Digest;
+use crate::trigger::budget::Budget;
 use crate::trigger::{self, Handle};
 
 /// How long after instances could not be started they are tried again.

@@ -18,13 +18,13 @@ use tokio::sync::mpsc;
 
 pub use batch::{Batcher, Misplaced};
 
-use crate::batch::{Batch, BatchRecord};
 use crate::engine::{Call, CallError, Compiled, Completion, Engine, Invoker as _, Pool, PoolError, Rejected, Setup};
 use crate::manifest::{self, Function, Ordering, Trigger};
-use crate::ndjson::Message;
-use crate::outcome::{Checked, Fault};
+use crate::record::batch::{Batch, BatchRecord};
+use crate::record::outcome::{Checked, Fault};
+use crate::record::revision::Digest;
 use crate::record::{Record as _, Topics};
-use crate::revision::Digest;
+use crate::tools::ndjson::Message;
 
 /// Where messages go that name no topic, when nobody declared it: a name that no topic can have.
 const UNNAMED: &str = "(output)";

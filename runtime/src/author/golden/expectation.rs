@@ -5,8 +5,8 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::value::RawValue;
 
 use super::Answer;
-use crate::ndjson::{self, Bytes, Malformed, Message, Pair, RecordLine, Shown};
-use crate::outcome::{Cause, Fault, Timestamp};
+use crate::record::outcome::{Cause, Fault, Timestamp};
+use crate::tools::ndjson::{self, Bytes, Malformed, Message, Pair, RecordLine, Shown};
 
 /// Causes that a record can fail with where there is no broker.
 const CAUSES: [Cause; 7] =

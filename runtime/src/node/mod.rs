@@ -1,0 +1,5 @@
+//! The running node: what decides which triggers and revisions run, and what shows how they do.
+
+pub mod admin;
+pub mod overview;
+pub mod supervisor;

@@ -5,6 +5,7 @@
 //! from queues by one loop, without callbacks and without threads of ours. `unsafe` code lives in
 //! this module only, behind types that cannot be used wrongly.
 
+pub mod broker;
 pub mod cleanup;
 pub mod client;
 pub mod create;
@@ -17,6 +18,7 @@ pub mod scan;
 pub mod sink;
 pub mod source;
 
+pub use broker::{Broker, Clients, Question, Reader, Taken, TopicsQuestion};
 pub use client::{Error, Metadata, Wake, keep_memory};
 pub use fetched::{Detached, Fetched};
 pub use list::Position;

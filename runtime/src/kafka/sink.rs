@@ -8,6 +8,7 @@ use rdkafka::bindings as c;
 use rdkafka::producer::{BaseProducer, Producer as _};
 
 use super::client::{Code, Context, Error, Metadata, OK, WakeEnd, settings};
+use super::broker::TopicsQuestion;
 use super::murmur2::partition_of;
 use super::queue::Queue;
 use crate::manifest::Cluster;
@@ -33,8 +34,15 @@ pub trait Sink: Send + 'static {
     /// Asks for what is queued to be sent now.
     fn flush(&mut self);
 
-    /// Gives up what was not sent yet: it is reported as refused for now.
+    /// Gives up what was not sent yet: it is reported as refused for now. What is with the broker
+    /// already is reported when its answer comes. Nothing may be sent any more.
     fn abandon(&mut self);
+
+    /// Takes in how many partitions the topics have.
+    fn update(&mut self, metadata: &Metadata);
+
+    /// Has the brokers asked about the sink's topics, where that may wait.
+    fn ask(&self, answer: TopicsQuestion);
 }
 
 /// What became of a message.

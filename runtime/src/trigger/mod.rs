@@ -13,6 +13,8 @@
 mod assignment;
 mod breaker;
 pub mod budget;
+mod clock;
+mod driver;
 mod delivery;
 mod failure;
 mod flights;

@@ -1,0 +1,126 @@
+//! What the loop of a trigger needs of Kafka, as traits: a member of a consumer group, answers to
+//! questions that take a while, and the clients that both come from.
+//!
+//! Nothing here waits, except where a method says so. Each trait has one production implementation
+//! and one in the simulated cluster of the tests, so that the same loop runs on both.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use super::client::{Error, Metadata};
+use super::list::Position;
+use super::sink::{Batching, Sink};
+use super::Partition;
+use crate::record::{OwnedRecord, Record};
+
+/// What a member reports beside records.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// These partitions are ours once [`Broker::assign`] is called with them. The list may be empty.
+    Assigned(Vec<Position>),
+    /// These partitions go once [`Broker::unassign`] is called with them. If they are `lost`, they are
+    /// gone already, and nothing may be committed for them.
+    Revoked { partitions: Vec<Position>, lost: bool },
+    /// The commit of this number ended.
+    Committed { number: u64, result: Result<(), Error> },
+    /// Something is wrong. The client goes on by itself unless the error is fatal.
+    Error(Error),
+}
+
+/// What comes of a partition.
+#[derive(Debug)]
+pub enum Taken<R> {
+    Record(R),
+    /// Something at this offset cannot be read.
+    Failed { offset: i64, error: Error },
+}
+
+/// A question for [`Broker::ask`]. It sends its answer wherever it wants.
+pub type Question = Box<dyn FnOnce(&dyn Reader) + Send>;
+/// A question for [`Sink::ask`](super::Sink::ask): called with what the brokers say about the topics.
+pub type TopicsQuestion = Box<dyn FnOnce(Result<Metadata, Error>) + Send>;
+
+/// A member of a consumer group.
+///
+/// From an [`Event::Assigned`] or [`Event::Revoked`] until its answer no partition hands out records,
+/// and no record of an earlier assignment follows the event that revokes it.
+pub trait Broker: Send + 'static {
+    type Record: Record + From<OwnedRecord> + Send;
+
+    /// The next event.
+    fn next_event(&mut self) -> Option<Event>;
+
+    /// Takes the next records and returns how many there were. Fewer than `at_most` means that there
+    /// are no more now.
+    fn take(&mut self, at_most: usize, each: impl FnMut(Partition, Taken<Self::Record>)) -> usize;
+
+    /// Replaces the subscription. The first one joins the group.
+    fn subscribe(&mut self, topics: &[String]) -> Result<(), Error>;
+
+    /// Answers an assignment. A partition without an offset starts at its beginning.
+    fn assign(&mut self, positions: &[Position]) -> Result<(), Error>;
+
+    /// Answers a revocation.
+    fn unassign(&mut self, partitions: &[Position]) -> Result<(), Error>;
+
+    /// Whether the group has given the assignment to others already.
+    fn is_lost(&self) -> bool;
+
+    /// Lets the records of a partition come, or keeps them back without throwing away what was
+    /// fetched. What came before the call is still taken.
+    fn flow(&mut self, partition: Partition, flows: bool) -> Result<(), Error>;
+
+    /// Stops fetching a partition and throws away what was fetched of it and not taken, or goes on
+    /// behind the last record taken.
+    fn pause(&mut self, partition: Partition, pauses: bool) -> Result<(), Error>;
+
+    /// Goes on at these offsets. No record that was fetched before is handed out any more.
+    fn seek(&mut self, positions: &[Position]) -> Result<(), Error>;
+
+    /// Starts to commit. [`Event::Committed`] with this number says how it ended.
+    fn commit(&mut self, number: u64, positions: &[Position]) -> Result<(), Error>;
+
+    /// Has a question answered where it may wait.
+    fn ask(&mut self, question: Question);
+
+    /// Starts to leave the group. Events go on, and rebalances are answered until
+    /// [`Broker::is_closed`].
+    fn close(&mut self);
+
+    /// Whether the member has left its group, or given up on it.
+    fn is_closed(&self) -> bool;
+}
+
+/// Questions to the brokers. They wait for the answer, up to a limit.
+pub trait Reader {
+    /// The committed positions of these partitions, once no transaction that is under way can change
+    /// them.
+    fn committed(&self, partitions: &[Position], limit: Duration) -> Result<Vec<Position>, Error>;
+
+    /// The first offset of each partition whose record is not older than `timestamp_ms`, or the end
+    /// of the partition.
+    fn at_time(&self, partitions: &[Position], timestamp_ms: i64, limit: Duration) -> Result<Vec<Position>, Error>;
+
+    /// For each partition the offsets that it has: from its first record to where its next one will
+    /// be.
+    fn ranges(&self, partitions: &[Position], limit: Duration) -> Result<Vec<Range<i64>>, Error>;
+
+    /// The partitions of topics.
+    fn metadata(&self, topics: &[String], limit: Duration) -> Result<Metadata, Error>;
+}
+
+/// Makes the clients of one trigger.
+pub trait Clients: Send + 'static {
+    type Broker: Broker;
+    type Sink: Sink;
+
+    /// A member of the trigger's group, which joins it when it subscribes. It fetches at most
+    /// `queue_bytes` ahead in each of its queues.
+    fn broker(&mut self, queue_bytes: u64) -> Result<Self::Broker, Error>;
+
+    /// A producer to the trigger's topics.
+    fn sink(&mut self, batching: Batching) -> Result<Self::Sink, Error>;
+
+    /// Waits until one of the clients has something for the loop.
+    fn wait(&self) -> impl Future<Output = ()> + Send;
+}

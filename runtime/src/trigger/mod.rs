@@ -26,6 +26,8 @@ mod progress;
 mod retry;
 mod sequencer;
 mod session;
+#[cfg(test)]
+mod sim;
 mod sizing;
 mod status;
 #[cfg(test)]

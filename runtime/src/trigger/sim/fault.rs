@@ -120,7 +120,7 @@ pub fn draw_faults(rng: &mut fastrand::Rng, breadth: Breadth, cluster: &Cluster,
 fn draw(rng: &mut fastrand::Rng, breadth: Breadth, cluster: &Cluster, inputs: usize) -> What {
     let broker = rng.usize(..cluster.brokers);
     let node = rng.usize(..4);
-    let output = Place { topic: OUT, partition: rng.i32(..i32::try_from(cluster.outputs).unwrap_or(1)) };
+    let output = Place { topic: OUT, partition: rng.i32(0..i32::try_from(cluster.outputs).unwrap_or(1)) };
     let most = if breadth == Breadth::Plain { 28 } else { 36 };
     match rng.u32(..most) {
         0..3 => What::BrokerFreezes { broker },

@@ -184,7 +184,7 @@ impl Item {
         self.partition = match self.key {
             // Some other spread than that of the outputs, so that partitions mix.
             Some(key) => (key.wrapping_mul(2_654_435_761) >> 16) as i32 % partitions,
-            None => rng.i32(..partitions),
+            None => rng.i32(0..partitions),
         };
         self
     }

@@ -63,7 +63,7 @@ struct Part {
     low: i64,
     /// Offsets that were handled, with how many messages of theirs are not acknowledged.
     sent: VecDeque<(i64, usize)>,
-    failed: Option<Failed>,
+    failed: BTreeMap<i64, Failed>,
     /// When its first record may run again.
     due: Option<Instant>,
     dirty: bool,
@@ -242,7 +242,7 @@ impl Toy {
                 queue: VecDeque::new(),
                 low: progress.low,
                 sent: VecDeque::new(),
-                failed: progress.failed.first().copied(),
+                failed: progress.failed.iter().map(|failed| (failed.offset, *failed)).collect(),
                 due: None,
                 dirty: false,
             };
@@ -328,7 +328,7 @@ impl Toy {
                 Mutant::CommitsWhatWasTaken => part.queue.back().map_or(part.low, |record| record.offset + 1),
                 _ => part.low,
             };
-            let failed = part.failed.into_iter().filter(|failed| failed.offset >= low).collect();
+            let failed = part.failed.range(low..).map(|(_, failed)| *failed).collect();
             let metadata = Progress { failed, ..Progress::at(low) }.encode();
             positions.push(Position {
                 offset: Some(low),
@@ -396,7 +396,7 @@ impl Toy {
         let id = self.number();
         let Some(part) = self.owned.get_mut(&partition) else { return false };
         let record = part.queue[0].clone();
-        let failed = part.failed.filter(|failed| failed.offset == record.offset);
+        let failed = part.failed.get(&record.offset).copied();
         if record.headers.iter().any(|(name, _)| name == b"defect") {
             self.bury(partition, 1, "unreadable");
             return true;
@@ -419,10 +419,10 @@ impl Toy {
             Err(CallError::NoInstance(_) | CallError::Bug) => return,
         };
         let Some(cause) = cause else { return self.handled(partition, completion) };
-        let before = part.failed.filter(|failed| failed.offset == offset);
+        let before = part.failed.get(&offset).copied();
         let since_unix_s = before.map_or(now.unix_s(), |failed| failed.since_unix_s);
         let attempts = before.map_or(0, |failed| failed.attempts) + 1;
-        part.failed = Some(Failed { offset, attempts, since_unix_s });
+        part.failed.insert(offset, Failed { offset, attempts, since_unix_s });
         part.dirty = true;
         let policy = &self.parts.context.trigger.retry;
         let age = Duration::from_secs(now.unix_s() - since_unix_s);
@@ -545,7 +545,7 @@ impl Part {
             let Some((offset, _)) = self.sent.pop_front() else { return };
             self.low = offset + 1;
             self.dirty = true;
-            self.failed.take_if(|failed| failed.offset <= offset);
+            self.failed.remove(&offset);
         }
     }
 }

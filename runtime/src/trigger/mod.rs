@@ -31,6 +31,8 @@ mod progress;
 mod retreat;
 mod retry;
 mod sequencer;
+#[cfg(test)]
+mod sim;
 mod sizing;
 mod status;
 #[cfg(test)]

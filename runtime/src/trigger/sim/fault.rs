@@ -1,0 +1,165 @@
+//! What goes wrong in a history, and when.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::load::{INPUTS, OUT, TOPICS};
+use super::plan::{Breadth, Cluster};
+use super::time::ms;
+use super::topics::Place;
+
+/// Something that goes wrong. Nodes are counted modulo their number, so that every fault fits a case
+/// with fewer of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    pub at: Duration,
+    pub lasts: Duration,
+    pub what: What,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    BrokerFreezes { broker: usize },
+    BrokerDies { broker: usize },
+    /// A quota: so long for each message.
+    Quota { broker: usize, message: Duration },
+    /// Too few replicas are in sync.
+    WritesRefused { broker: usize },
+    /// Answers to requests take long.
+    AnswersLate { broker: usize, by: Duration },
+    /// It starts again when the fault is over.
+    NodeKilled { node: usize },
+    /// As it is told to, and starts again when the fault is over.
+    NodeStops { node: usize },
+    /// The whole process stands still.
+    NodeFreezes { node: usize },
+    /// Its loop stands still, and its clients go on.
+    NodeStalls { node: usize },
+    /// One more node, for as long as the fault lasts.
+    NodeAdded,
+    /// Another revision everywhere. A broken one is replaced when the fault is over.
+    Published { broken: bool },
+    InstancesRefused { node: usize },
+    PartitionForgotten { node: usize, place: Place },
+    ProducerBreaks { node: usize },
+    ConsumerBreaks { node: usize },
+    /// The group spreads its partitions anew for no reason.
+    Rebalance,
+    PartitionsAdded { topic: usize, count: usize },
+    /// It is not there while the fault lasts.
+    TopicMadeAnew { topic: usize, partitions: usize },
+    /// Of each partition the first half is removed.
+    Retention { topic: usize },
+}
+
+impl Fault {
+    pub fn over_at(&self) -> Duration {
+        self.at + self.lasts
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at {:?} ", self.at)?;
+        let lasts = self.lasts;
+        match &self.what {
+            What::BrokerFreezes { broker } => write!(f, "broker {broker} freezes for {lasts:?}"),
+            What::BrokerDies { broker } => write!(f, "broker {broker} dies for {lasts:?}"),
+            What::Quota { broker, message } => write!(f, "broker {broker} allows a message every {message:?} for {lasts:?}"),
+            What::WritesRefused { broker } => write!(f, "broker {broker} accepts no messages for {lasts:?}"),
+            What::AnswersLate { broker, by } => write!(f, "answers of broker {broker} are late by {by:?} for {lasts:?}"),
+            What::NodeKilled { node } => write!(f, "node {node} is killed, and starts again after {lasts:?}"),
+            What::NodeStops { node } => write!(f, "node {node} is stopped, and starts again after {lasts:?}"),
+            What::NodeFreezes { node } => write!(f, "node {node} freezes for {lasts:?}"),
+            What::NodeStalls { node } => write!(f, "the loop of node {node} stands still for {lasts:?}"),
+            What::NodeAdded => write!(f, "one more node for {lasts:?}"),
+            What::Published { broken: true } => write!(f, "a broken revision is published, for {lasts:?}"),
+            What::Published { broken: false } => write!(f, "a revision is published"),
+            What::InstancesRefused { node } => write!(f, "node {node} can start no instance for {lasts:?}"),
+            What::PartitionForgotten { node, place } => {
+                write!(f, "the producer of node {node} forgets {}/{}", TOPICS[place.topic], place.partition)
+            }
+            What::ProducerBreaks { node } => write!(f, "the producer of node {node} breaks"),
+            What::ConsumerBreaks { node } => write!(f, "the consumer of node {node} breaks"),
+            What::Rebalance => write!(f, "the group rebalances"),
+            What::PartitionsAdded { topic, count } => write!(f, "{} gets {count} more partitions", TOPICS[*topic]),
+            What::TopicMadeAnew { topic, partitions } => {
+                write!(f, "{} is deleted, and made again after {lasts:?} with {partitions} partitions", TOPICS[*topic])
+            }
+            What::Retention { topic } => write!(f, "retention removes the first half of {}", TOPICS[*topic]),
+        }
+    }
+}
+
+/// Draws the faults of a case.
+pub fn draw_faults(rng: &mut fastrand::Rng, breadth: Breadth, cluster: &Cluster, inputs: usize) -> Vec<Fault> {
+    let count = match rng.u32(..10) {
+        0 => 0,
+        1..6 => rng.usize(1..4),
+        _ => rng.usize(4..10),
+    };
+    let over = ms(rng.u64(2_000..40_000));
+    let mut faults: Vec<Fault> = (0..count)
+        .map(|_| {
+            let at = over.mul_f64(rng.f64());
+            let lasts = ms(match rng.u32(..4) {
+                0 => rng.u64(1..300),
+                1 | 2 => rng.u64(300..5_000),
+                _ => rng.u64(5_000..20_000),
+            });
+            let what = draw(rng, breadth, cluster, inputs);
+            // What is over at once has no end to wait for.
+            let lasts = if what.lasts() { lasts } else { Duration::ZERO };
+            Fault { at, lasts, what }
+        })
+        .collect();
+    faults.sort_by_key(|fault| fault.at);
+    faults
+}
+
+fn draw(rng: &mut fastrand::Rng, breadth: Breadth, cluster: &Cluster, inputs: usize) -> What {
+    let broker = rng.usize(..cluster.brokers);
+    let node = rng.usize(..4);
+    let output = Place { topic: OUT, partition: rng.i32(0..i32::try_from(cluster.outputs).unwrap_or(1)) };
+    let most = if breadth == Breadth::Plain { 28 } else { 36 };
+    match rng.u32(..most) {
+        0..3 => What::BrokerFreezes { broker },
+        3..6 => What::BrokerDies { broker },
+        6..8 => What::Quota { broker, message: ms(rng.u64(5..200)) },
+        8 => What::WritesRefused { broker },
+        9 => What::AnswersLate { broker, by: ms(rng.u64(10..3_000)) },
+        10..15 => What::NodeKilled { node },
+        15..18 => What::NodeStops { node },
+        18..21 => What::NodeFreezes { node },
+        21..23 => What::NodeStalls { node },
+        23..25 => What::NodeAdded,
+        25..27 => What::Rebalance,
+        27 => What::Published { broken: false },
+        28 => What::PartitionsAdded { topic: rng.usize(..inputs.min(INPUTS)), count: rng.usize(1..3) },
+        29 => What::Retention { topic: rng.usize(..inputs.min(INPUTS)) },
+        30 => What::Published { broken: true },
+        31 => What::InstancesRefused { node },
+        32 => What::PartitionForgotten { node, place: output },
+        33 => What::ProducerBreaks { node },
+        34 => What::ConsumerBreaks { node },
+        _ => {
+            let topic = if rng.bool() { OUT } else { rng.usize(..inputs.min(INPUTS)) };
+            What::TopicMadeAnew { topic, partitions: rng.usize(1..=4) }
+        }
+    }
+}
+
+impl What {
+    fn lasts(&self) -> bool {
+        !matches!(
+            self,
+            Self::Published { broken: false }
+                | Self::PartitionForgotten { .. }
+                | Self::ProducerBreaks { .. }
+                | Self::ConsumerBreaks { .. }
+                | Self::Rebalance
+                | Self::PartitionsAdded { .. }
+                | Self::Retention { .. }
+        )
+    }
+}

@@ -1,0 +1,281 @@
+//! What a member fetches, and in which queues it lies until the loop takes it.
+//!
+//! One queue that all partitions share, and one for each partition that is held back; each is filled
+//! up to the same limit. Where a partition goes on is behind the last record that was *taken*.
+//! A position that the log does not have (retention, a topic made again) goes on at the log's start.
+
+use std::collections::VecDeque;
+
+use super::load::Fate;
+use super::time::ms;
+use super::topics::Place;
+use super::world::{Event, World};
+use crate::record::{Header, OwnedRecord, Record};
+
+/// Most records of one fetch.
+const FETCH: usize = 50;
+
+/// A partition that is fetched.
+pub struct Fetcher {
+    /// The time that it was given to the member.
+    pub grant: u64,
+    /// The next offset to fetch, and the one behind the last record taken.
+    next: i64,
+    taken: i64,
+    /// Fetches and records of other versions are out of date.
+    version: u64,
+    flows: bool,
+    paused: bool,
+    /// A fetch is under way.
+    fetches: bool,
+    /// Records while it is held back.
+    held: VecDeque<SimRecord>,
+    held_bytes: usize,
+}
+
+impl Fetcher {
+    pub fn new(grant: u64, offset: i64) -> Self {
+        Self {
+            grant,
+            next: offset,
+            taken: offset,
+            version: 0,
+            flows: true,
+            paused: false,
+            fetches: false,
+            held: VecDeque::new(),
+            held_bytes: 0,
+        }
+    }
+
+    /// Throws away what was fetched and not taken.
+    pub fn start_again(&mut self) {
+        self.version += 1;
+        self.next = self.taken;
+        self.fetches = false;
+        self.held.clear();
+        self.held_bytes = 0;
+    }
+}
+
+/// The queue that the partitions share.
+pub struct Queue {
+    records: VecDeque<(Place, SimRecord)>,
+    bytes: usize,
+    limit: usize,
+}
+
+impl Queue {
+    pub fn new(limit: u64) -> Self {
+        Self { records: VecDeque::new(), bytes: 0, limit: usize::try_from(limit).unwrap_or(usize::MAX) }
+    }
+
+    pub fn clear(&mut self) {
+        self.records.clear();
+        self.bytes = 0;
+    }
+
+    fn push(&mut self, place: Place, record: SimRecord) {
+        self.bytes += record.bytes();
+        self.records.push_back((place, record));
+    }
+
+    fn drop_of(&mut self, place: Place) {
+        self.records.retain(|(other, _)| *other != place);
+        self.bytes = self.records.iter().map(|(_, record)| record.bytes()).sum();
+    }
+}
+
+/// A record as a driver gets it.
+pub struct SimRecord {
+    record: OwnedRecord,
+    defect: Option<String>,
+}
+
+impl World {
+    /// Bytes that the member's client holds of records that were not taken.
+    pub fn fetched_bytes(&self, member: u64) -> usize {
+        let Some(known) = self.members.get(&member) else { return 0 };
+        known.queue.bytes + known.owned.values().map(|fetcher| fetcher.held_bytes).sum::<usize>()
+    }
+
+    pub fn fetch_all(&mut self, member: u64) {
+        let Some(known) = self.members.get(&member) else { return };
+        let places: Vec<Place> = known.owned.keys().copied().collect();
+        for place in places {
+            self.fetch(member, place);
+        }
+    }
+
+    /// Records came to a partition: who waits for them gets them.
+    pub fn data_arrived(&mut self, place: Place) {
+        let members: Vec<u64> =
+            self.members.iter().filter(|(_, known)| known.owned.contains_key(&place)).map(|(&id, _)| id).collect();
+        for member in members {
+            self.fetch(member, place);
+        }
+    }
+
+    /// Starts a fetch, unless one is under way or there is no room.
+    fn fetch(&mut self, member: u64, place: Place) {
+        let there = self.latency();
+        let Some(known) = self.members.get_mut(&member) else { return };
+        let stands_still = known.pending.is_some();
+        let full = known.queue.bytes >= known.queue.limit;
+        let limit = known.queue.limit;
+        let Some(fetcher) = known.owned.get_mut(&place) else { return };
+        let full = if fetcher.flows { full } else { fetcher.held_bytes >= limit };
+        if stands_still || full || fetcher.fetches || fetcher.paused {
+            return;
+        }
+        fetcher.fetches = true;
+        let version = fetcher.version;
+        self.after(there, Event::Fetch { member, place, version });
+    }
+
+    /// The leader answers a fetch.
+    pub fn fetched(&mut self, member: u64, place: Place, version: u64) {
+        let answers = self.leader(place).is_some_and(|leader| {
+            let broker = &self.brokers[leader];
+            broker.condition == super::brokers::Condition::Up
+        });
+        let Some(known) = self.members.get_mut(&member) else { return };
+        let Some(fetcher) = known.owned.get_mut(&place).filter(|fetcher| fetcher.version == version) else { return };
+        if !answers {
+            self.after(ms(100), Event::Fetch { member, place, version });
+            return;
+        }
+        fetcher.fetches = false;
+        let Some(log) = self.topics[place.topic].log(place.partition) else { return };
+        if fetcher.next < log.start || fetcher.next > log.end {
+            fetcher.next = log.start;
+        }
+        let items = self.items.clone();
+        let topic_timestamps = log.from(fetcher.next).iter().take(FETCH);
+        let mut came = false;
+        for entry in topic_timestamps {
+            let item = &items[entry.id];
+            let record = OwnedRecord {
+                offset: entry.offset,
+                timestamp_ms: Some(entry.timestamp_ms),
+                key: item.key_bytes(),
+                value: Some(item.value(entry.id)),
+                headers: vec![(b"h".to_vec(), Some(b"1".to_vec()))],
+            };
+            let defect = (item.fate == Fate::Unreadable).then(|| "its headers are unread".to_owned());
+            let record = SimRecord { record, defect };
+            fetcher.next = entry.offset + 1;
+            came = true;
+            if fetcher.flows {
+                known.queue.push(place, record);
+                if known.queue.bytes >= known.queue.limit {
+                    break;
+                }
+            } else {
+                fetcher.held_bytes += record.bytes();
+                fetcher.held.push_back(record);
+                if fetcher.held_bytes >= known.queue.limit {
+                    break;
+                }
+            }
+        }
+        if came {
+            let node = known.node;
+            self.wake(node);
+            self.fetch(member, place);
+        }
+    }
+
+    /// The loop takes records.
+    pub fn take(&mut self, member: u64, at_most: usize) -> Vec<(Place, SimRecord)> {
+        let now = self.now();
+        let Some(known) = self.members.get_mut(&member) else { return Vec::new() };
+        known.polled = now;
+        if known.pending.is_some() {
+            return Vec::new();
+        }
+        let count = at_most.min(known.queue.records.len());
+        let taken: Vec<_> = known.queue.records.drain(..count).collect();
+        for (place, record) in &taken {
+            known.queue.bytes -= record.bytes();
+            if let Some(fetcher) = known.owned.get_mut(place) {
+                fetcher.taken = record.offset() + 1;
+            }
+        }
+        if count > 0 {
+            let node = known.node;
+            self.books.taken(node, taken.iter().map(|(place, record)| (*place, record.offset(), record.bytes())));
+            self.fetch_all(member);
+        }
+        taken
+    }
+
+    /// The loop holds a partition back, or lets it flow again.
+    pub fn flow(&mut self, member: u64, place: Place, flows: bool) -> bool {
+        let Some(known) = self.members.get_mut(&member) else { return false };
+        let Some(fetcher) = known.owned.get_mut(&place) else { return false };
+        fetcher.flows = flows;
+        if flows {
+            fetcher.held_bytes = 0;
+            for record in std::mem::take(&mut fetcher.held) {
+                known.queue.push(place, record);
+            }
+        }
+        self.fetch(member, place);
+        true
+    }
+
+    pub fn pause(&mut self, member: u64, place: Place, pauses: bool) -> bool {
+        let Some(known) = self.members.get_mut(&member) else { return false };
+        let Some(fetcher) = known.owned.get_mut(&place) else { return false };
+        if pauses {
+            fetcher.start_again();
+            known.queue.drop_of(place);
+        }
+        fetcher.paused = pauses;
+        self.fetch(member, place);
+        true
+    }
+
+    pub fn seek(&mut self, member: u64, place: Place, offset: i64) -> bool {
+        let Some(known) = self.members.get_mut(&member) else { return false };
+        let Some(fetcher) = known.owned.get_mut(&place) else { return false };
+        fetcher.taken = offset;
+        fetcher.start_again();
+        known.queue.drop_of(place);
+        self.fetch(member, place);
+        true
+    }
+}
+
+impl From<OwnedRecord> for SimRecord {
+    fn from(record: OwnedRecord) -> Self {
+        Self { record, defect: None }
+    }
+}
+
+impl Record for SimRecord {
+    fn defect(&self) -> Option<&str> {
+        self.defect.as_deref()
+    }
+
+    fn offset(&self) -> i64 {
+        self.record.offset
+    }
+
+    fn timestamp_ms(&self) -> Option<i64> {
+        self.record.timestamp_ms
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        self.record.key()
+    }
+
+    fn value(&self) -> Option<&[u8]> {
+        self.record.value()
+    }
+
+    fn header(&self, index: usize) -> Option<Header<'_>> {
+        self.record.header(index)
+    }
+}

@@ -1,0 +1,209 @@
+//! The function of a simulated trigger: instances that take their time, and answer what the load
+//! says about each record.
+//!
+//! Its outcomes pass the same check as those of a real component. A revision may be broken: it asks
+//! for a retry whatever it gets. Instances may be refused for a while. Not modelled: deadlines and
+//! memory (to a driver they are traps), calls that vanish.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::books::{Effect, Emitted, Kind, Try};
+use super::load::{Fate, TOPICS, id_of};
+use super::time::ms;
+use super::world::{Event, Shared, World, lock};
+use crate::engine::{Call, CallError, Completion, Invoker};
+use crate::record::Topics;
+use crate::record::outcome::{Cause, Checked, Fault, Outcome};
+use crate::record::revision::Digest;
+
+/// A build of the function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revision {
+    pub number: u32,
+    /// It asks for a retry of everything.
+    pub broken: bool,
+}
+
+impl Revision {
+    pub fn digest(self) -> Digest {
+        Digest::of(self.to_string().as_bytes())
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v{}{}", self.number, if self.broken { " (broken)" } else { "" })
+    }
+}
+
+pub struct SimInvoker {
+    pub world: Shared,
+    pub node: usize,
+    pub revision: Revision,
+    pub most: usize,
+    pub topics: Arc<Topics>,
+    pub running: Arc<AtomicUsize>,
+}
+
+/// The end of a call that runs.
+pub struct Ending {
+    incarnation: u32,
+    completion: Completion,
+    running: Arc<AtomicUsize>,
+    /// The records that the function did its work for.
+    worked: Vec<(usize, u32, Option<u64>)>,
+    member: Option<u64>,
+}
+
+/// What the function makes of a record at some try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Handled,
+    Retry,
+    Reject,
+    Trap,
+}
+
+fn verdict(fate: Fate, attempt: u32, revision: Revision) -> Verdict {
+    match fate {
+        _ if revision.broken => Verdict::Retry,
+        Fate::RetryUntil(tries) if attempt < tries => Verdict::Retry,
+        Fate::TrapUntil(tries) if attempt < tries => Verdict::Trap,
+        Fate::AlwaysRetry => Verdict::Retry,
+        Fate::Reject => Verdict::Reject,
+        Fate::Trap => Verdict::Trap,
+        Fate::Ok | Fate::RetryUntil(_) | Fate::TrapUntil(_) | Fate::TooLarge | Fate::Unreadable => Verdict::Handled,
+    }
+}
+
+impl Invoker for SimInvoker {
+    fn free(&mut self) -> usize {
+        self.most.saturating_sub(self.running.load(Ordering::Relaxed))
+    }
+
+    fn start(&mut self, call: Call) {
+        let free = self.free();
+        let mut world = lock(&self.world);
+        if free == 0 {
+            world.violation("invoker protocol", "a call starts although no instance is free".to_owned());
+        }
+        self.running.fetch_add(1, Ordering::Relaxed);
+        world.call(self, call);
+    }
+
+    fn shrink(&mut self) {}
+}
+
+impl World {
+    fn call(&mut self, invoker: &SimInvoker, call: Call) {
+        let node = invoker.node;
+        let ids: Vec<usize> =
+            call.batch.records().map(|record| record.value().and_then(id_of).unwrap_or(usize::MAX)).collect();
+        if ids.iter().any(|&id| id >= self.items.len()) {
+            return self.violation("call", "a record of a call is not one of the load".to_owned());
+        }
+        self.tell(|world| {
+            let name = &world.nodes[node].name;
+            let (topic, number) = (call.batch.topic(), call.batch.partition());
+            let tries: Vec<_> =
+                ids.iter().zip(call.batch.attempts()).map(|(id, attempt)| format!("{id}#{attempt}")).collect();
+            format!("{name}: {} called with {} of {topic}/{number}", invoker.revision, tries.join(" "))
+        });
+        let refused = self.nodes[node].instances_refused_until > self.now();
+        let (result, time, worked) = if refused {
+            (Err(CallError::NoInstance("no memory".to_owned())), ms(1), Vec::new())
+        } else {
+            self.run(invoker, &ids, &call)
+        };
+        let started = self.chance(2).then_some(ms(1));
+        let ending = Ending {
+            incarnation: self.nodes[node].incarnation,
+            completion: Completion { id: call.id, batch: Some(call.batch), result, started, elapsed: time },
+            running: invoker.running.clone(),
+            worked,
+            member: self.nodes[node].member,
+        };
+        self.after(time, Event::CallEnds { node, ending: Box::new(ending) });
+    }
+
+    /// What the function does with the records of a call, and how long it takes.
+    #[allow(clippy::type_complexity)] // the parts of an ending
+    fn run(
+        &mut self,
+        invoker: &SimInvoker,
+        ids: &[usize],
+        call: &Call,
+    ) -> (Result<Checked, CallError>, Duration, Vec<(usize, u32, Option<u64>)>) {
+        let items = self.items.clone();
+        let mut time = self.between(Duration::from_micros(50), ms(2));
+        let mut outcome = Outcome::default();
+        let (mut worked, mut trapped) = (Vec::new(), false);
+        for (index, (&id, &attempt)) in ids.iter().zip(call.batch.attempts()).enumerate() {
+            let item = &items[id];
+            time += item.takes;
+            let verdict = verdict(item.fate, attempt, invoker.revision);
+            let grant = self.believes(invoker.node, id);
+            self.check_try(invoker.node, id, attempt, call.batch.offsets()[index]);
+            let at = self.now();
+            self.books.tried(id, Try { at, attempt, verdict, alone: ids.len() == 1 });
+            let reason = match verdict {
+                Verdict::Trap => {
+                    trapped = true;
+                    continue;
+                }
+                Verdict::Handled => {
+                    worked.push((id, attempt, grant));
+                    None
+                }
+                Verdict::Retry => Some(Fault::new(Cause::Retry, "later")),
+                Verdict::Reject => Some(Fault::new(Cause::Reject, "never")),
+            };
+            // One that fails may have emitted something before it failed.
+            let emits = reason.is_none() || id % 2 == 0;
+            outcome.failures.extend(reason.map(|fault| (index as u32, fault)));
+            for (number, &topic) in item.messages.iter().enumerate().filter(|_| emits) {
+                let value = format!("{id} {number} {attempt}");
+                outcome.sources.push(index as u32);
+                outcome.topics.push(Some(TOPICS[topic].as_bytes()));
+                outcome.values.push(Some(value.as_bytes()));
+            }
+        }
+        if trapped {
+            let fault = Fault::new(Cause::Trap, "broken");
+            return (Err(CallError::Fault(fault)), time, Vec::new());
+        }
+        (outcome.check(ids.len(), &invoker.topics).map_err(CallError::Fault), time, worked)
+    }
+
+    /// A call ended. What the function did for its records is done, whoever wants to know.
+    pub fn call_ends(&mut self, node: usize, ending: Ending) {
+        let Ending { incarnation, completion, running, worked, member } = ending;
+        if self.nodes[node].incarnation != incarnation || !self.nodes[node].alive {
+            return;
+        }
+        running.fetch_sub(1, Ordering::Relaxed);
+        let same_member = self.nodes[node].member == member;
+        for (id, attempt, grant) in worked {
+            let source = self.books.place(id);
+            let owns = same_member
+                && self.believes(node, id) == grant
+                && source.and_then(|source| self.group.grant(source)) == grant;
+            self.books.took_effect(Effect {
+                at: self.now(),
+                emitted: Emitted { id, kind: Kind::Work { attempt } },
+                place: None,
+                producer: 0,
+                grant,
+                stray: grant.is_some() && !owns,
+            });
+        }
+        let Some(completions) = self.nodes[node].completions.clone() else { return };
+        if completions.try_send(completion).is_err() && !completions.is_closed() {
+            self.violation("invoker protocol", "the channel for completions is full".to_owned());
+        }
+        self.wake(node);
+    }
+}

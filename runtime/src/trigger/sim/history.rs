@@ -1,0 +1,593 @@
+//! Runs one history: several drivers, one cluster, virtual time, until all is done or a promise is
+//! broken.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::clients::SimClients;
+use super::fault::{Fault, What};
+use super::function::{Revision, SimInvoker};
+use super::load::INPUTS;
+use super::oracle::Violation;
+use super::plan::Case;
+use super::question;
+use super::time::ms;
+use super::topics::{Log, Place, Topic};
+use super::world::{Event, Node, Shared, World, lock};
+use crate::manifest::{self, Trigger};
+use crate::record::Topics;
+use crate::trigger::Context;
+use crate::trigger::budget::Budget;
+use crate::trigger::clock::Now;
+use crate::trigger::driver::{Command, Driver, Parts, Turn};
+use crate::trigger::status::{State, Status};
+
+/// Most turns of a node in a virtual second in which nothing came for it.
+const MOST_TURNS: u32 = 5_000;
+/// How long after a fault everything may still be slow.
+const SETTLES: Duration = ms(20_000);
+/// How long after the last fault all is to be done, beside the time that retries take.
+const LIMIT: Duration = ms(180_000);
+
+/// What a history drives.
+pub trait Drives {
+    fn turn(&mut self, now: Now) -> Turn;
+}
+
+impl Drives for Driver<SimClients> {
+    fn turn(&mut self, now: Now) -> Turn {
+        Self::turn(self, now)
+    }
+}
+
+/// Makes the driver of a node.
+pub type Make = dyn Fn(Parts<SimClients>, Now) -> Box<dyn Drives> + Sync;
+
+/// The real one.
+pub fn real(parts: Parts<SimClients>, now: Now) -> Box<dyn Drives> {
+    Box::new(Driver::new(parts, now))
+}
+
+/// What came of a history.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub violations: Vec<Violation>,
+    pub story: Vec<String>,
+    pub turns: u64,
+    /// Effects that nobody could take back.
+    pub strays: u64,
+    /// Tries of the function beyond the first of each record.
+    pub repeats: u64,
+    /// How long it took in virtual time.
+    pub lasted: Duration,
+}
+
+struct History<'a> {
+    case: &'a Case,
+    make: &'a Make,
+    world: Shared,
+    trigger: Arc<Trigger>,
+    cluster: Arc<manifest::Cluster>,
+    topics: Arc<Topics>,
+    drivers: Vec<Option<Box<dyn Drives>>>,
+    commands: Vec<Option<mpsc::Sender<Command>>>,
+    revision: Revision,
+    turns: u64,
+}
+
+/// Runs a case. The story is told line by line if asked for.
+pub fn run(case: &Case, make: &Make, told: bool) -> Report {
+    let text = case.text();
+    let manifest = manifest::parse("tidegate.toml".as_ref(), &text, &|_| None);
+    let manifest = manifest.unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+    let trigger = manifest.triggers["t"].clone();
+    let rng = fastrand::Rng::with_seed(case.seed ^ 0x5eed);
+    let world = World::new(case.cluster.clone(), trigger.clone(), case.items.clone(), rng, told);
+    let topics = Topics::new(trigger.output.as_deref(), &trigger.allow_topics, trigger.dead_letters.as_deref());
+    let mut history = History {
+        case,
+        make,
+        world: Arc::new(Mutex::new(world)),
+        cluster: manifest.clusters["main"].clone(),
+        trigger,
+        topics: Arc::new(topics),
+        drivers: Vec::new(),
+        commands: Vec::new(),
+        revision: Revision { number: 1, broken: false },
+        turns: 0,
+    };
+    history.begin();
+    history.go_on();
+    history.end()
+}
+
+impl History<'_> {
+    fn begin(&mut self) {
+        for node in 0..self.case.nodes {
+            self.add_node();
+            let mut world = lock(&self.world);
+            let late = world.between(Duration::ZERO, ms(1_000));
+            world.after(late, Event::Start { node });
+        }
+        let mut world = lock(&self.world);
+        for (id, item) in self.case.items.iter().enumerate() {
+            world.agenda.add(item.at, Event::Load(id));
+        }
+        for (number, fault) in &self.case.faults {
+            world.agenda.add(fault.at, Event::Fault(*number));
+            if fault.lasts > Duration::ZERO {
+                world.agenda.add(fault.over_at(), Event::Relief(*number));
+            }
+        }
+        world.after(ms(1_000), Event::Watch);
+        world.after(Duration::ZERO, Event::Coordinator);
+        let failing = self.case.items.iter().filter(|item| item.fate != super::load::Fate::Ok).count();
+        if failing * 4 > self.case.items.len() {
+            // The breaker may open, and probes.
+            world.patience = self.trigger.retry.max_age.min(ms(60_000)) + ms(120_000);
+        }
+    }
+
+    fn go_on(&mut self) {
+        loop {
+            let event = {
+                let mut world = lock(&self.world);
+                if !world.violations.is_empty() {
+                    return;
+                }
+                let World { agenda, clock, .. } = &mut *world;
+                let Some(event) = agenda.pop(clock) else { return };
+                world.handle(event)
+            };
+            match event {
+                None => {}
+                Some(Event::Turn { node, ticket }) => self.turn(node, ticket),
+                Some(Event::Start { node }) => self.start(node),
+                Some(Event::Question { node, asked }) => question::answer(&self.world, node, asked),
+                Some(Event::Fault(number)) => self.fault(number),
+                Some(Event::Relief(number)) => self.relief(number),
+                Some(Event::Watch) => {
+                    if self.watch() {
+                        return;
+                    }
+                }
+                Some(_) => lock(&self.world).violation("simulation", "an event that nobody handles".to_owned()),
+            }
+        }
+    }
+
+    fn end(mut self) -> Report {
+        let mut world = lock(&self.world);
+        if world.violations.is_empty() {
+            world.judge();
+        }
+        let tries: usize = world.books.pages.iter().map(|page| page.tries.len().saturating_sub(1)).sum();
+        let report = Report {
+            violations: std::mem::take(&mut world.violations),
+            story: std::mem::take(&mut world.story.lines),
+            turns: self.turns,
+            strays: world.books.strays,
+            repeats: tries as u64,
+            lasted: world.now(),
+        };
+        drop(world);
+        self.drivers.clear();
+        // Questions that were not answered may hold clients, which ask the world when they go.
+        let rest = std::mem::take(&mut lock(&self.world).agenda);
+        drop(rest);
+        report
+    }
+
+    /// `true`: the history is over.
+    fn watch(&mut self) -> bool {
+        let mut world = lock(&self.world);
+        world.after(ms(1_000), Event::Watch);
+        world.watch(self.case.budget_bytes);
+        let (now, quiet) = (world.now(), self.case.quiet_at());
+        if now < quiet {
+            return false;
+        }
+        if world.finished() {
+            return true;
+        }
+        let retries = 2 * self.trigger.retry.max_age.min(ms(60_000)) + world.patience;
+        if now > quiet + LIMIT + retries {
+            let text = format!("{:?} after the last fault {}", now - quiet, world.unfinished());
+            world.violation("nothing stuck", text);
+            return true;
+        }
+        false
+    }
+
+    fn add_node(&mut self) -> usize {
+        let mut world = lock(&self.world);
+        let node = world.nodes.len();
+        world.nodes.push(Node::new(node));
+        self.drivers.push(None);
+        self.commands.push(None);
+        node
+    }
+
+    /// A node starts, unless it runs.
+    fn start(&mut self, node: usize) {
+        if self.drivers[node].is_some() {
+            let mut world = lock(&self.world);
+            if world.nodes[node].stopping {
+                world.after(ms(300), Event::Start { node });
+            }
+            return;
+        }
+        let most = self.trigger.instances.max.get() as usize;
+        let (commands, commands_in) = mpsc::channel(8);
+        let (completions, completions_in) = mpsc::channel(4 * most);
+        let (status, shown) = watch::channel(Status::default());
+        let (now, name, seed) = {
+            let mut world = lock(&self.world);
+            let now = world.now();
+            let seat = &mut world.nodes[node];
+            seat.begin(now, completions, shown);
+            let name = seat.name.clone();
+            world.tell(|_| format!("{name} starts"));
+            (world.clock.reading(), name, world.rng.u64(..))
+        };
+        let context = Context {
+            trigger: self.trigger.clone(),
+            cluster: self.cluster.clone(),
+            output_cluster: self.cluster.clone(),
+            topics: self.topics.clone(),
+            budget: Budget::new(self.case.budget_bytes),
+            node: name.into(),
+        };
+        let parts = Parts {
+            context: Arc::new(context),
+            clients: SimClients { world: self.world.clone(), node, topics: self.topics.clone() },
+            commands: commands_in,
+            completions: completions_in,
+            status,
+            rng: fastrand::Rng::with_seed(seed),
+        };
+        self.drivers[node] = Some((self.make)(parts, now));
+        self.commands[node] = Some(commands);
+        self.adopt(node);
+    }
+
+    /// A node is told to take on the newest revision.
+    fn adopt(&mut self, node: usize) {
+        let invoker = SimInvoker {
+            world: self.world.clone(),
+            node,
+            revision: self.revision,
+            most: self.trigger.instances.max.get() as usize,
+            topics: self.topics.clone(),
+            running: Arc::new(AtomicUsize::new(0)),
+        };
+        self.command(node, Command::Adopt { invoker: Box::new(invoker), revision: self.revision.digest() });
+    }
+
+    fn command(&mut self, node: usize, command: Command) {
+        if let Some(commands) = &self.commands[node] {
+            // One that takes no commands will be found to be stuck.
+            let _ = commands.try_send(command);
+            lock(&self.world).wake(node);
+        }
+    }
+
+    fn kill(&mut self, node: usize) {
+        let Some(driver) = self.drivers[node].take() else { return };
+        lock(&self.world).kill_node(node);
+        self.commands[node] = None;
+        drop(driver);
+    }
+
+    fn turn(&mut self, node: usize, ticket: u64) {
+        let now = {
+            let mut world = lock(&self.world);
+            let Some(now) = world.begin_turn(node, ticket) else { return };
+            now
+        };
+        let Some(driver) = self.drivers[node].as_mut() else { return };
+        self.turns += 1;
+        let turn = catch_unwind(AssertUnwindSafe(|| driver.turn(now)));
+        let mut world = lock(&self.world);
+        world.end_turn(node);
+        let soon = world.now() + Duration::from_micros(20);
+        match turn {
+            Ok(Turn::Again) => world.plan_turn(node, soon),
+            Ok(Turn::Park(until)) => {
+                let until = world.clock.moment(until).max(soon);
+                world.plan_turn(node, until);
+            }
+            Ok(Turn::Over) => {
+                let expected = world.nodes[node].stopping;
+                world.kill_node(node);
+                if !expected {
+                    world.violation("nothing stuck", format!("node {node} ends without being told to"));
+                }
+                drop(world);
+                self.commands[node] = None;
+                self.drivers[node] = None;
+            }
+            Err(panic) => {
+                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+                world.violation("no panic", format!("node {node}: {text}"));
+            }
+        }
+    }
+
+    fn fault_of(&self, number: usize) -> Option<Fault> {
+        self.case.faults.iter().find(|(known, _)| *known == number).map(|(_, fault)| fault.clone())
+    }
+
+    fn fault(&mut self, number: usize) {
+        let Some(fault) = self.fault_of(number) else { return };
+        let lasts = fault.lasts;
+        {
+            let mut world = lock(&self.world);
+            world.tell(|_| format!("FAULT {number}: {fault}"));
+            world.disturbances += usize::from(lasts > Duration::ZERO);
+            let settles = match fault.what {
+                // The client is only given up after a while.
+                What::PartitionForgotten { .. } => ms(80_000),
+                What::ProducerBreaks { .. } | What::ConsumerBreaks { .. } => ms(60_000),
+                _ => SETTLES,
+            };
+            world.undisturbed_in(settles);
+        }
+        let base = self.case.nodes;
+        match fault.what {
+            What::NodeKilled { node } => self.kill(node % base),
+            What::NodeStops { node } => self.stop(node % base),
+            What::NodeAdded => {
+                let node = self.add_node();
+                lock(&self.world).nodes[node].added_by = Some(number);
+                self.start(node);
+            }
+            What::Published { broken } => {
+                self.revision = Revision { number: self.revision.number + 1, broken };
+                (0..self.drivers.len()).for_each(|node| self.adopt(node));
+            }
+            What::NodeFreezes { node } => lock(&self.world).freeze_node(node % base, lasts, true),
+            What::NodeStalls { node } => lock(&self.world).freeze_node(node % base, lasts, false),
+            What::InstancesRefused { node } => {
+                let mut world = lock(&self.world);
+                let until = world.now() + lasts;
+                world.nodes[node % base].instances_refused_until = until;
+            }
+            What::ProducerBreaks { node } => lock(&self.world).break_producer(node % base),
+            What::ConsumerBreaks { node } => lock(&self.world).break_member(node % base),
+            What::PartitionForgotten { node, place } => lock(&self.world).forget_partition(node % base, place),
+            what => lock(&self.world).cluster_fault(&what),
+        }
+    }
+
+    fn stop(&mut self, node: usize) {
+        if self.drivers[node].is_some() {
+            lock(&self.world).nodes[node].stopping = true;
+            self.command(node, Command::Stop);
+        }
+    }
+
+    fn relief(&mut self, number: usize) {
+        let Some(fault) = self.fault_of(number) else { return };
+        {
+            let mut world = lock(&self.world);
+            world.tell(|_| format!("OVER {number}: {fault}"));
+            world.disturbances -= 1;
+            world.undisturbed_in(SETTLES);
+        }
+        let base = self.case.nodes;
+        match fault.what {
+            What::NodeKilled { node } | What::NodeStops { node } => self.start(node % base),
+            What::NodeAdded => {
+                let found = lock(&self.world).nodes.iter().position(|seat| seat.added_by == Some(number));
+                match found {
+                    Some(node) if number % 2 == 0 => self.stop(node),
+                    Some(node) => self.kill(node),
+                    None => {}
+                }
+            }
+            What::Published { broken: true } => {
+                self.revision = Revision { number: self.revision.number + 1, broken: false };
+                (0..self.drivers.len()).for_each(|node| self.adopt(node));
+            }
+            what => lock(&self.world).cluster_relief(&what),
+        }
+    }
+}
+
+impl Node {
+    fn new(number: usize) -> Self {
+        Self {
+            name: format!("node-{number}"),
+            incarnation: 0,
+            alive: false,
+            stopping: false,
+            frozen_until: Duration::ZERO,
+            stalled_until: Duration::ZERO,
+            turn: None,
+            ticket: 0,
+            member: None,
+            completions: None,
+            status: None,
+            instances_refused_until: Duration::ZERO,
+            undisturbed_since: Duration::ZERO,
+            awake_since: Duration::ZERO,
+            woken: false,
+            added_by: None,
+            idle_turns: (Duration::ZERO, 0),
+        }
+    }
+
+    fn begin(
+        &mut self,
+        now: Duration,
+        completions: mpsc::Sender<crate::engine::Completion>,
+        status: watch::Receiver<Status>,
+    ) {
+        self.incarnation += 1;
+        (self.alive, self.stopping, self.awake_since) = (true, false, now);
+        (self.frozen_until, self.stalled_until) = (Duration::ZERO, Duration::ZERO);
+        (self.turn, self.member) = (None, None);
+        (self.completions, self.status) = (Some(completions), Some(status));
+    }
+
+    pub fn state(&self) -> Option<State> {
+        Some(self.status.as_ref()?.borrow().state)
+    }
+
+    pub fn reason(&self) -> Option<String> {
+        self.status.as_ref()?.borrow().reason.clone()
+    }
+}
+
+impl World {
+    fn kill_node(&mut self, node: usize) {
+        self.tell(|world| format!("{} is gone", world.nodes[node].name));
+        let seat = &mut self.nodes[node];
+        (seat.alive, seat.stopping, seat.turn, seat.member) = (false, false, None, None);
+        (seat.completions, seat.status) = (None, None);
+        // From now on nothing that it wrote is its own.
+        for producer in self.producers.values_mut().filter(|known| known.node == node) {
+            producer.alive = false;
+        }
+    }
+
+    fn freeze_node(&mut self, node: usize, lasts: Duration, whole: bool) {
+        let until = self.now() + lasts;
+        let seat = &mut self.nodes[node];
+        let stands = if whole { &mut seat.frozen_until } else { &mut seat.stalled_until };
+        *stands = until.max(*stands);
+        seat.awake_since = until.max(seat.awake_since);
+        if whole && seat.alive {
+            self.agenda.add(until, Event::Kick { node });
+        }
+    }
+
+    /// Whether this is the node's turn, and what time it is.
+    fn begin_turn(&mut self, node: usize, ticket: u64) -> Option<Now> {
+        let now = self.now();
+        let seat = &mut self.nodes[node];
+        if seat.ticket != ticket || !seat.alive {
+            return None;
+        }
+        seat.turn = None;
+        let stands = seat.frozen_until.max(seat.stalled_until);
+        if stands > now {
+            self.plan_turn(node, stands);
+            return None;
+        }
+        let woken = std::mem::take(&mut seat.woken);
+        let (since, count) = &mut seat.idle_turns;
+        if woken || now > *since + ms(1_000) {
+            (*since, *count) = (now, 0);
+        }
+        *count += 1;
+        if *count > MOST_TURNS {
+            *count = 0;
+            self.violation("no busy loop", format!("node {node} has {MOST_TURNS} turns, and nothing came for it"));
+        }
+        Some(self.clock.reading())
+    }
+
+    /// What a loop was told in this turn it can have acted on.
+    fn end_turn(&mut self, node: usize) {
+        let Some(member) = self.nodes[node].member else { return };
+        let Some(member) = self.members.get_mut(&member) else { return };
+        if std::mem::take(&mut member.told_of_loss) {
+            member.owned.values_mut().for_each(|fetcher| fetcher.grant = 0);
+        }
+    }
+
+    /// Nothing counts as stuck until then.
+    fn undisturbed_in(&mut self, time: Duration) {
+        let then = self.now() + time;
+        self.nodes.iter_mut().for_each(|node| node.undisturbed_since = node.undisturbed_since.max(then));
+    }
+
+    fn cluster_fault(&mut self, what: &What) {
+        match *what {
+            What::BrokerFreezes { broker } => self.freeze(broker),
+            What::BrokerDies { broker } => self.kill_broker(broker),
+            What::Quota { broker, message } => self.brokers[broker].throttle = Some(message),
+            What::WritesRefused { broker } => self.brokers[broker].refuses_writes = true,
+            What::AnswersLate { broker, by } => self.brokers[broker].slow = by,
+            What::Rebalance => self.rebalance(),
+            What::PartitionsAdded { topic, count } => {
+                let logs = &mut self.topics[topic].logs;
+                logs.extend((0..count).map(|_| Log::default()));
+                self.notice_topics();
+            }
+            What::TopicMadeAnew { topic, .. } => self.delete_topic(topic),
+            What::Retention { topic } => {
+                let Topic { logs, .. } = &mut self.topics[topic];
+                let mut removed = Vec::new();
+                for log in logs {
+                    removed.extend(log.remove_below(log.start.midpoint(log.end)));
+                }
+                self.books.removed(&removed);
+            }
+            _ => {}
+        }
+    }
+
+    fn cluster_relief(&mut self, what: &What) {
+        match *what {
+            What::BrokerFreezes { broker } | What::BrokerDies { broker } => self.recover(broker),
+            What::Quota { broker, .. } => self.brokers[broker].throttle = None,
+            What::WritesRefused { broker } => self.brokers[broker].refuses_writes = false,
+            What::AnswersLate { broker, .. } => self.brokers[broker].slow = Duration::ZERO,
+            What::TopicMadeAnew { topic, partitions } if !self.topics[topic].exists() => {
+                let made = &mut self.topics[topic];
+                made.incarnation += 1;
+                made.logs = (0..partitions).map(|_| Log::default()).collect();
+                self.notice_topics();
+            }
+            _ => {}
+        }
+    }
+
+    fn delete_topic(&mut self, topic: usize) {
+        let logs = std::mem::take(&mut self.topics[topic].logs);
+        for log in &logs {
+            let ids: Vec<usize> = log.entries().iter().map(|entry| entry.id).collect();
+            self.books.removed(&ids);
+        }
+        self.group.forget_topic(topic);
+        if topic < INPUTS {
+            for member in self.members.values_mut() {
+                if member.owned.keys().any(|place: &Place| place.topic == topic) {
+                    let error = super::member::error("UNKNOWN_TOPIC_OR_PART");
+                    member.events.push_back(crate::kafka::broker::Event::Error(error));
+                }
+            }
+        }
+        self.notice_topics();
+    }
+
+    /// Somebody notices after a while.
+    fn notice_topics(&mut self) {
+        let late = self.between(ms(300), ms(3_000));
+        self.after(late, Event::TopicsChanged);
+    }
+}
+
+/// Keeps panics of drivers out of the output: they are violations, and told as such.
+pub fn silence_panics() {
+    static ONCE: Mutex<bool> = Mutex::new(false);
+    let mut done = ONCE.lock().unwrap_or_else(PoisonError::into_inner);
+    if std::mem::replace(&mut *done, true) {
+        return;
+    }
+    let loud = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let in_a_history = std::thread::current().name().is_some_and(|name| name.starts_with("history"));
+        if !in_a_history {
+            loud(info);
+        }
+    }));
+}

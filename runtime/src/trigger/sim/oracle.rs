@@ -1,0 +1,346 @@
+//! Judges a history. It knows the input and the manifest, and what the [books](super::books) say.
+//!
+//! | promise | how it is judged |
+//! |---|---|
+//! | nothing lost | whenever something is committed as done, all of its effects are there; in the end every record has them |
+//! | nothing stale | for each key group and output partition the last effect is that of the group's last record there |
+//! | order | within one grant and producer effects of a key group are in order |
+//! | repeats | no record is tried that its owner knows to be committed as done; attempts are not forgotten |
+//! | nothing stuck | [`watch`](World::watch) while it runs, [`finished`](World::finished) in the end |
+//! | nothing hidden | who stands still for long does not say `Running` |
+//!
+//! One exception, as at-least-once allows no better: a *stray* effect, of a request that was written
+//! while its sender owned the partition and came to be appended when it did not any more. Such
+//! effects count as effects of their record, but say nothing about order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::books::{KeyGroup, Kind};
+use super::function::Verdict;
+use super::group::{Granted, Stored};
+use super::load::{Fate, TOPICS};
+use super::time::ms;
+use super::topics::Place;
+use super::world::World;
+use crate::manifest::{OnExhausted, Start};
+use crate::trigger::progress::Progress;
+use crate::trigger::status::State;
+
+/// How long a healthy record may take while nothing disturbs its owner.
+const HELD_UP: Duration = ms(30_000);
+/// How long a node may stand still and say that it runs.
+const HIDDEN: Duration = ms(40_000);
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which one; shrinking looks for the same one.
+    pub promise: &'static str,
+    pub text: String,
+}
+
+impl World {
+    pub fn violation(&mut self, promise: &'static str, text: String) {
+        self.tell(|_| format!("VIOLATION of \"{promise}\": {text}"));
+        self.violations.push(Violation { promise, text });
+    }
+
+    /// Where a record is, for people.
+    fn record(&self, id: usize) -> String {
+        let place = self.books.pages[id].found.map_or("nowhere".to_owned(), |found| {
+            format!("{}@{}", self.place(found.place), found.offset)
+        });
+        format!("record {id} ({place}, {})", self.items[id])
+    }
+
+    /// A member is given partitions: from now on it can know what is committed for them.
+    pub fn note_known(&mut self, member: u64, granted: &[Granted]) {
+        for &Granted { place, .. } in granted {
+            let stored = self.group.committed(place);
+            let known = stored.map_or(Progress::at(0), |stored| {
+                Progress::decode(stored.offset, &stored.metadata).unwrap_or_else(|_| Progress::at(stored.offset))
+            });
+            self.books.know(member, place, known);
+        }
+    }
+
+    /// A partition is begun, or gone on with.
+    pub fn note_start(&mut self, place: Place, offset: i64) {
+        let fresh = self.group.committed(place).is_none();
+        // Those that are added to a topic later are read from their beginning, whatever `start` says.
+        let at_start = self.topics[place.topic].incarnation == 1
+            && usize::try_from(place.partition).is_ok_and(|partition| partition < self.cluster.partitions);
+        let skips = fresh && at_start && self.trigger.start != Start::Earliest;
+        self.books.started(place, offset, skips);
+    }
+
+    /// The function is called with a record.
+    pub fn check_try(&mut self, node: usize, id: usize, attempt: u32, offset: i64) {
+        let page = &self.books.pages[id];
+        let Some(found) = page.found else { return };
+        let failed = page.tries.iter().filter(|tried| tried.verdict != Verdict::Handled).count() as u32;
+        let fate = self.items[id].fate;
+        if found.offset != offset {
+            let text = format!("{} is called as offset {offset}", self.record(id));
+            self.violation("record", text);
+        }
+        if fate == Fate::Unreadable {
+            let text = format!("the function is given {}", self.record(id));
+            self.violation("record", text);
+        }
+        // A refused message counts as a failed attempt too.
+        if fate != Fate::TooLarge && attempt > failed + 1 {
+            let text = format!("{} failed {failed} times, and is at attempt {attempt}", self.record(id));
+            self.violation("attempts", text);
+        }
+        let same = self.topics[found.place.topic].incarnation == found.incarnation;
+        let member = self.nodes[node].member.unwrap_or(0);
+        let Some(known) = self.books.known(member, found.place).filter(|_| same) else { return };
+        let done = offset < known.low || known.is_done(offset);
+        let least = known.failed(offset).map_or(1, |failed| failed.attempts + 1);
+        if done {
+            let text = format!("{} is called although it is committed as done", self.record(id));
+            self.violation("repeats", text);
+        } else if attempt < least {
+            let text = format!("{} is at attempt {attempt}; {} failed ones are committed", self.record(id), least - 1);
+            self.violation("attempts", text);
+        }
+    }
+
+    /// A position is committed: what it says is done must be.
+    pub fn check_commit(&mut self, stored: &Stored) {
+        let now = self.now();
+        let before = self.group.committed(stored.place).map_or(0, |before| before.offset);
+        let progress = Progress::decode(stored.offset, &stored.metadata);
+        let Ok(progress) = progress else {
+            return self.violation("progress", format!("metadata {:?} cannot be read", stored.metadata));
+        };
+        let Some(log) = self.topics[stored.place.topic].log(stored.place.partition) else { return };
+        let entries = log.from(before.min(stored.offset)).iter();
+        let done = entries.filter(|entry| entry.offset < progress.low || progress.is_done(entry.offset));
+        let lost = done.map(|entry| entry.id).find(|&id| !self.books.is_settled(id, now));
+        if let Some(id) = lost {
+            let text = format!(
+                "{} is committed as done ({} and {:?}), but not all of its effects are there",
+                self.record(id),
+                progress.low,
+                progress.done
+            );
+            self.violation("nothing lost", text);
+        }
+    }
+
+    /// Whether something waits for a person, as the manifest says.
+    fn may_pause(&self) -> bool {
+        let now = self.now();
+        let given_up = |id: usize| {
+            let page = &self.books.pages[id];
+            page.found.is_some() && !self.books.is_settled(id, now) && self.books.is_exhausted(id, now)
+        };
+        self.trigger.on_exhausted == OnExhausted::Pause && (0..self.items.len()).any(given_up)
+    }
+
+    /// Whether all is done, or stands still as the manifest says.
+    pub fn finished(&self) -> bool {
+        let states: Vec<State> = self.nodes.iter().filter(|node| node.alive).filter_map(|node| node.state()).collect();
+        if self.may_pause() && states.contains(&State::Paused) {
+            return true;
+        }
+        self.open().is_none() && self.uncommitted().is_none() && states.iter().all(|state| *state == State::Running)
+    }
+
+    /// Why it is not finished.
+    pub fn unfinished(&self) -> String {
+        let states: Vec<_> = self
+            .nodes
+            .iter()
+            .filter(|node| node.alive)
+            .map(|node| format!("{} is {:?} ({})", node.name, node.state(), node.reason().unwrap_or_default()))
+            .collect();
+        let open = self.open().map(|id| format!("{} is not settled", self.record(id)));
+        let uncommitted = self.uncommitted().map(|place| format!("{} is not committed to its end", self.place(place)));
+        [open, uncommitted, Some(states.join(", "))].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
+
+    /// A record that is not settled.
+    fn open(&self) -> Option<usize> {
+        let now = self.now();
+        (0..self.items.len()).find(|&id| !self.books.is_settled(id, now))
+    }
+
+    /// A partition whose progress does not say that all is done.
+    fn uncommitted(&self) -> Option<Place> {
+        for (topic, known) in self.topics.iter().enumerate().take(super::load::INPUTS) {
+            for partition in 0..known.count() {
+                let place = Place { topic, partition };
+                let log = known.log(partition)?;
+                let stored = self.group.committed(place);
+                let progress = stored.and_then(|stored| Progress::decode(stored.offset, &stored.metadata).ok());
+                let progress = progress.unwrap_or_default();
+                let open = log.entries().iter().any(|entry| {
+                    let skipped = self.books.pages[entry.id].before_start;
+                    !skipped && entry.offset >= progress.low && !progress.is_done(entry.offset)
+                });
+                if open {
+                    return Some(place);
+                }
+            }
+        }
+        None
+    }
+
+    /// Once a second: is a healthy record held up, does a node hide that it stands still, is there too
+    /// much in memory?
+    pub fn watch(&mut self, budget_bytes: u64) {
+        self.watch_memory(budget_bytes);
+        if self.may_pause() {
+            return;
+        }
+        let (now, window) = (self.now(), self.trigger.window.records.get() as usize);
+        let mut found = None;
+        for (topic, known) in self.topics.iter().enumerate().take(super::load::INPUTS) {
+            for partition in 0..known.count() {
+                let place = Place { topic, partition };
+                let Some((node, since)) = self.owner(place) else { continue };
+                let Some(log) = known.log(partition) else { continue };
+                let mut ill: BTreeSet<KeyGroup> = BTreeSet::new();
+                let mut ahead = 0;
+                for entry in log.entries() {
+                    if self.books.is_settled(entry.id, now) {
+                        ahead += usize::from(ahead > 0);
+                        continue;
+                    }
+                    ahead += 1;
+                    let group = self.books.key_group(entry.id);
+                    let healthy = self.books.is_healthy(entry.id) && group.is_none_or(|group| !ill.contains(&group));
+                    if !healthy {
+                        ill.extend(group);
+                        continue;
+                    }
+                    let produced = self.books.pages[entry.id].found.map_or(now, |found| found.at);
+                    // Behind a record that waits a window has room for so many.
+                    if ahead * 2 < window.max(2) {
+                        found = found.or(Some((entry.id, node, now.saturating_sub(since.max(produced)))));
+                    }
+                }
+            }
+        }
+        let Some((id, node, waits)) = found else { return };
+        let seat = &self.nodes[node];
+        let disturbed = self.disturbances > 0 || now < seat.undisturbed_since;
+        let undisturbed = now.saturating_sub(seat.undisturbed_since);
+        if !disturbed && waits.min(undisturbed) > HELD_UP + self.patience {
+            let text = format!("{} is held up for {waits:?} on {}; {}", self.record(id), seat.name, self.unfinished());
+            return self.violation("nothing stuck", text);
+        }
+        let still = now.saturating_sub(self.books.last_progress.max(seat.awake_since)).min(waits);
+        if still > HIDDEN && seat.state() == Some(State::Running) {
+            let text = format!("{} stands still for {still:?} and says that it runs: {}", seat.name, self.record(id));
+            self.violation("nothing hidden", text);
+        }
+    }
+
+    /// Which node owns a partition and can work, and since when that may be so.
+    fn owner(&self, place: Place) -> Option<(usize, Duration)> {
+        let now = self.now();
+        let member = self.members.values().find(|member| member.owned.contains_key(&place))?;
+        let seat = &self.nodes[member.node];
+        let able = seat.alive && !seat.stopping && seat.frozen_until.max(seat.stalled_until) <= now;
+        able.then_some((member.node, seat.awake_since))
+    }
+
+    fn watch_memory(&mut self, budget_bytes: u64) {
+        let now = self.now();
+        for node in 0..self.nodes.len() {
+            let members: Vec<u64> =
+                self.members.iter().filter(|(_, known)| known.node == node).map(|(&id, _)| id).collect();
+            let owned: BTreeSet<Place> =
+                members.iter().flat_map(|member| self.members[member].owned.keys().copied()).collect();
+            let fetched: usize = members.iter().map(|&member| self.fetched_bytes(member)).sum();
+            let producers = self.producers.values().filter(|known| known.node == node && known.alive);
+            let outstanding: usize = producers.map(|known| known.outstanding_bytes).sum();
+            let taken = self.books.held_bytes(node, now, |place| owned.contains(&place));
+            let held = (fetched + outstanding + taken) as u64;
+            // Looked at before records are taken and before outcomes are known: one turn's worth more.
+            if held > budget_bytes + (512 << 10) {
+                let name = self.nodes[node].name.clone();
+                let text = format!("{name} holds {fetched} + {taken} + {outstanding} bytes of {budget_bytes}");
+                self.violation("nothing grows", text);
+            }
+        }
+    }
+
+    /// What lies in the topics when all is over.
+    pub fn judge(&mut self) {
+        self.judge_order();
+        self.judge_dead_letters();
+    }
+
+    /// The order of effects, and which one is the last.
+    fn judge_order(&mut self) {
+        type Where = Option<(Place, u32)>;
+        let mut highest: BTreeMap<(KeyGroup, Where), (i64, usize)> = BTreeMap::new();
+        let mut last: BTreeMap<(KeyGroup, Where), (i64, usize)> = BTreeMap::new();
+        let mut in_order: BTreeMap<(u64, Option<u64>, KeyGroup, Where), (i64, usize)> = BTreeMap::new();
+        let mut broken = Vec::new();
+        for effect in self.books.effects.iter().filter(|effect| !effect.stray) {
+            let id = effect.emitted.id;
+            let Some(group) = self.books.key_group(id) else { continue };
+            let Some(found) = self.books.pages[id].found else { continue };
+            let here = (found.offset, id);
+            let high = highest.entry((group, effect.place)).or_insert(here);
+            *high = here.max(*high);
+            last.insert((group, effect.place), here);
+            if matches!(effect.emitted.kind, Kind::Work { .. }) {
+                continue;
+            }
+            let before = in_order.insert((effect.producer, effect.grant, group, effect.place), here);
+            if let Some(before) = before.filter(|before| *before > here) {
+                broken.push((before.1, effect.emitted.clone(), effect.place));
+            }
+        }
+        for (before, emitted, place) in broken.into_iter().take(3) {
+            let place = place.map_or("work".to_owned(), |(place, _)| self.place(place));
+            let text = format!("{emitted} follows {} in {place}, from the same owner", self.record(before));
+            self.violation("order", text);
+        }
+        let stale = last.into_iter().filter(|(at, last)| highest[at] != *last);
+        let stale: Vec<_> = stale.map(|((group, place), last)| (last.1, highest[&(group, place)].1, place)).collect();
+        for (last, newest, place) in stale.into_iter().take(3) {
+            let place = place.map_or("what functions did".to_owned(), |(place, _)| self.place(place));
+            let text = format!("the last of its key in {place} is of {}, not of {}", self.record(last), self.record(newest));
+            self.violation("nothing stale", text);
+        }
+    }
+
+    /// Only records that failed become dead letters, after as many attempts as the manifest says, and
+    /// none twice from the same owner.
+    fn judge_dead_letters(&mut self) {
+        let mut wrong = Vec::new();
+        let mut once = BTreeSet::new();
+        for effect in &self.books.effects {
+            let Kind::DeadLetter { attempts, cause } = &effect.emitted.kind else { continue };
+            let id = effect.emitted.id;
+            let page = &self.books.pages[id];
+            let failed: Vec<_> =
+                page.tries.iter().filter(|tried| tried.verdict != Verdict::Handled && tried.at <= effect.at).collect();
+            let retry = &self.trigger.retry;
+            let aged = failed.first().is_some_and(|first| effect.at + retry.max_backoff >= first.at + retry.max_age);
+            let deserved = match (self.items[id].fate, cause.as_str()) {
+                (Fate::TooLarge, "output") | (Fate::Unreadable, "unreadable") => true,
+                (_, "output" | "unreadable") => false,
+                (_, "reject") => failed.iter().any(|tried| tried.verdict == Verdict::Reject),
+                _ => *attempts >= retry.attempts.get() || aged,
+            };
+            if !deserved || failed.is_empty() && cause != "output" && cause != "unreadable" {
+                wrong.push(format!("{} does not deserve it, {}", effect.emitted, self.record(id)));
+            }
+            if !once.insert((id, effect.producer, effect.grant)) {
+                wrong.push(format!("{} is the second one from the same owner", effect.emitted));
+            }
+        }
+        wrong.into_iter().take(3).for_each(|text| self.violation("dead letters", text));
+        debug_assert_eq!(TOPICS[super::load::DEAD], "dead");
+    }
+}

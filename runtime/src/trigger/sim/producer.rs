@@ -1,0 +1,483 @@
+//! A producer, on the client's side: what librdkafka's own thread does with messages, and what the
+//! broker does with its requests.
+//!
+//! Modelled: a queue for each partition, linger, batches, at most five requests under way for a
+//! partition, sequence numbers by which a broker drops what it has already and refuses what comes
+//! too early, retries in order, quotas, messages that are refused for good, a client that forgets a
+//! partition, purging. A request that was *written* cannot be taken back: a broker may append it long
+//! after its sender is gone. Not modelled: compression, transactions, producer epochs.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::books::{Effect, Emitted};
+use super::brokers::{Condition, Request};
+use super::member::error;
+use super::time::ms;
+use super::topics::Place;
+use super::world::{Event, World};
+use crate::kafka::sink::Batching;
+use crate::kafka::{Acknowledgement, Refusal};
+
+const LINGER: Duration = ms(5);
+const MOST_UNDER_WAY: usize = 5;
+/// How long after an error a request is sent again.
+const BACKOFF: Duration = ms(100);
+/// How long it takes until the client learns that a partition is gone.
+const METADATA_AGE: Duration = ms(1_500);
+
+pub struct Producer {
+    pub node: usize,
+    pub batching: Batching,
+    /// Its process lives and has not dropped it.
+    pub alive: bool,
+    pub abandoned: bool,
+    /// A message was refused and nothing may overtake it: nothing is sent any more.
+    ended: bool,
+    outboxes: BTreeMap<Place, Outbox>,
+    pub acknowledgements: VecDeque<Acknowledgement>,
+    pub outstanding: usize,
+    pub outstanding_bytes: usize,
+    /// How many partitions the topics have, as far as the sink was told.
+    pub counts: Vec<Option<i32>>,
+    lingers: bool,
+    /// A broker's quota keeps it from sending until then.
+    muted: BTreeMap<usize, Duration>,
+    /// Requests to a broker arrive in order.
+    last_arrival: BTreeMap<usize, Duration>,
+}
+
+#[derive(Default)]
+struct Outbox {
+    queue: VecDeque<Queued>,
+    /// Batches to be sent again, before the queue.
+    again: VecDeque<Batch>,
+    under_way: VecDeque<Batch>,
+    next_sequence: u64,
+    /// Answers to requests of an earlier one do not count.
+    epoch: u64,
+    last_answer: Duration,
+    /// The client does not think of it any more.
+    forgotten: bool,
+    missing_since: Option<Duration>,
+    /// What the broker expects next; kept here, but the broker's knowledge.
+    expected: u64,
+}
+
+/// A message in the client's memory.
+#[derive(Clone, Debug)]
+pub struct Queued {
+    pub token: u64,
+    pub bytes: usize,
+    pub emitted: Emitted,
+    /// Under which grant its sender owned the record's partition when it was queued.
+    pub owner: Option<u64>,
+    pub too_large: bool,
+}
+
+struct Batch {
+    sequence: u64,
+    broker: usize,
+    messages: Vec<Queued>,
+}
+
+/// A produce request.
+pub struct Written {
+    producer: u64,
+    place: Place,
+    sequence: u64,
+    epoch: u64,
+    /// The messages, and whether its sender believed to own the record's partition when it wrote.
+    messages: Vec<(Queued, bool)>,
+}
+
+/// A broker's answer to it.
+pub struct Acknowledged {
+    pub producer: u64,
+    place: Place,
+    sequence: u64,
+    epoch: u64,
+    verdict: Verdict,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Appended,
+    Again(&'static str),
+    Refused,
+}
+
+impl World {
+    pub fn new_producer(&mut self, node: usize, batching: Batching) -> u64 {
+        let producer = Producer {
+            node,
+            batching,
+            alive: true,
+            abandoned: false,
+            ended: false,
+            outboxes: BTreeMap::new(),
+            acknowledgements: VecDeque::new(),
+            outstanding: 0,
+            outstanding_bytes: 0,
+            counts: vec![None; self.topics.len()],
+            lingers: false,
+            muted: BTreeMap::new(),
+            last_arrival: BTreeMap::new(),
+        };
+        let id = self.client_id();
+        self.producers.insert(id, producer);
+        id
+    }
+
+    /// Its client is gone: what it had not written is lost.
+    pub fn drop_producer(&mut self, producer: u64) {
+        let Some(known) = self.producers.get_mut(&producer) else { return };
+        known.alive = false;
+        for outbox in known.outboxes.values_mut() {
+            (outbox.queue, outbox.again, outbox.under_way) = Default::default();
+            outbox.epoch += 1;
+        }
+    }
+
+    /// A message for a partition.
+    pub fn queue(&mut self, producer: u64, place: Place, queued: Queued) {
+        let Some(known) = self.producers.get_mut(&producer) else { return };
+        known.outstanding += 1;
+        known.outstanding_bytes += queued.bytes;
+        if known.ended {
+            return self.report(producer, queued, Err(Refusal::Following));
+        }
+        if known.abandoned {
+            self.violation("sink protocol", "a message is sent after the sink was abandoned".to_owned());
+            return;
+        }
+        known.outboxes.entry(place).or_default().queue.push_back(queued);
+        if !std::mem::replace(&mut known.lingers, true) {
+            self.after(LINGER, Event::Linger { producer });
+        }
+    }
+
+    pub fn linger_over(&mut self, producer: u64) {
+        if let Some(known) = self.producers.get_mut(&producer) {
+            known.lingers = false;
+        }
+        self.pump(producer);
+    }
+
+    /// Writes requests as far as the rules allow.
+    pub fn pump(&mut self, producer: u64) {
+        let sends = |known: &&Producer| known.alive && !known.ended && !known.abandoned;
+        let Some(known) = self.producers.get(&producer).filter(sends) else { return };
+        if self.is_frozen(known.node) {
+            return;
+        }
+        let places: Vec<Place> = known.outboxes.keys().copied().collect();
+        for place in places {
+            while self.write(producer, place) {}
+        }
+    }
+
+    /// Writes the next request for a partition, if there is one and it may go.
+    fn write(&mut self, producer: u64, place: Place) -> bool {
+        let now = self.now();
+        let exists = self.topics[place.topic].log(place.partition).is_some();
+        let leader = self.leader(place);
+        let most = self.rng.usize(1..=30);
+        let Some(known) = self.producers.get_mut(&producer) else { return false };
+        let single = known.batching == Batching::Single;
+        let Some(outbox) = known.outboxes.get_mut(&place) else { return false };
+        if outbox.again.is_empty() && outbox.queue.is_empty() || outbox.forgotten {
+            return false;
+        }
+        if !exists {
+            self.partition_is_missing(producer, place);
+            return false;
+        }
+        outbox.missing_since = None;
+        // Without a leader the client tries again when it hears of one.
+        let Some(broker) = leader else { return false };
+        if outbox.under_way.len() >= MOST_UNDER_WAY {
+            return false;
+        }
+        if let Some(&until) = known.muted.get(&broker)
+            && until > now
+        {
+            self.agenda.add(until, Event::Linger { producer });
+            return false;
+        }
+        let batch = match outbox.again.pop_front() {
+            Some(batch) => Batch { broker, ..batch },
+            None => {
+                let count = outbox.queue.len().min(if single { 1 } else { most });
+                let sequence = outbox.next_sequence;
+                outbox.next_sequence += count as u64;
+                Batch { sequence, broker, messages: outbox.queue.drain(..count).collect() }
+            }
+        };
+        let (sequence, epoch, messages) = (batch.sequence, outbox.epoch, batch.messages.clone());
+        outbox.under_way.push_back(batch);
+        let node = known.node;
+        let messages: Vec<(Queued, bool)> = messages
+            .into_iter()
+            .map(|queued| {
+                let owns = queued.owner.is_some() && self.believes(node, queued.emitted.id) == queued.owner;
+                (queued, owns)
+            })
+            .collect();
+        let mut at = now + self.latency();
+        let Some(known) = self.producers.get_mut(&producer) else { return false };
+        let last = known.last_arrival.entry(broker).or_default();
+        at = at.max(*last);
+        *last = at;
+        let request = Request::Produce(Written { producer, place, sequence, epoch, messages });
+        self.agenda.add(at, Event::Arrive { broker, request });
+        true
+    }
+
+    fn partition_is_missing(&mut self, producer: u64, place: Place) {
+        let now = self.now();
+        let topic_exists = self.topics[place.topic].exists();
+        let Some(known) = self.producers.get_mut(&producer) else { return };
+        let batching = known.batching;
+        let Some(outbox) = known.outboxes.get_mut(&place) else { return };
+        let since = *outbox.missing_since.get_or_insert(now);
+        if now < since + METADATA_AGE {
+            self.after(ms(500), Event::Linger { producer });
+            return;
+        }
+        let again = outbox.again.drain(..).flat_map(|batch| batch.messages);
+        let messages: Vec<Queued> = again.chain(outbox.queue.drain(..)).collect();
+        for queued in messages {
+            let refusal = match (topic_exists, batching) {
+                (false, _) => Refusal::ForNow(error("_UNKNOWN_TOPIC")),
+                (true, Batching::Full) => Refusal::WithOthers(error("_UNKNOWN_PARTITION")),
+                (true, _) => Refusal::ForGood(error("_UNKNOWN_PARTITION")),
+            };
+            self.report(producer, queued, Err(refusal));
+        }
+    }
+
+    /// The partition of the record that a message comes of, as its sender sees it: under which grant
+    /// it owns it.
+    pub fn believes(&self, node: usize, id: usize) -> Option<u64> {
+        let place = self.books.place(id)?;
+        let member = self.members.get(&self.nodes[node].member?)?;
+        member.owned.get(&place).map(|fetcher| fetcher.grant).filter(|&grant| grant > 0)
+    }
+
+    /// A produce request reached the broker and is executed.
+    pub fn append(&mut self, broker: usize, written: Written) {
+        let Written { producer, place, sequence, epoch, messages } = written;
+        let leads = self.leader(place) == Some(broker);
+        let refuses = self.brokers[broker].refuses_writes;
+        let throttle = self.brokers[broker].throttle;
+        let now = self.now();
+        let Some(known) = self.producers.get_mut(&producer) else { return };
+        let gapless = known.batching == Batching::Full;
+        let Some(outbox) = known.outboxes.get_mut(&place) else { return };
+        let count = messages.len() as u64;
+        let verdict = if !leads {
+            Verdict::Again("NOT_LEADER_OR_FOLLOWER")
+        } else if sequence + count <= outbox.expected {
+            // It was appended before, and the answer was lost.
+            Verdict::Appended
+        } else if sequence != outbox.expected {
+            Verdict::Again("OUT_OF_ORDER_SEQUENCE_NUMBER")
+        } else if refuses {
+            Verdict::Again("NOT_ENOUGH_REPLICAS")
+        } else if messages.iter().any(|(queued, _)| queued.too_large) {
+            // What follows waits for what was refused, unless the client closes the gap.
+            outbox.expected += if gapless { 0 } else { count };
+            Verdict::Refused
+        } else {
+            outbox.expected += count;
+            if let Some(throttle) = throttle {
+                known.muted.insert(broker, now + throttle * count as u32);
+            }
+            for (queued, owned_when_written) in messages {
+                self.appended(producer, place, &queued, owned_when_written);
+            }
+            Verdict::Appended
+        };
+        let mut at = now + self.latency() + self.brokers[broker].slow;
+        let Some(outbox) = self.producers.get_mut(&producer).and_then(|known| known.outboxes.get_mut(&place)) else {
+            return;
+        };
+        at = at.max(outbox.last_answer);
+        outbox.last_answer = at;
+        self.agenda.add(at, Event::Acknowledged(Acknowledged { producer, place, sequence, epoch, verdict }));
+    }
+
+    fn appended(&mut self, producer: u64, place: Place, queued: &Queued, owned_when_written: bool) {
+        let known = &self.producers[&producer];
+        let (node, in_use) = (known.node, known.alive && !known.abandoned);
+        let source = self.books.place(queued.emitted.id);
+        let owns = in_use
+            && self.believes(node, queued.emitted.id) == queued.owner
+            && source.and_then(|source| self.group.grant(source)) == queued.owner;
+        let incarnation = self.topics[place.topic].incarnation;
+        if let Some(log) = self.topics[place.topic].log_mut(place.partition) {
+            log.skip(1);
+        }
+        let effect = Effect {
+            at: self.now(),
+            emitted: queued.emitted.clone(),
+            place: Some((place, incarnation)),
+            producer,
+            grant: queued.owner,
+            // It was on its way when its sender lost the partition: nobody can take it back.
+            stray: owned_when_written && !owns,
+        };
+        self.tell(|world| {
+            let stray = if effect.stray { ", which nobody could take back" } else { "" };
+            format!("{} in {} by {}{stray}", effect.emitted, world.place(place), world.nodes[node].name)
+        });
+        self.books.took_effect(effect);
+    }
+
+    /// The answer to a request reaches the client.
+    pub fn on_acknowledged(&mut self, answer: Acknowledged) {
+        let Acknowledged { producer, place, sequence, epoch, verdict } = answer;
+        let Some(known) = self.producers.get_mut(&producer).filter(|known| known.alive) else { return };
+        let batching = known.batching;
+        let Some(outbox) = known.outboxes.get_mut(&place).filter(|outbox| outbox.epoch == epoch) else { return };
+        let Some(index) = outbox.under_way.iter().position(|batch| batch.sequence == sequence) else { return };
+        match verdict {
+            Verdict::Appended => {
+                let Some(batch) = outbox.under_way.remove(index) else { return };
+                for queued in batch.messages {
+                    self.report(producer, queued, Ok(()));
+                }
+            }
+            Verdict::Refused => {
+                let Some(batch) = outbox.under_way.remove(index) else { return };
+                for queued in batch.messages {
+                    let refusal = match batching {
+                        Batching::Full => Refusal::WithOthers(error("MSG_SIZE_TOO_LARGE")),
+                        _ if queued.too_large => Refusal::ForGood(error("MSG_SIZE_TOO_LARGE")),
+                        _ => Refusal::WithOthers(error("_INVALID_DIFFERENT_RECORD")),
+                    };
+                    self.report(producer, queued, Err(refusal));
+                }
+                if batching == Batching::Full {
+                    self.end_producer(producer, |_| Refusal::Following);
+                }
+            }
+            Verdict::Again(why) => {
+                self.tell(|world| format!("a request to {} is refused: {why}", world.place(place)));
+                self.send_again(producer, place);
+                self.give_up_if_over(producer);
+            }
+        }
+        self.pump(producer);
+    }
+
+    /// The clients of a node that stood still go on.
+    pub fn kick_node(&mut self, node: usize) {
+        let own: Vec<u64> = self.producers.iter().filter(|(_, known)| known.node == node).map(|(&id, _)| id).collect();
+        own.into_iter().for_each(|producer| self.pump(producer));
+    }
+
+    /// What is under way to a partition is sent again, in order.
+    fn send_again(&mut self, producer: u64, place: Place) {
+        let Some(known) = self.producers.get_mut(&producer) else { return };
+        let Some(outbox) = known.outboxes.get_mut(&place) else { return };
+        outbox.epoch += 1;
+        while let Some(batch) = outbox.under_way.pop_back() {
+            outbox.again.push_front(batch);
+        }
+        self.after(BACKOFF, Event::Linger { producer });
+    }
+
+    pub fn producer_lost_connection(&mut self, producer: u64, broker: usize) {
+        let Some(known) = self.producers.get(&producer).filter(|known| known.alive) else { return };
+        let places: Vec<Place> = known
+            .outboxes
+            .iter()
+            .filter(|(_, outbox)| outbox.under_way.iter().any(|batch| batch.broker == broker))
+            .map(|(&place, _)| place)
+            .collect();
+        for place in places {
+            self.send_again(producer, place);
+        }
+        self.give_up_if_over(producer);
+    }
+
+    /// A client that sends nothing more sends nothing again either.
+    fn give_up_if_over(&mut self, producer: u64) {
+        let Some(known) = self.producers.get(&producer) else { return };
+        if known.ended {
+            self.give_up_queued(producer, |_| Refusal::Following);
+        } else if known.abandoned {
+            self.give_up_queued(producer, |_| Refusal::ForNow(error("_PURGE_QUEUE")));
+        }
+    }
+
+    /// Reports what became of a message.
+    fn report(&mut self, producer: u64, queued: Queued, result: Result<(), Refusal>) {
+        let Some(known) = self.producers.get_mut(&producer) else { return };
+        known.outstanding_bytes -= queued.bytes;
+        let acknowledged = result.is_ok();
+        known.acknowledgements.push_back(Acknowledgement { token: queued.token, result });
+        let node = known.node;
+        if !acknowledged {
+            self.tell(|_| format!("{} is not sent", queued.emitted));
+        }
+        self.wake(node);
+    }
+
+    /// Nothing is sent any more; what was not written is reported.
+    fn end_producer(&mut self, producer: u64, refusal: impl Fn(&Queued) -> Refusal) {
+        if let Some(known) = self.producers.get_mut(&producer) {
+            known.ended = true;
+        }
+        self.give_up_queued(producer, refusal);
+    }
+
+    fn give_up_queued(&mut self, producer: u64, refusal: impl Fn(&Queued) -> Refusal) {
+        let Some(known) = self.producers.get_mut(&producer) else { return };
+        let mut given_up = Vec::new();
+        for outbox in known.outboxes.values_mut() {
+            given_up.extend(outbox.again.drain(..).flat_map(|batch| batch.messages));
+            given_up.extend(outbox.queue.drain(..));
+        }
+        for queued in given_up {
+            let refusal = refusal(&queued);
+            self.report(producer, queued, Err(refusal));
+        }
+    }
+
+    pub fn abandon(&mut self, producer: u64) {
+        let Some(known) = self.producers.get_mut(&producer) else { return };
+        known.abandoned = true;
+        self.give_up_queued(producer, |_| Refusal::ForNow(error("_PURGE_QUEUE")));
+    }
+
+    /// A node's producer breaks for good.
+    pub fn break_producer(&mut self, node: usize) {
+        self.tell(|world| format!("{}: its producer breaks", world.nodes[node].name));
+        let broken = self.producers.iter().filter(|(_, known)| known.node == node && known.alive);
+        let broken: Vec<u64> = broken.map(|(&id, _)| id).collect();
+        for producer in broken {
+            self.end_producer(producer, |_| Refusal::ForNow(error("_FATAL")));
+        }
+    }
+
+    /// A node's producer forgets a partition.
+    pub fn forget_partition(&mut self, node: usize, place: Place) {
+        self.tell(|world| format!("{}: its producer forgets {}", world.nodes[node].name, world.place(place)));
+        for known in self.producers.values_mut().filter(|known| known.node == node && known.alive) {
+            known.outboxes.entry(place).or_default().forgotten = true;
+        }
+    }
+
+    /// Whether questions of a producer wait behind its quota.
+    pub fn is_muted(&self, producer: u64) -> bool {
+        let now = self.now();
+        self.producers.get(&producer).is_some_and(|known| {
+            known.muted.iter().any(|(&broker, &until)| {
+                until > now && self.brokers[broker].condition == Condition::Up
+            })
+        })
+    }
+}

@@ -31,10 +31,12 @@ use toml::de::DeTable;
 
 mod amounts;
 mod check;
+mod declared;
 mod diagnostic;
 mod field;
 mod file;
 mod function;
+mod hosts;
 mod http;
 mod properties;
 mod raw;
@@ -49,7 +51,8 @@ mod words;
 mod tests;
 
 pub use diagnostic::Errors;
-pub use http::{AllowedHost, Host, Http, InvalidEntry, Network, Origin, Scheme};
+pub use hosts::{AllowedHost, Host, InvalidEntry, Network, Origin, Scheme};
+pub use http::Http;
 pub use schema::json_schema;
 
 use diagnostic::{Diagnostic, Report};

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use toml::value::{Datetime, Offset};
 
-use super::Start;
-use super::raw::{RawElsewhere, RawFolderTable};
+use super::field::Field;
 use super::words::{FilePath, Spelling, Topic};
+use super::{Name, Start};
 
 /// The value of a property: librdkafka takes text, but a number or a boolean needs no quotes.
 pub(super) struct Scalar(pub(super) String);
@@ -64,6 +65,22 @@ pub(super) enum RawOutput {
     Elsewhere(RawElsewhere),
 }
 
+/// An output topic on a cluster that is named.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "{ cluster = \"other\", topic = \"topic\" }"
+)]
+#[schemars(extend("required" = ["topic"]))]
+pub(super) struct RawElsewhere {
+    /// The cluster to write to. Without it: the one that the trigger reads from.
+    pub cluster: Field<Name>,
+    /// The topic. Required.
+    pub topic: Field<Topic>,
+}
+
 struct OutputVisitor;
 
 impl<'de> Visitor<'de> for OutputVisitor {
@@ -108,6 +125,22 @@ impl JsonSchema for RawOutput {
 pub(super) enum RawFolder {
     Path(FilePath),
     Table(RawFolderTable),
+}
+
+/// A folder that may be writable.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "\"path\" or { path = \"path\", write = true }"
+)]
+#[schemars(extend("required" = ["path"]))]
+pub(super) struct RawFolderTable {
+    /// The folder, relative to the folder of the manifest. Required.
+    pub path: Field<FilePath>,
+    /// Whether the function may change what is in it. It may not, if nothing is said.
+    pub write: Field<bool>,
 }
 
 struct FolderVisitor;

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 use super::amounts::{Amount, Whole};
-use super::check::Declared;
+use super::declared::Declared;
 use super::diagnostic::{Diagnostic, Report};
 use super::field::{At, Field};
-use super::raw::{RawBatch, RawElsewhere, RawInstances, RawRetry, RawTrigger, RawWindow};
-use super::shapes::RawOutput;
+use super::raw::{RawBatch, RawInstances, RawRetry, RawTrigger, RawWindow};
+use super::shapes::{RawElsewhere, RawOutput};
 use super::topics::Route;
 use super::words::{DeliveryWord, Group, Topic};
 use super::{

@@ -12,7 +12,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use super::diagnostic::{either, nearest};
-use super::{AllowedHost, InvalidEntry, Name, Network, OnExhausted, Ordering};
+use super::hosts::{AllowedHost, InvalidEntry, Network};
+use super::{Name, OnExhausted, Ordering};
 
 /// A type that is written as a string.
 pub(super) trait Spelling: Sized {

@@ -9,7 +9,6 @@
 
 pub mod capability;
 pub mod dev;
-pub(crate) mod files;
 pub mod golden;
 pub mod invoke;
 pub mod toolchain;

@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 
-use super::{Failure, inspect, output};
+use super::{Failure, inspect};
 use crate::author::toolchain;
+use crate::tools::output;
 
 /// Build the component of a project.
 ///

@@ -1,20 +1,12 @@
-//! Which brokers the tools talk to, and the first contact with them.
+//! Which brokers the tools talk to.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use anyhow::Context as _;
 
 use super::{Failure, check, node, value};
 use crate::kafka::client::check_properties;
-use crate::kafka::scan::{Isolation, Scan};
-use crate::kafka::{Error, Wake};
 use crate::manifest::{self, Cluster, Manifest, Name};
-
-/// How long brokers have for an answer.
-pub(super) const LIMIT: Duration = Duration::from_secs(8);
 
 /// The manifest that is read without being named, if it is there.
 const MANIFEST: &str = "tidegate.toml";
@@ -67,11 +59,11 @@ impl ConnectArguments {
         let mut cluster = self.named()?;
         for (name, value) in &self.property {
             if let Some((_, instead)) = OWNED.iter().find(|(owned, _)| owned == name) {
-                return Err(usage(format!("--property {name}: it is set for you: {instead}")));
+                return Err(Failure::usage(format!("--property {name}: it is set for you: {instead}")));
             }
             cluster.properties.insert(name.clone(), value.clone());
         }
-        check_properties(&cluster).map_err(|error| usage(format!("--property: {}", error.reason)))?;
+        check_properties(&cluster).map_err(|error| Failure::usage(format!("--property: {}", error.reason)))?;
         Ok(cluster)
     }
 
@@ -88,7 +80,7 @@ impl ConnectArguments {
         }
         match node::environment(BROKERS).filter(|brokers| !brokers.is_empty()) {
             Some(brokers) => plain(&brokers),
-            None => Err(usage(format!(
+            None => Err(Failure::usage(format!(
                 "which brokers? give --brokers HOST:PORT, set {BROKERS}, or run it where {MANIFEST} is"
             ))),
         }
@@ -103,7 +95,7 @@ impl ConnectArguments {
         found.map(|cluster| Cluster::clone(cluster)).ok_or_else(|| {
             let names: Vec<&str> = manifest.clusters.keys().map(|name| &**name).collect();
             let path = manifest.path.display();
-            usage(match (&self.cluster, names.as_slice()) {
+            Failure::usage(match (&self.cluster, names.as_slice()) {
                 (_, []) => format!("{path} declares no cluster: give --brokers HOST:PORT"),
                 (Some(name), names) => format!("{path} has no cluster {name:?}; it has {}", names.join(", ")),
                 (None, names) => format!("which cluster? {path} has {}: give --cluster", names.join(", ")),
@@ -140,57 +132,10 @@ fn plain(brokers: &str) -> Result<Cluster, Failure> {
         }
     };
     if !brokers.split(',').all(is_address) {
-        return Err(usage(format!("brokers {brokers:?}: expected HOST:PORT, several separated by commas")));
+        return Err(Failure::usage(format!("brokers {brokers:?}: expected HOST:PORT, several separated by commas")));
     }
     let name = Name::new("brokers").map_err(anyhow::Error::from)?;
     Ok(Cluster { name, brokers: brokers.to_owned(), properties: BTreeMap::new() })
-}
-
-/// What the user wrote is wrong.
-pub(super) fn usage(text: impl std::fmt::Display) -> Failure {
-    Failure::Usage(format!("error: {text}"))
-}
-
-/// A topic is not there, or may not be used. Which ones there are is up to the cluster, so it is not the
-/// user's mistake alone: exit code 1.
-pub(super) fn missing(topic: &str, done: &str, reason: &str) -> Failure {
-    Failure::Failed(anyhow::anyhow!("topic {topic} cannot be {done}: {reason}"))
-}
-
-/// Which partitions a topic has.
-pub(super) fn partitions(count: i32) -> String {
-    if count == 1 { "partition 0 only".to_owned() } else { format!("the partitions 0 to {}", count - 1) }
-}
-
-/// A client that reads, and what wakes its user.
-pub(super) struct Connection {
-    pub(super) scan: Scan,
-    pub(super) wake: Wake,
-    brokers: String,
-}
-
-impl Connection {
-    /// Needs a tokio runtime with IO. Does not talk to a broker yet.
-    pub(super) fn new(cluster: &Cluster, topics: &[String], isolation: Isolation) -> anyhow::Result<Self> {
-        let (wake, end) = Wake::new().context("cannot make a pipe")?;
-        let scan = Scan::new(cluster, topics, isolation, &end)?;
-        Ok(Self { scan, wake, brokers: cluster.brokers.clone() })
-    }
-
-    /// How many partitions a topic has, or why there is no such topic. The first question.
-    pub(super) fn partitions(&self, topic: &str) -> anyhow::Result<Result<i32, String>> {
-        self.scan.partitions(topic, LIMIT).map_err(|error| self.unanswered(error))
-    }
-
-    /// What a question failed for, with what the client knows about its connections.
-    pub(super) fn unanswered(&self, error: Error) -> anyhow::Error {
-        let is_silence = ["_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE"].contains(&error.name.as_str());
-        if !is_silence {
-            return error.into();
-        }
-        let why = self.scan.trouble().unwrap_or(error);
-        anyhow::anyhow!("no broker answers at {} within {}s: {}", self.brokers, LIMIT.as_secs(), why.reason)
-    }
 }
 
 #[cfg(test)]

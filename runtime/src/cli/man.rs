@@ -5,7 +5,8 @@ use anyhow::Context as _;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
-use super::{Failure, output};
+use super::Failure;
+use crate::tools::output;
 
 /// Write manual pages.
 ///

@@ -11,9 +11,7 @@ mod invoke;
 mod man;
 mod new;
 mod node;
-mod output;
 mod produce;
-mod progress;
 mod record;
 mod run;
 mod test;
@@ -23,6 +21,9 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::author::dev::Short;
+use crate::tools::Failure;
 
 /// Serverless functions on Kafka.
 ///
@@ -80,20 +81,6 @@ enum Command {
     Man(man::Arguments),
 }
 
-/// Why a command failed, which decides the exit code.
-pub(crate) enum Failure {
-    /// Exit code 1.
-    Failed(anyhow::Error),
-    /// What the user wrote is wrong, and was told in these words. Exit code 2.
-    Usage(String),
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
 /// Runs one command.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -142,7 +129,7 @@ fn start_logging(
     let filter = filter.add_directive("rdkafka::consumer::base_consumer=off".parse()?);
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
-        LogFormat::Text if is_short => subscriber.with_ansi(colour()).event_format(dev::Short).init(),
+        LogFormat::Text if is_short => subscriber.with_ansi(colour()).event_format(Short).init(),
         LogFormat::Text => subscriber.with_ansi(colour()).init(),
         LogFormat::Json => subscriber.json().flatten_event(true).init(),
     }

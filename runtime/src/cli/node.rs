@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -60,26 +59,4 @@ fn raise_open_files() {
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::debug!("the limit of open files stays at {:?}: {error}", limit.current);
     }
-}
-
-/// How long after a signal another one is the same one: who passes on what a whole group of processes
-/// got, as `timeout` does, sends it twice.
-const ECHO: Duration = Duration::from_millis(500);
-
-/// Waits for the next signal after one that came just now.
-pub(super) async fn further_stop_signal() -> anyhow::Result<&'static str> {
-    // Nobody listens meanwhile.
-    tokio::time::sleep(ECHO).await;
-    stop_signal().await
-}
-
-/// Waits for the signal to stop: SIGTERM or SIGINT.
-pub(super) async fn stop_signal() -> anyhow::Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
 }

@@ -6,6 +6,7 @@ use super::{Failure, check, node};
 use crate::manifest::Manifest;
 use crate::node::admin;
 use crate::node::supervisor::{Options, Supervisor};
+use crate::signals;
 
 /// Run the triggers of a manifest.
 ///
@@ -53,10 +54,10 @@ pub(super) async fn serve(Node { manifest, options }: Node) -> anyhow::Result<()
     let (supervisor, stopper, overview) = Supervisor::new(manifest, options).context("cannot watch files")?;
     let admin = tokio::spawn(admin::serve(listener, overview));
     let stopping = tokio::spawn(async move {
-        let signal = node::stop_signal().await?;
+        let signal = signals::stop().await?;
         tracing::info!("{signal}: finishes what runs");
         stopper.stop().await;
-        let signal = node::further_stop_signal().await?;
+        let signal = signals::stop_again().await?;
         tracing::warn!("{signal} again: ends at once; records under way will be repeated");
         std::process::exit(1);
         #[allow(unreachable_code)]

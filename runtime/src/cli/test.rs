@@ -3,16 +3,15 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 
-use super::invoke::{self, value};
-use super::output::Output;
-use super::progress::Progress;
-use super::{Failure, colour, colour_of, inspect, node};
+use super::{Failure, colour, colour_of, inspect, invoke, node, value};
 use crate::author::dev;
-use crate::author::files::base;
 use crate::author::golden::{self, Case, Paint, Suite, Target};
 use crate::author::toolchain::{self, Language};
 use crate::engine::Engine;
+use crate::files::base;
 use crate::manifest::{self, Function, Manifest};
+use crate::tools::output::Output;
+use crate::tools::progress::Progress;
 
 const MANIFEST: &str = "tidegate.toml";
 const HELP: &str = r#"A case is a file cases/NAME.ndjson: records as `tidegate invoke` reads them, and below each what

@@ -2,15 +2,23 @@
 //! component. What fails on the way leaves the component as it is.
 
 use std::fs;
+use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::Target;
+use super::lines::say;
+use super::terminal::Running;
+use super::{Sources, Target};
 use crate::author::golden::{self, Case, Paint, Suite};
 use crate::author::toolchain;
 use crate::engine::Engine;
 use crate::manifest::{self, Component, Function, Manifest};
+
+/// How often sources are looked at.
+const LOOK: Duration = Duration::from_millis(300);
 
 /// Builds components and tests them. It blocks.
 pub struct Builder {
@@ -24,6 +32,35 @@ pub struct Builder {
 }
 
 impl Builder {
+    /// Builds whatever changes, until it is stopped.
+    pub fn build_on_save(mut self, mut sources: Sources, mut running: Running, stop: &AtomicBool) {
+        while !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(LOOK);
+            if running.has_changed().unwrap_or_default() {
+                sources.follow(&running.borrow_and_update());
+            }
+            self.build_all(&sources.changed());
+        }
+    }
+
+    /// Builds components one after another, and tells the author how it goes.
+    pub fn build_all(&mut self, targets: &[Target]) {
+        for target in targets {
+            let name = target.component.display();
+            // Not a line that is written again and again: log lines and records come between.
+            if io::stderr().is_terminal() {
+                say(&format!("building {name} …"));
+            }
+            match self.build(target, &mut |line| eprintln!("{line}")) {
+                Ok(bytes) => say(&format!("built {name} ({} KiB)", bytes >> 10)),
+                Err(error) => {
+                    say(&format!("error: {error}"));
+                    say(&format!("{name} stays as it is"));
+                }
+            }
+        }
+    }
+
     /// Builds a component, tests it, and puts it in place. Returns its size.
     ///
     /// # Errors

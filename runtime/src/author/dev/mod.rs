@@ -5,8 +5,10 @@
 //! the manifest says.
 
 mod build;
+mod lines;
 mod sources;
 mod tail;
+pub mod terminal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use build::Builder;
+pub use lines::{Short, say};
 pub use sources::{Sources, Target, project};
 pub use tail::{Line, Tail};
 

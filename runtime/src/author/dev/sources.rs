@@ -7,9 +7,9 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
 use super::components;
-use crate::author::files::own_output;
 use crate::author::golden;
 use crate::author::toolchain::Language;
+use crate::files::own_output;
 use crate::manifest::Manifest;
 
 /// How deep folders are looked into.

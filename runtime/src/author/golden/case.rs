@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::Verdict;
 use super::expectation::{self, Expectation};
 use super::http;
-use crate::author::files::{self, Replacement};
 use crate::engine::HttpAnswer;
+use crate::files::{self, Replacement};
 use crate::tools::ndjson::{self, Malformed, RecordLine};
 
 /// Where cases lie in the folder of a project.

@@ -6,6 +6,7 @@
 //! What is held at a time is bounded by [`Batcher`].
 
 mod batch;
+pub mod readable;
 #[cfg(test)]
 mod tests;
 

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 
 pub use project::{Project, Sdk, Template, create};
 
-use crate::author::files::{self, Replacement};
 use crate::engine::{self, Inspection};
+use crate::files::{self, Replacement};
 use crate::record::revision::Digest;
 
 /// Why there is no component, or no project.

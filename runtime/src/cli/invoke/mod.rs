@@ -1,9 +1,7 @@
 //! `tidegate invoke`: arguments, and what is done with them.
 
-mod readable;
 mod source;
 mod target;
-pub(super) mod value;
 
 use std::io::{self, IsTerminal as _};
 use std::num::NonZeroU32;
@@ -13,14 +11,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::ValueEnum;
 
-use super::output::Output;
-use super::progress::Progress;
-use super::{Failure, inspect, node};
-use crate::author::invoke::Session;
+use super::{Failure, inspect, node, value};
+use crate::author::invoke::{Session, readable};
 use crate::counted::counted;
 use crate::manifest::{AllowedHost, Network};
 use crate::record::batch::Batch;
 use crate::tools::ndjson;
+use crate::tools::output::Output;
+use crate::tools::progress::Progress;
 use source::Source;
 use target::Target;
 
@@ -71,7 +69,7 @@ pub(super) struct Arguments {
     env: Vec<(String, String)>,
 
     /// How long one call may take, such as "1s".
-    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = value::deadline)]
     deadline: Option<Duration>,
 
     /// How much memory the function may use, such as "64MiB".

@@ -8,16 +8,16 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 
-use super::say;
-use crate::author::dev::{Role, Tail, Typist, topics};
+use super::lines::say;
+use super::{Role, Tail, Typist, topics};
 use crate::kafka::Refusal;
 use crate::manifest::{Cluster, Manifest};
 
 /// The manifest that runs, on the embedded broker.
-pub(super) type Running = watch::Receiver<Manifest>;
+pub type Running = watch::Receiver<Manifest>;
 
 /// Shows every record of every topic, until it is aborted or nobody reads.
-pub(super) async fn show(mut running: Running) {
+pub async fn show(mut running: Running) {
     let mut known = BTreeSet::new();
     let mut tails = FuturesUnordered::new();
     loop {
@@ -46,7 +46,7 @@ async fn show_topics(cluster: Arc<Cluster>, group: String, topics: BTreeMap<Stri
 }
 
 /// Reads standard input line by line. What is no text is a record too.
-pub(super) fn read_lines() -> io::Result<mpsc::Receiver<Vec<u8>>> {
+pub fn read_lines() -> io::Result<mpsc::Receiver<Vec<u8>>> {
     let (lines, typed) = mpsc::channel(16);
     std::thread::Builder::new().name("tidegate-typing".to_owned()).spawn(move || {
         for mut line in io::stdin().lock().split(b'\n').map_while(Result::ok) {
@@ -62,7 +62,7 @@ pub(super) fn read_lines() -> io::Result<mpsc::Receiver<Vec<u8>>> {
 }
 
 /// Produces typed lines to the first input topic, until it is aborted.
-pub(super) async fn produce(mut lines: mpsc::Receiver<Vec<u8>>, mut running: Running, partitions: i32) {
+pub async fn produce(mut lines: mpsc::Receiver<Vec<u8>>, mut running: Running, partitions: i32) {
     let mut refused = |refusal: Refusal| {
         // Those behind one that was refused are refused as well.
         if let Refusal::ForGood(error) | Refusal::WithOthers(error) | Refusal::ForNow(error) = refusal {

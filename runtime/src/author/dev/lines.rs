@@ -16,15 +16,20 @@ const INDENT: &str = "  ";
 /// What a line about a record says before its message, or what the lines of its record show anyway.
 const KNOWN: [&str; 7] = ["trigger", "function", "revision", "topic", "partition", "offset", "records"];
 
+/// Tells the author something.
+pub fn say(text: &str) {
+    eprintln!("{}", folded(text));
+}
+
 /// A text in lines of 80 columns.
-pub(super) fn folded(text: &str) -> String {
+fn folded(text: &str) -> String {
     let lines = wrapped(&text.replace('\t', INDENT), COLUMNS - INDENT.len(), usize::MAX);
     // Here nobody compares two texts, so a backslash stands for itself.
     lines.join(&format!("\n{INDENT}")).replace(r"\\", r"\")
 }
 
 /// How log lines are written: without time and target, the level only if it is not INFO.
-pub(in crate::cli) struct Short;
+pub struct Short;
 
 impl<S, N> FormatEvent<S, N> for Short
 where

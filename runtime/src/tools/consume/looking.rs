@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
-use super::Plan;
-use crate::cli::connect::Connection;
+use super::plan::Plan;
+use crate::tools::connection::Connection;
 
 /// How often, unless the client's property says so.
 const EVERY: Duration = Duration::from_secs(10);

@@ -5,16 +5,19 @@
 
 use std::collections::BTreeMap;
 use std::future::{pending, ready};
+use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
 use slab::Slab;
 
+use super::draft::Draft;
 use super::lines::{Lines, Wait};
-use crate::cli::progress::{Progress, TICK, amount};
-use crate::cli::{Failure, node};
 use crate::kafka::{Acknowledgement, KafkaSink, Refusal, Sink as _, Wake};
 use crate::record::{Header, Message};
+use crate::signals;
+use crate::tools::Failure;
+use crate::tools::progress::{Progress, TICK, amount};
 use crate::tools::traffic::{Numbers, Pace, Run};
 
 const MAX_RECORDS: usize = 100_000;
@@ -27,23 +30,9 @@ const MOST_REFUSED: u64 = 1_000;
 /// How many records are sent before acknowledgements are looked at.
 const TURN: usize = 500;
 
-/// A record that is to be produced.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct OwnedDraft {
-    /// Its line.
-    pub(super) number: u64,
-    /// `None`: by key.
-    pub(super) partition: Option<i32>,
-    /// `None`: the time of producing.
-    pub(super) timestamp_ms: Option<i64>,
-    pub(super) key: Option<Vec<u8>>,
-    pub(super) value: Option<Vec<u8>>,
-    pub(super) headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-}
-
 /// Where records come from.
-pub(super) enum Supply {
-    One(Option<OwnedDraft>),
+pub enum Supply {
+    One(Option<Draft>),
     Lines(Lines),
     Numbered { numbers: Numbers, partition: Option<i32> },
 }
@@ -139,7 +128,7 @@ impl Sending {
     /// second one also the waiting.
     pub(super) async fn run(mut self, mut supply: Supply, mut pace: Option<Pace>) -> Result<Report, Failure> {
         self.report.noun = supply.noun();
-        let mut stop: Pin<Box<dyn Future<Output = anyhow::Result<&str>>>> = Box::pin(node::stop_signal());
+        let mut stop: Pin<Box<dyn Future<Output = io::Result<&str>>>> = Box::pin(signals::stop());
         let mut line = None;
         let mut is_over = false;
         loop {
@@ -158,7 +147,7 @@ impl Sending {
             tokio::select! {
                 biased;
                 signal = &mut stop => {
-                    signal.map_err(Failure::Failed)?;
+                    signal.map_err(anyhow::Error::from)?;
                     if self.report.interrupted {
                         self.sink.abandon();
                         self.collect();
@@ -166,7 +155,7 @@ impl Sending {
                     }
                     self.report.interrupted = true;
                     is_over = true;
-                    stop = Box::pin(node::further_stop_signal());
+                    stop = Box::pin(signals::stop_again());
                 }
                 () = ready(()), if matches!(turn, Turn::More) => {}
                 () = self.wake.wait() => {}
@@ -188,7 +177,7 @@ impl Sending {
     }
 
     /// Sends what is due and has room.
-    fn feed(&mut self, supply: &mut Supply, line: &mut Option<OwnedDraft>, mut pace: Option<&mut Pace>) -> Turn {
+    fn feed(&mut self, supply: &mut Supply, line: &mut Option<Draft>, mut pace: Option<&mut Pace>) -> Turn {
         for _ in 0..TURN {
             if self.refused_in_a_row >= MOST_REFUSED {
                 let (noun, last) = (self.report.noun, self.last_number);
@@ -301,7 +290,7 @@ fn words(refusal: Refusal) -> (String, String) {
 }
 
 /// The next line. Other supplies never wait.
-async fn next_line(supply: &mut Supply) -> Option<Result<OwnedDraft, Failure>> {
+async fn next_line(supply: &mut Supply) -> Option<Result<Draft, Failure>> {
     match supply {
         Supply::Lines(lines) => lines.next().await,
         Supply::One(_) | Supply::Numbered { .. } => pending().await,

@@ -9,23 +9,22 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 
 use super::reading::{Ended, Range, Receiver};
-use crate::author::files::Replacement;
-use crate::cli::Failure;
-use crate::cli::output::Output;
 use crate::counted::counted;
+use crate::files::Replacement;
 use crate::kafka::{Fetched, Partition};
 use crate::record::Record;
-use crate::tools::ndjson;
+use crate::tools::output::Output;
+use crate::tools::{Failure, ndjson};
 
 /// How long a readable line is at most, in characters.
 const WIDTH: usize = 80;
 
 /// Which records are shown.
 #[derive(Default)]
-pub(in crate::cli) struct Filter {
-    pub(in crate::cli) key: Option<String>,
+pub struct Filter {
+    pub key: Option<String>,
     /// All of them.
-    pub(in crate::cli) headers: Vec<(String, String)>,
+    pub headers: Vec<(String, String)>,
 }
 
 impl Filter {
@@ -38,7 +37,7 @@ impl Filter {
 }
 
 /// Where lines go, and how they are written.
-pub(in crate::cli) struct Lines {
+pub struct Lines {
     target: Target,
     json: bool,
 }
@@ -53,16 +52,16 @@ enum Target {
 }
 
 impl Lines {
-    pub(in crate::cli) fn json_to_stdout() -> Self {
+    pub fn json_to_stdout() -> Self {
         Self { target: Target::Stdout(Output::new()), json: true }
     }
 
-    pub(in crate::cli) fn readable_to_stdout() -> Self {
+    pub fn readable_to_stdout() -> Self {
         Self { target: Target::Stdout(Output::new()), json: false }
     }
 
     /// To a file, which is replaced if there is a line and all went well.
-    pub(in crate::cli) fn json_to_file(path: &Path) -> anyhow::Result<Self> {
+    pub fn json_to_file(path: &Path) -> anyhow::Result<Self> {
         let file = Replacement::begin(path).with_context(|| format!("cannot write {}", path.display()))?;
         let target = Target::File { path: path.to_owned(), file: BufWriter::new(file) };
         Ok(Self { target, json: true })
@@ -98,7 +97,7 @@ impl Lines {
 }
 
 /// Shows records until there were enough.
-pub(in crate::cli) struct Showing<'a> {
+pub struct Showing<'a> {
     topics: &'a [String],
     filter: Filter,
     lines: Lines,
@@ -110,22 +109,22 @@ pub(in crate::cli) struct Showing<'a> {
 
 impl<'a> Showing<'a> {
     /// `wanted`: how many records, if there is an end to it.
-    pub(in crate::cli) fn new(topics: &'a [String], filter: Filter, lines: Lines, wanted: Option<u64>) -> Self {
+    pub fn new(topics: &'a [String], filter: Filter, lines: Lines, wanted: Option<u64>) -> Self {
         Self { topics, filter, lines, wanted, only_whole: false, shown: 0 }
     }
 
     /// From now on a record that cannot be read whole is an error.
-    pub(in crate::cli) fn only_whole(self) -> Self {
+    pub fn only_whole(self) -> Self {
         Self { only_whole: true, ..self }
     }
 
     /// How many records were shown.
-    pub(in crate::cli) fn shown(&self) -> u64 {
+    pub fn shown(&self) -> u64 {
         self.shown
     }
 
     /// Whether it ended well: a time-out or the end is fine unless there had to be so many.
-    pub(in crate::cli) fn judge(mut self, ended: Ended, needed: Option<u64>) -> Result<(), Failure> {
+    pub fn judge(mut self, ended: Ended, needed: Option<u64>) -> Result<(), Failure> {
         let shown = self.shown;
         match (ended, needed.filter(|needed| shown < *needed)) {
             (Ended::Timeout, Some(needed)) => {

@@ -2,15 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use super::Plan;
-use super::reading::{Ended, Range, Receiver, place};
-use crate::cli::connect::LIMIT;
-use crate::cli::progress::{Progress, amount};
-use crate::cli::value::Start;
+use super::plan::{Plan, Start};
+use super::reading::{Ended, Range, Receiver};
 use crate::counted::counted;
 use crate::kafka::cleanup::compacted;
 use crate::kafka::{Fetched, Partition};
 use crate::record::Record as _;
+use crate::tools::connection::LIMIT;
+use crate::tools::progress::{Progress, amount};
 use crate::tools::traffic::{Number, Place, Run, Scope, Summary, Verifier};
 
 pub(super) struct Checking<'a> {
@@ -74,7 +73,7 @@ impl<'a> Checking<'a> {
         };
         eprintln!(
             "note: {} begins at offset {}{others}: what was deleted before cannot be told from what was lost",
-            place(self.plan, first.partition),
+            self.plan.place(first.partition),
             first.low,
         );
     }

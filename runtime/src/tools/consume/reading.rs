@@ -10,32 +10,17 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::looking::Looking;
-use crate::cli::connect::{self, Connection, LIMIT, usage};
-use crate::cli::progress::TICK;
-use crate::cli::value::Start;
-use crate::cli::{Failure, node};
-use crate::kafka::scan::{Found, Isolation};
+use super::plan::{Plan, Start};
+use crate::kafka::scan::Found;
 use crate::kafka::{Fetched, Partition, Position};
-use crate::manifest::Cluster;
 use crate::record::Record;
-
-/// What is read.
-pub(in crate::cli) struct Plan {
-    pub(in crate::cli) cluster: Cluster,
-    pub(in crate::cli) topics: Vec<String>,
-    /// `None`: all, also those that are added while it is read without an end.
-    pub(in crate::cli) partition: Option<i32>,
-    pub(in crate::cli) from: Start,
-    pub(in crate::cli) isolation: Isolation,
-    /// To where the partitions end when reading begins.
-    pub(in crate::cli) to_end: bool,
-    /// The longest time without a record that the receiver takes. Read to an end, any record counts: on
-    /// the way there a filter may reject for long.
-    pub(in crate::cli) timeout: Option<Duration>,
-}
+use crate::signals;
+use crate::tools::Failure;
+use crate::tools::connection::{self, Connection, LIMIT};
+use crate::tools::progress::TICK;
 
 /// Who takes what is read.
-pub(in crate::cli) trait Receiver {
+pub trait Receiver {
     /// Called once, before the first record.
     async fn begin(&mut self, ranges: &[Range]);
 
@@ -61,7 +46,7 @@ pub(in crate::cli) trait Receiver {
 
 /// Why reading ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum Ended {
+pub enum Ended {
     /// The receiver has enough.
     Enough,
     /// At the end that was there at the beginning.
@@ -73,7 +58,7 @@ pub(in crate::cli) enum Ended {
 }
 
 /// Reads. Needs a tokio runtime with IO.
-pub(in crate::cli) async fn read(plan: &Plan, receiver: &mut impl Receiver) -> Result<Ended, Failure> {
+pub async fn read(plan: &Plan, receiver: &mut impl Receiver) -> Result<Ended, Failure> {
     let mut connection = Connection::new(&plan.cluster, &plan.topics, plan.isolation)?;
     let ranges = ranges(plan, &connection)?;
     receiver.begin(&ranges).await;
@@ -86,7 +71,7 @@ pub(in crate::cli) async fn read(plan: &Plan, receiver: &mut impl Receiver) -> R
         }
     }
     let mut looking = Looking::new(plan);
-    let mut stop = pin!(node::stop_signal());
+    let mut stop = pin!(signals::stop());
     let mut last_record = Instant::now();
     let mut said = false;
     loop {
@@ -122,7 +107,10 @@ pub(in crate::cli) async fn read(plan: &Plan, receiver: &mut impl Receiver) -> R
         }
         tokio::select! {
             biased;
-            signal = &mut stop => return signal.map(|_| Ended::Signal).map_err(Failure::Failed),
+            signal = &mut stop => {
+                signal.map_err(anyhow::Error::from)?;
+                return Ok(Ended::Signal);
+            }
             () = ready(()), if turn.taken > 0 => {}
             () = connection.wake.wait() => {}
             () = tokio::time::sleep(left.map_or(TICK, |left| left.min(TICK))) => {}
@@ -138,13 +126,9 @@ struct Reading {
     goal: i64,
 }
 
-pub(super) fn place(plan: &Plan, partition: Partition) -> String {
-    format!("{}/{}", plan.topics[partition.topic], partition.number)
-}
-
 fn start(connection: &mut Connection, plan: &Plan, partition: Partition, offset: i64) -> anyhow::Result<()> {
     let started = connection.scan.start(partition, offset);
-    started.with_context(|| format!("cannot read {}", place(plan, partition)))
+    started.with_context(|| format!("cannot read {}", plan.place(partition)))
 }
 
 /// Starts the partitions of a topic that are new.
@@ -173,7 +157,7 @@ fn go_on(
     partition: Partition,
 ) -> anyhow::Result<()> {
     let Some(reading) = open.get_mut(&partition) else { return Ok(()) };
-    let (topic, place) = (&plan.topics[partition.topic], place(plan, partition));
+    let (topic, place) = (&plan.topics[partition.topic], plan.place(partition));
     let range = connection.scan.reader().range(topic, partition.number, LIMIT);
     let low = range.map_err(|error| connection.unanswered(error))?.start;
     if low <= reading.next {
@@ -236,7 +220,7 @@ impl Turn {
                     return;
                 }
                 Found::Failed(error) => {
-                    let context = format!("cannot read {}", place(plan, partition));
+                    let context = format!("cannot read {}", plan.place(partition));
                     result = Err(anyhow::Error::from(error).context(context));
                     return;
                 }
@@ -261,27 +245,30 @@ fn hand_out(
     record: &Fetched,
 ) -> anyhow::Result<ControlFlow<()>> {
     if let Some(defect) = record.defect() {
-        receiver.defective(&format!("{} at offset {}", place(plan, partition), record.offset()), defect)?;
+        receiver.defective(&format!("{} at offset {}", plan.place(partition), record.offset()), defect)?;
     }
     receiver.record(partition, record)
 }
 
 /// A partition: the offsets that it has, and where reading begins.
-pub(in crate::cli) struct Range {
-    pub(in crate::cli) partition: Partition,
-    pub(in crate::cli) low: i64,
-    pub(in crate::cli) high: i64,
-    pub(in crate::cli) start: i64,
+pub struct Range {
+    pub partition: Partition,
+    pub low: i64,
+    pub high: i64,
+    pub start: i64,
 }
 
 /// Finds the partitions, and asks where they begin and end.
 fn ranges(plan: &Plan, connection: &Connection) -> Result<Vec<Range>, Failure> {
     let mut ranges = Vec::new();
     for (index, topic) in plan.topics.iter().enumerate() {
-        let count = connection.partitions(topic)?.map_err(|reason| connect::missing(topic, "read", &reason))?;
+        let count = connection.partitions(topic)?.map_err(|reason| connection::missing(topic, "read", &reason))?;
         let numbers: Vec<i32> = match plan.partition {
             Some(number) if number >= count => {
-                return Err(usage(format!("--partition {number}: {topic} has {}", connect::partitions(count))));
+                return Err(Failure::usage(format!(
+                    "--partition {number}: {topic} has {}",
+                    connection::partitions(count)
+                )));
             }
             Some(number) => vec![number],
             None => (0..count).collect(),

@@ -10,10 +10,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 
-use super::NO_ZERO;
-use super::sending::OwnedDraft;
-use crate::cli::Failure;
-use crate::cli::connect::usage;
+use super::draft::{Draft, NO_ZERO};
+use crate::tools::Failure;
 use crate::tools::ndjson::{MAX_LINE_BYTES, RecordLine, without_mark};
 
 /// Places in the channel.
@@ -25,25 +23,25 @@ const PLACE_BYTES: usize = 1 << 20;
 enum Place {
     /// A part of the record that comes next.
     Part,
-    Record(Result<OwnedDraft, Failure>),
+    Record(Result<Draft, Failure>),
 }
 
 /// What is taken from a line.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Settings {
+pub struct Settings {
     /// Of all lines.
-    pub(super) partition: Option<i32>,
-    pub(super) keep_partitions: bool,
-    pub(super) keep_timestamps: bool,
+    pub partition: Option<i32>,
+    pub keep_partitions: bool,
+    pub keep_timestamps: bool,
 }
 
-pub(super) struct Lines {
+pub struct Lines {
     places: mpsc::Receiver<Place>,
 }
 
 impl Lines {
     /// Opens a file, or standard input if it is called `-`.
-    pub(super) fn open(path: &Path, settings: Settings) -> Result<Self, Failure> {
+    pub fn open(path: &Path, settings: Settings) -> Result<Self, Failure> {
         let (sender, places) = mpsc::channel(AHEAD);
         let read: Box<dyn FnOnce() + Send> = if path.as_os_str() == "-" {
             if io::stdin().is_terminal() {
@@ -61,7 +59,7 @@ impl Lines {
     }
 
     /// The next record, if it was read already. `None`: there are no more.
-    pub(super) fn try_next(&mut self) -> Option<Result<OwnedDraft, Wait>> {
+    pub fn try_next(&mut self) -> Option<Result<Draft, Wait>> {
         loop {
             return match self.places.try_recv() {
                 Ok(Place::Part) => continue,
@@ -73,7 +71,7 @@ impl Lines {
     }
 
     /// Waits for the next record.
-    pub(super) async fn next(&mut self) -> Option<Result<OwnedDraft, Failure>> {
+    pub async fn next(&mut self) -> Option<Result<Draft, Failure>> {
         loop {
             if let Place::Record(record) = self.places.recv().await? {
                 return Some(record);
@@ -83,7 +81,7 @@ impl Lines {
 }
 
 /// Why there is no record.
-pub(super) enum Wait {
+pub enum Wait {
     /// Not yet.
     Empty,
     /// The input cannot be read, or a line of it is wrong.
@@ -98,7 +96,8 @@ fn read(mut reader: impl BufRead, name: &str, settings: Settings, places: &mpsc:
         let record = match limited.with_context(|| format!("cannot read {name}")) {
             Ok(0) => return,
             Ok(_) if without_mark(&line, number).trim_ascii().is_empty() => continue,
-            Ok(_) => record(&line, number, settings).map_err(|reason| usage(format!("{name}, line {number}{reason}"))),
+            Ok(_) => record(&line, number, settings)
+                .map_err(|reason| Failure::usage(format!("{name}, line {number}{reason}"))),
             Err(error) => Err(Failure::Failed(error)),
         };
         let is_last = record.is_err();
@@ -115,7 +114,7 @@ fn read(mut reader: impl BufRead, name: &str, settings: Settings, places: &mpsc:
 }
 
 /// A line as a record, or what is wrong with it.
-fn record(line: &[u8], number: u64, settings: Settings) -> Result<OwnedDraft, String> {
+fn record(line: &[u8], number: u64, settings: Settings) -> Result<Draft, String> {
     if line.len() > MAX_LINE_BYTES {
         return Err(format!(": longer than {} MiB", MAX_LINE_BYTES >> 20));
     }
@@ -124,7 +123,7 @@ fn record(line: &[u8], number: u64, settings: Settings) -> Result<OwnedDraft, St
     if timestamp_ms == Some(0) {
         return Err(format!(", timestamp 0: {NO_ZERO}; leave it out, or give --now"));
     }
-    Ok(OwnedDraft {
+    Ok(Draft {
         number,
         partition: settings.partition.or(line.partition.filter(|_| settings.keep_partitions)),
         timestamp_ms,
@@ -140,7 +139,7 @@ mod tests {
 
     const PLAIN: Settings = Settings { partition: None, keep_partitions: false, keep_timestamps: true };
 
-    fn drafts(text: &str, settings: Settings) -> Vec<Result<OwnedDraft, String>> {
+    fn drafts(text: &str, settings: Settings) -> Vec<Result<Draft, String>> {
         let (sender, places) = mpsc::channel(AHEAD);
         read(text.as_bytes(), "input", settings, &sender);
         drop(sender);
@@ -178,8 +177,8 @@ mod tests {
     #[test]
     fn lines_are_records_until_one_is_wrong() {
         let found = drafts("{\"key\": \"a\"}\n\n{\"value\": \"b\"}\n{\"value\": 5}\n{\"value\": \"c\"}\n", PLAIN);
-        let first = OwnedDraft { number: 1, key: Some(b"a".to_vec()), ..OwnedDraft::default() };
-        let second = OwnedDraft { number: 3, value: Some(b"b".to_vec()), ..OwnedDraft::default() };
+        let first = Draft { number: 1, key: Some(b"a".to_vec()), ..Draft::default() };
+        let second = Draft { number: 3, value: Some(b"b".to_vec()), ..Draft::default() };
         assert_eq!(found[..2], [Ok(first), Ok(second)]);
         let error = found[2].as_ref().expect_err("a number is no value");
         assert!(error.starts_with("error: input, line 4, column 11: "), "{error}");

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use crate::cli::Failure;
-use crate::cli::connect::{self, Connection, LIMIT, usage};
 use crate::counted::counted;
 use crate::kafka::create::{Created, create_topic};
 use crate::kafka::scan::Isolation;
 use crate::kafka::sink::Batching;
 use crate::kafka::{KafkaSink, Metadata, Wake};
 use crate::manifest::Cluster;
+use crate::tools::Failure;
+use crate::tools::connection::{self, Connection, LIMIT};
 
 /// How long a broker may take to create a topic because somebody asks about it.
 const AUTOMATIC: Duration = Duration::from_secs(1);
@@ -69,7 +69,10 @@ pub(super) async fn open(
         eprintln!("note: {topic} has {}, not {wanted}: {why}", counted(partitions, "partition"));
     }
     if let Some(partition) = partition.filter(|partition| *partition >= partitions) {
-        return Err(usage(format!("--partition {partition}: {topic} has {}", connect::partitions(partitions))));
+        return Err(Failure::usage(format!(
+            "--partition {partition}: {topic} has {}",
+            connection::partitions(partitions)
+        )));
     }
     sink.update(&Metadata { partitions: BTreeMap::from([(topic.to_owned(), partitions)]), ..Metadata::default() });
     Ok((sink, wake))
@@ -96,5 +99,5 @@ fn missing(topic: &str, reason: &str, create: Option<i32>) -> Failure {
     } else {
         ""
     };
-    connect::missing(topic, "written", &format!("{reason}{help}"))
+    connection::missing(topic, "written", &format!("{reason}{help}"))
 }

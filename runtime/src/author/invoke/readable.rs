@@ -10,7 +10,7 @@ use crate::tools::ndjson::{Message, Source};
 const MAX_CHARACTERS: usize = 2_000;
 
 /// What became of a record, without a line break at the end.
-pub(super) fn outcome(source: Source<'_>, result: Result<&[Message], &Fault>) -> String {
+pub fn outcome(source: Source<'_>, result: Result<&[Message], &Fault>) -> String {
     let place = format!("{}/{} @{}", source.topic, source.partition, source.offset);
     match result {
         Err(fault) => format!("{place}: failed, {}: {}", fault.cause, escaped(&fault.reason)),

@@ -1,7 +1,3 @@
-mod lines;
-mod terminal;
-
-use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,18 +8,12 @@ use tokio::sync::watch;
 
 use super::run::{self, Node};
 use super::{Failure, check, colour, node};
-use crate::author::dev::{Builder, Sources, Target, embed};
+use crate::author::dev::{Builder, Sources, embed, say, terminal};
 use crate::author::golden::Paint;
 use crate::kafka::embedded::{EmbeddedBroker, LIMITS};
 use crate::manifest::Manifest;
 use crate::node::supervisor::Options;
-use lines::folded;
-use terminal::Running;
 
-pub(super) use lines::Short;
-
-/// How often sources are looked at.
-const LOOK: Duration = Duration::from_millis(300);
 /// How long what shows records may take to end, and a build.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
@@ -76,7 +66,7 @@ async fn develop(manifest: Manifest, arguments: &Arguments, engine: crate::engin
     if !arguments.no_build {
         let targets = sources.changed();
         let first = move || {
-            build(&mut builder, &targets);
+            builder.build_all(&targets);
             builder
         };
         builder = tokio::task::spawn_blocking(first).await.context("the build ended")?;
@@ -92,7 +82,7 @@ async fn develop(manifest: Manifest, arguments: &Arguments, engine: crate::engin
     let stop = Arc::new(AtomicBool::new(false));
     if !arguments.no_build {
         let stop = stop.clone();
-        clients.push(tokio::task::spawn_blocking(move || build_on_save(sources, builder, running, &stop)));
+        clients.push(tokio::task::spawn_blocking(move || builder.build_on_save(sources, running, &stop)));
     }
     let adapted = broker.clone();
     let options = Options {
@@ -115,36 +105,4 @@ async fn develop(manifest: Manifest, arguments: &Arguments, engine: crate::engin
     // After its last client, which would complain that it is away.
     drop(broker);
     result
-}
-
-fn build_on_save(mut sources: Sources, mut builder: Builder, mut running: Running, stop: &AtomicBool) {
-    while !stop.load(Ordering::Relaxed) {
-        std::thread::sleep(LOOK);
-        if running.has_changed().unwrap_or_default() {
-            sources.follow(&running.borrow_and_update());
-        }
-        build(&mut builder, &sources.changed());
-    }
-}
-
-fn build(builder: &mut Builder, targets: &[Target]) {
-    for target in targets {
-        let name = target.component.display();
-        // Not a line that is written again and again: log lines and records come between.
-        if io::stderr().is_terminal() {
-            say(&format!("building {name} …"));
-        }
-        match builder.build(target, &mut |line| eprintln!("{line}")) {
-            Ok(bytes) => say(&format!("built {name} ({} KiB)", bytes >> 10)),
-            Err(error) => {
-                say(&format!("error: {error}"));
-                say(&format!("{name} stays as it is"));
-            }
-        }
-    }
-}
-
-/// Tells the author something.
-fn say(text: &str) {
-    eprintln!("{}", folded(text));
 }

@@ -30,6 +30,7 @@ use serde::Deserialize as _;
 use toml::de::DeTable;
 
 mod amounts;
+mod brokers;
 mod check;
 mod declared;
 mod diagnostic;
@@ -53,6 +54,7 @@ mod tests;
 pub use diagnostic::Errors;
 pub use hosts::{AllowedHost, Host, InvalidEntry, Network, Origin, Scheme};
 pub use http::Http;
+pub use properties::owned_by_tools;
 pub use schema::json_schema;
 
 use diagnostic::{Diagnostic, Report};

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::brokers::{Address, addresses};
 use super::diagnostic::{Diagnostic, Report, Span};
 use super::field::At;
 use super::{Cluster, Name};
@@ -30,9 +31,9 @@ pub(super) struct Kafka {
 
 impl Kafka {
     pub(super) fn new<'a>(clusters: impl Iterator<Item = &'a Cluster>) -> Self {
-        let mut groups: Vec<(BTreeSet<String>, Vec<Name>)> = Vec::new();
+        let mut groups: Vec<(BTreeSet<Address>, Vec<Name>)> = Vec::new();
         for cluster in clusters {
-            let mut addresses: BTreeSet<_> = cluster.brokers.split(',').map(address).collect();
+            let mut addresses = addresses(&cluster.brokers).unwrap_or_default();
             let mut names = Vec::new();
             groups.retain(|(known, members)| {
                 let apart = known.is_disjoint(&addresses);
@@ -56,13 +57,6 @@ impl Kafka {
     fn one<'a>(&'a self, cluster: &'a Name) -> &'a Name {
         self.same.get(cluster).unwrap_or(cluster)
     }
-}
-
-/// A broker's address as it can be compared.
-fn address(broker: &str) -> String {
-    let broker = broker.trim().to_ascii_lowercase();
-    let host = broker.rsplit_once("://").map_or(&*broker, |(_, host)| host);
-    if host.contains(':') { host.to_owned() } else { format!("{host}:9092") }
 }
 
 /// Reports triggers that read from one cluster with one group.

@@ -11,6 +11,7 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
+use super::brokers::addresses;
 use super::diagnostic::{either, nearest};
 use super::hosts::{AllowedHost, InvalidEntry, Network};
 use super::{Name, OnExhausted, Ordering};
@@ -203,14 +204,7 @@ impl Spelling for Brokers {
     }
 
     fn spelled(text: &str) -> Option<Self> {
-        let legal = |broker: &str| {
-            let broker = broker.trim();
-            let host = broker.rsplit_once("://").map_or(broker, |(_, host)| host);
-            let (host, port) = host.rsplit_once(':').unwrap_or((host, "9092"));
-            let port = port.parse::<u16>().is_ok_and(|port| port > 0);
-            port && !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c.is_control())
-        };
-        text.split(',').all(legal).then(|| Self(text.trim().to_owned()))
+        addresses(text).map(|_| Self(text.trim().to_owned()))
     }
 
     fn schema() -> Schema {

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use super::connect::ConnectArguments;
 use super::{Failure, node, value};
-use crate::tools::produce::{Draft, Lines, NO_ZERO, Plan, Settings, Supply, produce};
+use crate::tools::produce::{Ahead, Draft, NO_ZERO, Plan, Settings, Supply, produce};
 use crate::tools::traffic::{MAX_KEYS, Numbers, Size};
 
 const HELP: &str = r#"Lines of --file are those that `tidegate record`, `consume --json` and `invoke` write and read,
@@ -171,7 +171,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
 fn supply(arguments: &Arguments) -> Result<Supply, Failure> {
     let NumberedArguments { count, keys, size } = arguments.numbered;
     if let Some(path) = &arguments.file {
-        return Ok(Supply::Lines(Lines::open(
+        return Ok(Supply::Lines(Ahead::open(
             path,
             Settings {
                 partition: arguments.partition,

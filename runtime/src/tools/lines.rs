@@ -113,7 +113,10 @@ mod tests {
     #[test]
     fn a_line_that_is_wrong_or_too_long_is_told_with_its_place() {
         let found = read("{}\n\n{\"value\": 5}\n");
-        assert!(found[1].as_ref().is_err_and(|error| error.starts_with("error: input, line 3, column 11: ")), "{found:?}");
+        assert!(
+            found[1].as_ref().is_err_and(|error| error.starts_with("error: input, line 3, column 11: ")),
+            "{found:?}"
+        );
         let long = format!("{{\"value\": \"{}\"}}", "x".repeat(MAX_LINE_BYTES));
         assert_eq!(read(&long)[0], Err("error: input, line 1: longer than 64 MiB".to_owned()));
     }

@@ -6,6 +6,7 @@
 pub(crate) mod connection;
 pub(crate) mod consume;
 mod failure;
+pub(crate) mod lines;
 pub mod ndjson;
 pub(crate) mod output;
 pub(crate) mod produce;

@@ -1,15 +1,15 @@
 //! Produces records to one topic: one record, those of a file, or numbered ones.
 
+mod ahead;
 mod draft;
-mod lines;
 mod sending;
 mod topic;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+pub use ahead::{Ahead, Settings};
 pub use draft::{Draft, NO_ZERO};
-pub use lines::{Lines, Settings};
 pub use sending::Supply;
 
 use super::Failure;

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use slab::Slab;
 
+use super::ahead::{Ahead, Wait};
 use super::draft::Draft;
-use super::lines::{Lines, Wait};
 use crate::kafka::{Acknowledgement, KafkaSink, Refusal, Sink as _, Wake};
 use crate::record::{Header, Message};
 use crate::signals;
@@ -33,7 +33,7 @@ const TURN: usize = 500;
 /// Where records come from.
 pub enum Supply {
     One(Option<Draft>),
-    Lines(Lines),
+    Lines(Ahead),
     Numbered { numbers: Numbers, partition: Option<i32> },
 }
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod connection;
 pub(crate) mod consume;
+pub(crate) mod display;
 mod failure;
 pub(crate) mod lines;
 pub mod ndjson;

@@ -9,9 +9,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::author::golden::wrapped;
+use crate::tools::display::{COLUMNS, wrapped};
 
-const COLUMNS: usize = 80;
 const INDENT: &str = "  ";
 /// What a line about a record says before its message, or what the lines of its record show anyway.
 const KNOWN: [&str; 7] = ["trigger", "function", "revision", "topic", "partition", "offset", "records"];
@@ -111,7 +110,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::author::golden::width;
+    use crate::tools::display::width;
 
     /// What is written when this is logged.
     fn written(ansi: bool, log: impl FnOnce()) -> String {

@@ -5,14 +5,12 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Role;
-use crate::author::golden::width;
 use crate::kafka::source::Membership;
 use crate::kafka::{Error, Event, Fetched, Partition, Source, Wake};
 use crate::manifest::Cluster;
 use crate::record::Record;
+use crate::tools::display::{blanked, cut};
 
-/// How long a line is at most, in columns: it fits a terminal of 80.
-const WIDTH: usize = 80;
 /// How often the tail looks at its queues without being woken.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -78,15 +76,15 @@ impl Line {
     fn new(topic: &str, role: Role, partition: i32, record: &impl Record) -> Self {
         let mut text = format!("{} {topic}/{partition}@{}", role.sign(), record.offset());
         if let Some(key) = record.key() {
-            text.push_str(&format!(" {}", readable(key)));
+            text.push_str(&format!(" {}", blanked(key)));
         }
         if role == Role::DeadLetters {
             for name in ["tidegate-cause", "tidegate-reason"] {
                 let header = record.headers().find(|header| header.name == name.as_bytes());
-                text.push_str(&format!(" {}", readable(header.and_then(|header| header.value).unwrap_or_default())));
+                text.push_str(&format!(" {}", blanked(header.and_then(|header| header.value).unwrap_or_default())));
             }
         } else {
-            text.push_str(&format!(" │ {}", record.value().map_or_else(|| "null".to_owned(), readable)));
+            text.push_str(&format!(" │ {}", record.value().map_or_else(|| "null".to_owned(), blanked)));
         }
         Self { role, text }
     }
@@ -105,25 +103,7 @@ impl Role {
 
 impl fmt::Display for Line {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if width(&self.text) <= WIDTH {
-            return formatter.write_str(&self.text);
-        }
-        let mut columns = 0;
-        // The last column is for the sign that something is left out.
-        let beyond = self.text.char_indices().find(|&(_, character)| {
-            columns += width(character.encode_utf8(&mut [0; 4]));
-            columns >= WIDTH
-        });
-        let end = beyond.map_or(self.text.len(), |(place, _)| place);
-        write!(formatter, "{}…", &self.text[..end])
-    }
-}
-
-/// Text as it is, without what would break a line; other bytes in hexadecimal.
-fn readable(bytes: &[u8]) -> String {
-    match str::from_utf8(bytes) {
-        Ok(text) => text.chars().map(|each| if each.is_control() { ' ' } else { each }).collect(),
-        Err(_) => bytes.iter().take(WIDTH / 2).map(|byte| format!("{byte:02x}")).collect(),
+        formatter.write_str(&cut(&self.text))
     }
 }
 
@@ -131,17 +111,18 @@ fn readable(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::record::OwnedRecord;
+    use crate::tools::display::{COLUMNS, width};
 
     #[test]
     fn a_line_shows_a_record_in_eighty_columns() {
         let record = OwnedRecord { offset: 7, key: Some(b"k".to_vec()), value: None, ..OwnedRecord::default() };
         assert_eq!(Line::new("orders", Role::Input, 2, &record).to_string(), "→ orders/2@7 k │ null");
         let long = OwnedRecord { value: Some(vec![b'x'; 500]), ..record.clone() };
-        assert_eq!(Line::new("orders", Role::Output, 2, &long).to_string().chars().count(), WIDTH);
+        assert_eq!(Line::new("orders", Role::Output, 2, &long).to_string().chars().count(), COLUMNS);
         let wide = OwnedRecord { value: Some("日".repeat(500).into_bytes()), ..record.clone() };
         let shown = Line::new("orders", Role::Output, 2, &wide).to_string();
         // A character of two columns does not fit into the last one.
-        assert!((WIDTH - 1..=WIDTH).contains(&width(&shown)) && shown.ends_with("日…"), "{shown}");
+        assert!((COLUMNS - 1..=COLUMNS).contains(&width(&shown)) && shown.ends_with("日…"), "{shown}");
         let binary = OwnedRecord { key: None, value: Some(vec![0xff, 0]), ..record };
         assert_eq!(Line::new("orders", Role::Output, 2, &binary).to_string(), "← orders/2@7 │ ff00");
     }

@@ -87,7 +87,6 @@ use declared::Calls;
 pub use declared::{Declared, Target, load};
 pub use report::{Paint, broken, hint, verdict};
 use scratch::Scratch;
-pub(crate) use shown::{width, wrapped};
 
 use crate::author::invoke::{self, Session};
 use crate::engine::{Compiled, Engine, HttpAnswers, HttpLeft};

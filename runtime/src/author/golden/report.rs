@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::difference::{Difference, Sides, between};
 use super::{Case, Verdict, http, shown};
+use crate::tools::display::{COLUMNS, plain, width, wrapped};
 
-const COLUMNS: usize = 80;
 /// Before what was expected and what came.
 const INDENT: usize = 16;
 /// Lines of one description.
@@ -90,7 +90,7 @@ fn unlike(text: &mut String, case: &Case, verdict: &Verdict, paint: Paint) {
         let Some(answer) = case.answers().get(unlike.answer) else { continue };
         let _ = write!(text, "\n  {}:{}", case.path.display(), answer.line);
         let what = format!("{} was sent otherwise", answer.answer.request());
-        for line in shown::wrapped(&what, COLUMNS - 4, MAX_LINES) {
+        for line in wrapped(&what, COLUMNS - 4, MAX_LINES) {
             let _ = write!(text, "\n    {line}");
         }
         for difference in unlike.differences.iter().take(MAX_SHOWN) {
@@ -105,7 +105,7 @@ fn unasked(text: &mut String, case: &Case, verdict: &Verdict) {
     for answer in verdict.http.answers.iter().take(MAX_SHOWN).filter_map(|place| case.answers().get(*place)) {
         let _ = write!(text, "\n  {}:{}", case.path.display(), answer.line);
         let what = format!("nobody asked for {}", answer.answer.request());
-        for line in shown::wrapped(&what, COLUMNS - 4, MAX_LINES) {
+        for line in wrapped(&what, COLUMNS - 4, MAX_LINES) {
             let _ = write!(text, "\n    {line}");
         }
     }
@@ -123,7 +123,7 @@ pub fn hint(is_http: bool) -> &'static str {
 /// The result of a case that cannot be run.
 pub fn broken(path: &std::path::Path, why: &dyn std::fmt::Display, paint: Paint) -> String {
     let mut text = failed_line(&Case::name_of(path), "cannot be run", paint);
-    for line in shown::wrapped(&why.to_string(), COLUMNS - 2, MAX_LINES) {
+    for line in wrapped(&why.to_string(), COLUMNS - 2, MAX_LINES) {
         let _ = write!(text, "\n  {line}");
     }
     text
@@ -134,15 +134,15 @@ fn failed_line(name: &str, what: &str, paint: Paint) -> String {
 }
 
 fn padded(name: &str) -> String {
-    format!("{:<20}", shown::plain(name))
+    format!("{:<20}", plain(name))
 }
 
 /// Where a record stands, as editors take it, and where it is read.
 fn place(text: &mut String, case: &Case, verdict: &Verdict, index: usize) {
     let stands = format!("{}:{}", case.path.display(), case.records()[index].line);
     let at = &verdict.places[index];
-    let read = format!("{}/{} @{}", shown::plain(&at.topic), at.partition, at.offset);
-    let fits = shown::width(&stands) + shown::width(&read) + 4 <= COLUMNS;
+    let read = format!("{}/{} @{}", plain(&at.topic), at.partition, at.offset);
+    let fits = width(&stands) + width(&read) + 4 <= COLUMNS;
     let _ = write!(text, "\n  {stands}{}{read}", if fits { "  " } else { "\n  " });
 }
 
@@ -158,7 +158,7 @@ fn write(text: &mut String, difference: &Difference, paint: Paint) {
         Sides::Words { expected, came } => {
             let _ = write!(text, "\n    {about}");
             for (label, style, words) in [("expected", Paint::GREEN, expected), ("got", Paint::RED, came)] {
-                let lines = words.iter().flat_map(|words| shown::wrapped(words, COLUMNS - INDENT, MAX_LINES));
+                let lines = words.iter().flat_map(|words| wrapped(words, COLUMNS - INDENT, MAX_LINES));
                 for (index, line) in lines.enumerate() {
                     let label = if index == 0 { label } else { "" };
                     let _ = write!(text, "\n      {label:<8}  {}", paint.paint(style, &line));

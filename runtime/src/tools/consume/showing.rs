@@ -13,11 +13,9 @@ use crate::counted::counted;
 use crate::files::Replacement;
 use crate::kafka::{Fetched, Partition};
 use crate::record::Record;
+use crate::tools::display::{blanked, cut};
 use crate::tools::output::Output;
 use crate::tools::{Failure, ndjson};
-
-/// How long a readable line is at most, in characters.
-const WIDTH: usize = 80;
 
 /// Which records are shown.
 #[derive(Default)]
@@ -192,12 +190,9 @@ fn readable(topic: &str, partition: i32, record: &impl Record) -> String {
     if let Some(time) = record.timestamp_ms().and_then(time) {
         let _ = write!(line, " {time}");
     }
-    let field = |bytes: Option<&[u8]>| bytes.map_or_else(|| "null".to_owned(), text);
+    let field = |bytes: Option<&[u8]>| bytes.map_or_else(|| "null".to_owned(), blanked);
     let _ = write!(line, " {} │ {}", field(record.key()), field(record.value()));
-    if line.chars().count() > WIDTH {
-        line = line.chars().take(WIDTH - 1).chain(['…']).collect();
-    }
-    line
+    cut(&line).into_owned()
 }
 
 /// To the second. `None`: beyond the year 9999.
@@ -208,18 +203,11 @@ fn time(milliseconds: i64) -> Option<String> {
     Some(text)
 }
 
-/// Text as it is, without what would break a line; other bytes in hexadecimal.
-fn text(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.chars().take(WIDTH).map(|each| if each.is_control() { ' ' } else { each }).collect(),
-        Err(_) => bytes.iter().take(WIDTH / 2).map(|byte| format!("{byte:02x}")).collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::record::OwnedRecord;
+    use crate::tools::display::COLUMNS;
 
     #[test]
     fn a_readable_line_fits_eighty_columns() {
@@ -228,7 +216,7 @@ mod tests {
         let dated = OwnedRecord { timestamp_ms: Some(1_700_000_000_123), key: None, value: Some(Vec::new()), ..record };
         assert_eq!(readable("orders", 2, &dated), "orders/2@7 2023-11-14T22:13:20Z null │ ");
         let long = OwnedRecord { value: Some(vec![b'x'; 500]), ..dated.clone() };
-        assert_eq!(readable("orders", 2, &long).chars().count(), WIDTH);
+        assert_eq!(readable("orders", 2, &long).chars().count(), COLUMNS);
         let binary = OwnedRecord { value: Some(vec![0xff, 0]), timestamp_ms: Some(i64::MAX), ..dated };
         assert_eq!(readable("orders", 2, &binary), "orders/2@7 null │ ff00");
     }

@@ -57,7 +57,7 @@ pub(super) fn load(path: &std::path::Path) -> Result<Manifest, Failure> {
         manifest::load(path, &node::environment).map_err(|errors| Failure::Usage(errors.render(colour())))?;
     for cluster in manifest.clusters.values() {
         check_properties(cluster).map_err(|error| {
-            Failure::Usage(format!("error: [cluster.{}] in {}: {}", cluster.name, path.display(), error.reason))
+            Failure::usage(format!("[cluster.{}] in {}: {}", cluster.name, path.display(), error.reason))
         })?;
     }
     Ok(manifest)

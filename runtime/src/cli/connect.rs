@@ -1,33 +1,18 @@
 //! Which brokers the tools talk to.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::pick::pick;
 use super::{Failure, check, node, value};
 use crate::kafka::client::check_properties;
-use crate::manifest::{self, Cluster, Manifest, Name};
+use crate::manifest::{self, Cluster, Manifest, owned_by_tools};
 
 /// The manifest that is read without being named, if it is there.
 const MANIFEST: &str = "tidegate.toml";
 
 /// The variable with the brokers' addresses, as in the manifests that `tidegate new` makes.
 const BROKERS: &str = "KAFKA_BROKERS";
-
-/// Properties that the tools set themselves, and what to do instead.
-const OWNED: &[(&str, &str)] = &[
-    ("bootstrap.servers", "give --brokers"),
-    ("metadata.broker.list", "give --brokers"),
-    ("group.id", "no group is joined"),
-    ("isolation.level", "committed records are read, all with `consume --uncommitted`"),
-    ("auto.offset.reset", "give --from"),
-    ("enable.partition.eof", "it is on"),
-    ("enable.idempotence", "it is on"),
-    ("acks", "all replicas acknowledge"),
-    ("request.required.acks", "all replicas acknowledge"),
-    ("delivery.report.only.error", "every record is accounted for"),
-    ("partitioner", "partitions are chosen by murmur2 of the key, as Java clients do, or by --partition"),
-];
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Which brokers")]
@@ -58,7 +43,7 @@ impl ConnectArguments {
     pub(super) fn cluster(&self) -> Result<Cluster, Failure> {
         let mut cluster = self.named()?;
         for (name, value) in &self.property {
-            if let Some((_, instead)) = OWNED.iter().find(|(owned, _)| owned == name) {
+            if let Some(instead) = owned_by_tools(name) {
                 return Err(Failure::usage(format!("--property {name}: it is set for you: {instead}")));
             }
             cluster.properties.insert(name.clone(), value.clone());
@@ -87,20 +72,11 @@ impl ConnectArguments {
     }
 
     fn declared(&self, manifest: &Manifest) -> Result<Cluster, Failure> {
-        let mut clusters = manifest.clusters.values();
-        let found = match &self.cluster {
-            Some(name) => manifest.clusters.get(name.as_str()),
-            None => clusters.next().filter(|_| clusters.next().is_none()),
-        };
-        found.map(|cluster| Cluster::clone(cluster)).ok_or_else(|| {
-            let names: Vec<&str> = manifest.clusters.keys().map(|name| &**name).collect();
+        if manifest.clusters.is_empty() {
             let path = manifest.path.display();
-            Failure::usage(match (&self.cluster, names.as_slice()) {
-                (_, []) => format!("{path} declares no cluster: give --brokers HOST:PORT"),
-                (Some(name), names) => format!("{path} has no cluster {name:?}; it has {}", names.join(", ")),
-                (None, names) => format!("which cluster? {path} has {}: give --cluster", names.join(", ")),
-            })
-        })
+            return Err(Failure::usage(format!("{path} declares no cluster: give --brokers HOST:PORT")));
+        }
+        pick("cluster", self.cluster.as_deref(), &manifest.clusters, manifest).map(|cluster| Cluster::clone(cluster))
     }
 }
 
@@ -122,35 +98,15 @@ fn load(path: &Path) -> Result<Manifest, Failure> {
     })
 }
 
+/// A cluster by the addresses of its brokers alone.
 fn plain(brokers: &str) -> Result<Cluster, Failure> {
-    let is_address = |address: &str| {
-        let address = address.trim();
-        let host = address.rsplit_once("://").map_or(address, |(_, host)| host);
-        match host.rsplit_once(':') {
-            Some((host, port)) => !host.is_empty() && port.parse::<u16>().is_ok(),
-            None => !host.is_empty() && !host.contains(char::is_whitespace),
-        }
-    };
-    if !brokers.split(',').all(is_address) {
-        return Err(Failure::usage(format!("brokers {brokers:?}: expected HOST:PORT, several separated by commas")));
-    }
-    let name = Name::new("brokers").map_err(anyhow::Error::from)?;
-    Ok(Cluster { name, brokers: brokers.to_owned(), properties: BTreeMap::new() })
+    Cluster::at(brokers)
+        .ok_or_else(|| Failure::usage(format!("brokers {brokers:?}: expected HOST:PORT, several separated by commas")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_looked_at() {
-        for good in ["kafka:9092", "kafka", "a:1,b:2", "PLAINTEXT://a:1", "[::1]:9092", "127.0.0.1:9092, b:2"] {
-            assert!(plain(good).is_ok(), "{good}");
-        }
-        for bad in ["", "kafka:", "kafka:port", ":9092", "a:1,,b:2", "a b", "kafka:99999"] {
-            assert!(matches!(plain(bad), Err(Failure::Usage(_))), "{bad}");
-        }
-    }
 
     #[test]
     fn only_the_clusters_of_a_manifest_have_to_be_right() {

@@ -11,6 +11,7 @@ mod invoke;
 mod man;
 mod new;
 mod node;
+mod pick;
 mod produce;
 mod record;
 mod run;

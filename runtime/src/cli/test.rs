@@ -1,8 +1,10 @@
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 
+use super::pick::pick;
 use super::{Failure, colour, colour_of, inspect, invoke, node, value};
 use crate::author::dev;
 use crate::author::golden::{self, Case, Paint, Suite, Target};
@@ -168,7 +170,7 @@ fn cases(arguments: &Arguments) -> Result<Vec<Case>, Failure> {
     }
     if paths.is_empty() {
         let text = arguments.filter.join(", ");
-        return Err(Failure::Usage(format!("error: no case has {text} in its name; there are {}", names.join(", "))));
+        return Err(Failure::usage(format!("no case has {text} in its name; there are {}", names.join(", "))));
     }
     all(paths.iter().map(|path| Case::read(path)))
 }
@@ -249,23 +251,12 @@ fn project(function: &Function) -> Option<PathBuf> {
 
 /// The function of the given name, the only one of this project, or the only one.
 fn find<'a>(manifest: &'a Manifest, arguments: &Arguments) -> Result<&'a Function, Failure> {
-    let (path, names) = (manifest.path.display(), || {
-        let names: Vec<&str> = manifest.functions.keys().map(|name| &**name).collect();
-        names.join(", ")
-    });
-    if let Some(name) = &arguments.function {
-        let function = manifest.functions.get(name.as_str()).map(|function| &**function);
-        let message = || format!("error: {path} has no function {name:?}; it has {}", names());
-        return function.ok_or_else(|| Failure::Usage(message()));
-    }
     let here = arguments.folder.canonicalize().ok();
-    let is_here = |function: &&Function| here.is_some() && project(function) == here;
-    let all: Vec<&Function> = manifest.functions.values().map(|function| &**function).collect();
-    let own: Vec<&Function> = all.iter().copied().filter(is_here).collect();
-    match (own.as_slice(), all.as_slice()) {
-        ([function], _) | ([], [function]) => Ok(function),
-        (_, []) => Err(Failure::Usage(format!("error: {path} declares no function"))),
-        _ => Err(Failure::Usage(format!("error: which function? {path} has {}: give --function", names()))),
+    let is_here = |function: &&Arc<Function>| here.is_some() && project(function) == here;
+    let own: Vec<&Arc<Function>> = manifest.functions.values().filter(is_here).collect();
+    match (&arguments.function, own.as_slice()) {
+        (None, [function]) => Ok(function),
+        (name, _) => pick("function", name.as_deref(), &manifest.functions, manifest).map(|function| &**function),
     }
 }
 
@@ -279,7 +270,7 @@ fn component(arguments: &Arguments, function: Option<&Function>) -> Result<Vec<u
     let path = aside.path().join("function.wasm");
     toolchain::build(&arguments.folder, Some(&path)).map_err(|error| match error {
         toolchain::Error::NoProject(_) => {
-            Failure::Usage(format!("error: {error}; --no-build calls the component that is there"))
+            Failure::usage(format!("{error}; --no-build calls the component that is there"))
         }
         error => Failure::Failed(error.into()),
     })?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Arguments, Failure};
 use crate::author::invoke;
 use crate::cli::check;
+use crate::cli::pick::pick;
 use crate::engine::Setup;
 use crate::manifest::{Component, Function, Instances, Manifest, Name, Trigger};
 use crate::record::Topics;
@@ -24,7 +25,8 @@ impl Target {
         let (mut function, stand_in) = invoke::stand_in().map_err(anyhow::Error::from)?;
         let mut triggers = Vec::new();
         if let Some(manifest) = manifest(arguments)? {
-            function = find(&manifest, arguments.function.as_deref())?;
+            let picked = pick("function", arguments.function.as_deref(), &manifest.functions, &manifest)?;
+            function = Function::clone(picked);
             triggers.extend(manifest.triggers.values().filter(|trigger| trigger.function == function.name).cloned());
         } else if let Some(name) = arguments.component.as_deref().and_then(name) {
             function.name = name;
@@ -42,7 +44,7 @@ impl Target {
             (None, _) => stand_in,
             (Some(first), None) => Trigger::clone(first),
             (Some(_), Some(topic)) => {
-                let unread = || Failure::Usage(format!("error: {}", invoke::unread(&function.name, &triggers, topic)));
+                let unread = || Failure::usage(invoke::unread(&function.name, &triggers, topic));
                 Trigger::clone(invoke::reader(&triggers, topic).ok_or_else(unread)?)
             }
         };
@@ -73,27 +75,9 @@ fn manifest(arguments: &Arguments) -> Result<Option<Manifest>, Failure> {
     let path = &arguments.manifest;
     if arguments.function.is_none() && !path.exists() {
         let message = "which component? `tidegate invoke FILE.wasm`, or run it where the manifest is";
-        return Err(Failure::Usage(format!("error: {message}: there is no {}", path.display())));
+        return Err(Failure::usage(format!("{message}: there is no {}", path.display())));
     }
     check::load(path).map(Some)
-}
-
-/// The function of this name, or the only one.
-fn find(manifest: &Manifest, name: Option<&str>) -> Result<Function, Failure> {
-    let mut functions = manifest.functions.values();
-    let found = match name {
-        Some(name) => manifest.functions.get(name),
-        None => functions.next().filter(|_| functions.next().is_none()),
-    };
-    found.map(|function| Function::clone(function)).ok_or_else(|| {
-        let names: Vec<&str> = manifest.functions.keys().map(|name| &**name).collect();
-        let path = manifest.path.display();
-        Failure::Usage(match (name, names.as_slice()) {
-            (_, []) => format!("error: {path} declares no function"),
-            (Some(name), names) => format!("error: {path} has no function {name:?}; it has {}", names.join(", ")),
-            (None, names) => format!("error: which function? {path} has {}: give --function", names.join(", ")),
-        })
-    })
 }
 
 /// A function is called as its file, if that is a name.

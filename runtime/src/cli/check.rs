@@ -39,7 +39,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is said of the folders of functions that this machine does not have.
+/// A warning for each folder of a function that this machine does not have.
 fn missing_folders(manifest: &Manifest) -> Vec<String> {
     let mut missing = Vec::new();
     for function in manifest.functions.values() {
@@ -51,7 +51,7 @@ fn missing_folders(manifest: &Manifest) -> Vec<String> {
     missing
 }
 
-/// Reads a manifest, and checks also what only the Kafka client knows.
+/// Reads a manifest, and checks the properties that only the Kafka client knows.
 pub(super) fn load(path: &std::path::Path) -> Result<Manifest, Failure> {
     let manifest =
         manifest::load(path, &node::environment).map_err(|errors| Failure::Usage(errors.render(colour())))?;

@@ -8,7 +8,7 @@ use super::{Failure, check, node, value};
 use crate::kafka::client::check_properties;
 use crate::manifest::{self, Cluster, Manifest, owned_by_tools};
 
-/// The manifest that is read without being named, if it is there.
+/// The manifest that is read if none is named, where there is one.
 const MANIFEST: &str = "tidegate.toml";
 
 /// The variable with the brokers' addresses, as in the manifests that `tidegate new` makes.
@@ -39,7 +39,7 @@ pub(super) struct ConnectArguments {
 }
 
 impl ConnectArguments {
-    /// The cluster that is meant.
+    /// The cluster that the flags, the manifest or the environment name.
     pub(super) fn cluster(&self) -> Result<Cluster, Failure> {
         let mut cluster = self.named()?;
         for (name, value) in &self.property {
@@ -80,8 +80,7 @@ impl ConnectArguments {
     }
 }
 
-/// Reads a manifest of which only the clusters are needed: what else it declares may be wrong, or lack a
-/// secret on this machine.
+/// Reads a manifest for its clusters. Everything else in it may be wrong or lack a secret on this machine.
 fn load(path: &Path) -> Result<Manifest, Failure> {
     check::load(path).or_else(|failure| {
         let clusters = fs::read_to_string(path).ok().and_then(|text| text.parse::<toml::Table>().ok());

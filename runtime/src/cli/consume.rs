@@ -151,7 +151,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     result
 }
 
-/// Each topic once, in the order in which they are named.
+/// The topics in the order in which they are named, without repetitions.
 fn distinct(topics: &[String]) -> Vec<String> {
     let firsts = topics.iter().enumerate().filter(|(at, topic)| !topics[..*at].contains(topic));
     firsts.map(|(_, topic)| topic.clone()).collect()

@@ -14,7 +14,7 @@ use crate::kafka::embedded::{EmbeddedBroker, LIMITS};
 use crate::manifest::Manifest;
 use crate::node::supervisor::Options;
 
-/// How long what shows records may take to end, and a build.
+/// How long the tails and the build may take to end.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Try functions: an embedded broker, builds on save, records shown as they go.
@@ -46,7 +46,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let engine = node::engine()?;
     let runtime = node::runtime()?;
     let result = runtime.block_on(develop(manifest, arguments, engine));
-    // Builds on save never end by themselves, also if the node does not start.
+    // Building on save never ends by itself, even if the node does not start.
     runtime.shutdown_background();
     Ok(result?)
 }
@@ -99,10 +99,10 @@ async fn develop(manifest: Manifest, arguments: &Arguments, engine: crate::engin
     stop.store(true, Ordering::Relaxed);
     for client in clients {
         client.abort();
-        // It may hang at a terminal that takes no more lines, or in a long build.
+        // It may hang at a terminal that accepts no more lines, or in a long build.
         let _ = tokio::time::timeout(LAST_LINES, client).await;
     }
-    // After its last client, which would complain that it is away.
+    // After its last client: a client complains when its broker is gone.
     drop(broker);
     result
 }

@@ -54,7 +54,7 @@ struct Arguments {
     log: Option<String>,
 }
 
-/// Where the help shows the flags that all commands have: behind those of the command.
+/// The heading in the help for the flags that all commands have.
 const LOG: &str = "Log lines";
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -119,14 +119,14 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// `is_short`: for people, only what matters to the author of a function.
+/// `is_short`: only what matters to the author of a function, in short lines.
 fn start_logging(
     format: LogFormat,
     filter: &str,
     is_short: bool,
 ) -> Result<(), tracing_subscriber::filter::ParseError> {
     let filter = tracing_subscriber::EnvFilter::builder().parse(filter)?;
-    // What it says is wrong: it calls a consumer an error that was closed before it was dropped.
+    // It reports a consumer that was closed before it was dropped as an error, which is wrong.
     let filter = filter.add_directive("rdkafka::consumer::base_consumer=off".parse()?);
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
@@ -137,12 +137,12 @@ fn start_logging(
     Ok(())
 }
 
-/// Whether standard error takes colours.
+/// Whether standard error shows colours.
 fn colour() -> bool {
     colour_of(&std::io::stderr())
 }
 
-/// Whether a stream takes colours. See <https://no-color.org>.
+/// Whether a stream shows colours. See <https://no-color.org>.
 fn colour_of(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -1,4 +1,4 @@
-//! What the commands share that run functions.
+//! What the commands that run functions share.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::engine::{Engine, Settings};
 use crate::kafka::keep_memory;
 
-/// Where compiled components are kept: the user's cache folder.
+/// The folder for compiled components: the user's cache folder.
 pub(super) fn cache_folder() -> Option<PathBuf> {
     let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     named("TIDEGATE_CACHE")
@@ -22,7 +22,7 @@ pub(super) fn engine() -> anyhow::Result<Engine> {
     Ok(Engine::new(&Settings { cache: cache_folder(), threads })?)
 }
 
-/// The name of this node: the host's, unless told.
+/// The name of this node: the given one, or that of the host.
 pub(super) fn name(given: Option<&str>) -> anyhow::Result<Arc<str>> {
     let name = match given {
         Some(name) => name.to_owned(),
@@ -35,12 +35,12 @@ pub(super) fn name(given: Option<&str>) -> anyhow::Result<Arc<str>> {
     Ok(name.into())
 }
 
-/// A variable that a manifest substitutes.
+/// Looks up a variable for a manifest.
 pub(super) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The runtime of everything but guests.
+/// The tokio runtime of everything except guests.
 pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     keep_memory();
     raise_open_files();
@@ -51,8 +51,8 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("cannot start threads")
 }
 
-/// Takes as many open files as the system grants: connections of functions are files too, and the
-/// 1,024 that many systems begin with are a limit for programs that are older than poll.
+/// Raises the limit of open files as far as the system allows. Connections of functions count as files, and the
+/// usual 1,024 are a limit for programs that are older than poll.
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };

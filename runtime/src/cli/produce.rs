@@ -162,12 +162,12 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     };
     let runtime = node::runtime()?;
     let result = runtime.block_on(produce(&plan, supply));
-    // A thread that waits for standard input must not keep us.
+    // Do not wait for the thread that waits for standard input.
     runtime.shutdown_background();
     result
 }
 
-/// What is produced, of the three kinds that there are.
+/// Where the records come from: the flags, a file, or a run of numbered records.
 fn supply(arguments: &Arguments) -> Result<Supply, Failure> {
     let NumberedArguments { count, keys, size } = arguments.numbered;
     if let Some(path) = &arguments.file {

@@ -33,12 +33,12 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let runtime = node::runtime()?;
     let options = Options { engine, node: name, environment: node::environment, adapt: Box::new(|manifest| manifest) };
     runtime.block_on(serve(Node { manifest, options }))?;
-    // What blocks in the Kafka client must not keep a drained process.
+    // The process is drained: do not wait for calls that block in the Kafka client.
     runtime.shutdown_background();
     Ok(())
 }
 
-/// What is run.
+/// The manifest to run, and how.
 pub(super) struct Node {
     pub(super) manifest: Manifest,
     pub(super) options: Options,

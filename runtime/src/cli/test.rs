@@ -99,18 +99,19 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let check = |cases: &[Case]| all(cases.iter().map(|case| target.check(case)));
     check(&early)?;
     let component = component(arguments, declared.as_ref().map(|(_, function)| function))?;
-    // A build takes long enough to go on typing. The look before it only told what is wrong in time.
+    // The author may have edited cases during the build, so they are read again. The first reading only served
+    // to report mistakes early.
     let cases = cases(arguments)?;
     check(&cases)?;
     let engine = node::engine()?;
     let runtime = node::runtime()?;
     let result = runtime.block_on(run(arguments, &cases, &engine, component, target));
-    // A guest that waits must not keep us, whatever the result is.
+    // Do not wait for a guest that waits, whatever the result is.
     runtime.shutdown_background();
     result
 }
 
-/// Runs cases and shows what became of them.
+/// Runs cases and shows their results.
 async fn run(
     arguments: &Arguments,
     cases: &[Case],
@@ -151,7 +152,7 @@ async fn run(
     Err(Failure::Failed(anyhow!("{failed} of {} cases failed; {hint}", cases.len())))
 }
 
-/// The cases that are to run. All that are wrong are named.
+/// Reads the cases that are wanted. An error names all cases that are wrong.
 fn cases(arguments: &Arguments) -> Result<Vec<Case>, Failure> {
     let place = base(&arguments.folder).join(golden::FOLDER);
     let mut paths = golden::find(&arguments.folder).with_context(|| format!("cannot read {}", place.display()))?;
@@ -175,7 +176,7 @@ fn cases(arguments: &Arguments) -> Result<Vec<Case>, Failure> {
     all(paths.iter().map(|path| Case::read(path)))
 }
 
-/// What is right, or everything that is wrong.
+/// All results, or all errors.
 fn all<T>(results: impl Iterator<Item = Result<T, golden::Broken>>) -> Result<Vec<T>, Failure> {
     let (mut good, mut wrong) = (Vec::new(), Vec::new());
     for result in results {
@@ -224,7 +225,7 @@ fn declared(arguments: &Arguments) -> Result<Option<(Manifest, Function)>, Failu
     Ok(Some((declared.manifest, function)))
 }
 
-/// The folder that a folder lies in, as the beginning of a path.
+/// The parent of a folder, as the beginning of a path.
 fn above(folder: &Path) -> PathBuf {
     match folder.components().next_back() {
         Some(Component::Normal(_)) => folder.parent().unwrap_or(folder).to_owned(),
@@ -232,8 +233,9 @@ fn above(folder: &Path) -> PathBuf {
     }
 }
 
-/// Whether a manifest in the folder above a project is for that project: a function of it is built there,
-/// or the only one is built beside it, in another language, so that it is taken for its twin.
+/// Whether a manifest in the folder above a project belongs to the project. It does if one of its functions is
+/// built in the project. It also does if its only function is built in a sibling folder in another language: then
+/// the project is taken for its twin.
 fn is_for(manifest: &Manifest, folder: &Path) -> bool {
     let Ok(here) = folder.canonicalize() else { return false };
     let projects: Vec<PathBuf> = manifest.functions.values().filter_map(|function| project(function)).collect();
@@ -243,7 +245,7 @@ fn is_for(manifest: &Manifest, folder: &Path) -> bool {
     projects.iter().any(|project| *project == here || is_twin(project))
 }
 
-/// Where a function is built.
+/// The folder of the project that builds a function.
 fn project(function: &Function) -> Option<PathBuf> {
     let manifest::Component::File(component) = &function.component;
     dev::project(component)?.canonicalize().ok()
@@ -260,7 +262,7 @@ fn find<'a>(manifest: &'a Manifest, arguments: &Arguments) -> Result<&'a Functio
     }
 }
 
-/// The component that is tested.
+/// The bytes of the component to test.
 fn component(arguments: &Arguments, function: Option<&Function>) -> Result<Vec<u8>, Failure> {
     if let (true, Some(function)) = (arguments.no_build, function) {
         let manifest::Component::File(path) = &function.component;

@@ -27,7 +27,7 @@ pub(super) fn size(text: &str) -> Result<Size, String> {
     }
 }
 
-/// A time such as `2026-11-24T10:00:00Z`, or `1790000000000ms` since 1970.
+/// A time such as `2026-11-24T10:00:00Z`, or milliseconds since 1970 such as `1790000000000ms`.
 pub(super) fn timestamp(text: &str) -> Result<i64, String> {
     let milliseconds = match text.strip_suffix("ms") {
         Some(digits) => digits.parse::<i64>().ok(),

@@ -1,8 +1,8 @@
-//! From the manifest as it is written to a [`Manifest`]: reports every broken field and all that
-//! one value cannot know by itself. Clusters, limits and the order of steps are here, functions
-//! and triggers have modules of their own.
+//! Turns the manifest as it is written into a [`Manifest`]. Reports every broken field, and every mistake that only
+//! shows when several values are compared. Clusters, limits and the order of steps are here. Functions and triggers
+//! have modules of their own.
 //!
-//! A check that lacks a value says nothing about it, so nothing is reported twice.
+//! A check that lacks a value says nothing about it, so no mistake is reported twice.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,7 +15,7 @@ use super::raw::{RawAdmin, RawCluster, RawLimits, RawManifest};
 use super::topics::{self, Kafka};
 use super::{Admin, Cluster, Environment, Limits, Manifest, Name, function, properties, trigger};
 
-/// The manifest, which is of use only if the report stays empty.
+/// The manifest. It may only be used if the report stays empty.
 pub(super) fn manifest(raw: RawManifest, path: &Path, environment: &Environment, report: &mut Report) -> Manifest {
     let folder = path.parent().unwrap_or(Path::new(""));
     let clusters = declared("cluster", raw.cluster, report, cluster);

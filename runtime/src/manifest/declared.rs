@@ -12,14 +12,14 @@ use super::words::Spelling as _;
 /// What a section declares.
 pub(super) struct Declared<T> {
     kind: &'static str,
-    /// What is without mistakes.
+    /// The entries without mistakes.
     pub(super) sound: BTreeMap<Name, Arc<T>>,
-    /// All names, also of what is not sound. Nothing if the section itself is broken.
+    /// All names, including those of broken entries. `None`: the section itself is broken.
     names: Option<BTreeSet<String>>,
 }
 
 impl<T> Declared<T> {
-    /// The name, if it is declared. An error is reported if it is not.
+    /// The name, if it is declared. Otherwise an error is reported.
     pub(super) fn resolve(&self, name: At<Name>, report: &mut Report) -> Option<Name> {
         let names = self.names.as_ref()?;
         if names.contains(&*name.value) {
@@ -55,8 +55,8 @@ pub(super) fn declared<R, T>(
             let title = format!("invalid name of a {kind}");
             report.add(Diagnostic::new(&key.span, title, label));
         }
-        // An illegal name goes on, because what it names is to be checked too; since an error was
-        // reported, it does not get out of here.
+        // An entry with an illegal name is checked all the same. An error was reported, so the name never becomes part
+        // of a manifest.
         let name = Name(key.value.as_str().into());
         let Some(raw) = raw.given(report) else {
             continue;

@@ -12,7 +12,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// As it is written.
+    /// The word in a URL.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -29,8 +29,8 @@ impl Scheme {
     }
 }
 
-/// A host: a name in lower case, in the form that DNS takes and without a dot at its end, or an
-/// address. What is one host is equal, however it was written.
+/// A host: an address, or a name in lower case in the form that DNS takes, without a dot at its end. Two spellings of
+/// one host are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
     Name(String),
@@ -38,7 +38,7 @@ pub enum Host {
 }
 
 impl Host {
-    /// Of an address in a URL. `None`: there can be no such host.
+    /// Reads the host of a URL. `None`: there can be no such host.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match url::Host::parse(text).ok()? {
@@ -64,7 +64,7 @@ impl fmt::Display for Host {
     }
 }
 
-/// Who answers a URL.
+/// The server of a URL: scheme, host and port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
     pub scheme: Scheme,
@@ -73,13 +73,13 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// With the port of the scheme, if none is given.
+    /// Makes an origin. Without a port it gets the port of the scheme.
     #[must_use]
     pub fn new(scheme: Scheme, host: Host, port: Option<u16>) -> Self {
         Self { scheme, host, port: port.unwrap_or(scheme.default_port()) }
     }
 
-    /// Host and port, the latter only if it is not that of the scheme.
+    /// The host, with the port if it is not that of the scheme.
     #[must_use]
     pub fn authority(&self) -> String {
         if self.port == self.scheme.default_port() {
@@ -99,14 +99,14 @@ impl fmt::Display for Origin {
 /// An entry of `allow-hosts`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedHost {
-    /// What is allowed.
+    /// The origin that is allowed.
     pub origin: Origin,
-    /// Instead of the host itself: all names that end in a dot and its name.
+    /// Allows all names that end in a dot and the name of the host, and not the host itself.
     pub is_wildcard: bool,
 }
 
 impl AllowedHost {
-    /// Whether this entry allows it.
+    /// Whether this entry allows an origin.
     #[must_use]
     pub fn covers(&self, asked: &Origin) -> bool {
         let Self { origin, is_wildcard } = self;
@@ -129,7 +129,7 @@ impl fmt::Display for AllowedHost {
     }
 }
 
-/// Why a text is no entry, with what is expected instead.
+/// Why a text is not an entry, and what is expected instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidEntry(&'static str);
@@ -196,7 +196,7 @@ fn split_port(text: &str) -> Result<(&str, Option<u16>), InvalidEntry> {
     Ok((&text[..colon], Some(port.ok_or(PORT)?)))
 }
 
-/// Addresses that begin alike.
+/// The addresses that begin with one prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
@@ -244,7 +244,7 @@ impl FromStr for Network {
     }
 }
 
-/// The address with zeros behind the prefix.
+/// The address with zeros after the prefix.
 fn masked(address: IpAddr, prefix: u8) -> IpAddr {
     match address {
         IpAddr::V4(address) => {

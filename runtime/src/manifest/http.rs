@@ -51,7 +51,7 @@ impl Http {
     }
 }
 
-/// Checks what belongs together.
+/// Checks hosts, networks and limits together.
 pub(super) fn check(
     hosts: Field<Vec<Field<AllowedHost>>>,
     networks: Field<Vec<Field<Network>>>,

@@ -5,7 +5,7 @@
 use super::diagnostic::{Diagnostic, Report};
 use super::field::At;
 
-/// Which values of a property are refused.
+/// The values of a property that are refused.
 enum Refused {
     All,
     AllBut(&'static [&'static str]),

@@ -14,7 +14,7 @@ use super::field::Field;
 use super::words::{FilePath, Spelling, Topic};
 use super::{Name, Start};
 
-/// The value of a property: librdkafka takes text, but a number or a boolean needs no quotes.
+/// The value of a property. librdkafka takes text, but numbers and booleans need no quotes in the manifest.
 pub(super) struct Scalar(pub(super) String);
 
 struct ScalarVisitor;
@@ -186,7 +186,7 @@ impl JsonSchema for RawFolder {
 const START: &str = "\"earliest\", \"latest\", a time such as \"2026-01-31T00:00:00Z\", \
                      or offsets by partition such as { 0 = 1234 }";
 
-/// TOML knows times too, so one without quotes is taken as well.
+/// TOML has times of its own, so a time needs no quotes.
 impl<'de> Deserialize<'de> for Start {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let start = match toml::Value::deserialize(deserializer)? {
@@ -227,7 +227,7 @@ impl JsonSchema for Start {
     }
 }
 
-/// A point in time, which has a date, a time, an offset from UTC, and lies after 1970.
+/// A point in time. It needs a date, a time and an offset from UTC, and must not lie before 1970.
 fn timestamp(time: Datetime) -> Option<Start> {
     let east_minutes = match time.offset? {
         Offset::Z => 0,

@@ -12,18 +12,18 @@ use crate::manifest::Cluster;
 /// How long brokers have for an answer.
 pub const LIMIT: Duration = Duration::from_secs(8);
 
-/// A topic is not there, or may not be used. Which ones there are is up to the cluster, so it is not the
-/// user's mistake alone: exit code 1.
+/// The failure for a topic that does not exist or may not be used. The cluster decides which topics there are,
+/// so it is not only the user's mistake: exit code 1.
 pub fn missing(topic: &str, done: &str, reason: &str) -> Failure {
     Failure::Failed(anyhow::anyhow!("topic {topic} cannot be {done}: {reason}"))
 }
 
-/// Which partitions a topic has.
+/// The partitions of a topic, in words.
 pub fn partitions(count: i32) -> String {
     if count == 1 { "partition 0 only".to_owned() } else { format!("the partitions 0 to {}", count - 1) }
 }
 
-/// A client that reads, and what wakes its user.
+/// A client that reads, and its wake-up signal.
 pub struct Connection {
     pub scan: Scan,
     pub wake: Wake,
@@ -38,12 +38,12 @@ impl Connection {
         Ok(Self { scan, wake, brokers: cluster.brokers.clone() })
     }
 
-    /// How many partitions a topic has, or why there is no such topic. The first question.
+    /// How many partitions a topic has, or why there is no such topic. This is the first question to a broker.
     pub fn partitions(&self, topic: &str) -> anyhow::Result<Result<i32, String>> {
         self.scan.partitions(topic, LIMIT).map_err(|error| self.unanswered(error))
     }
 
-    /// What a question failed for, with what the client knows about its connections.
+    /// Explains why a question failed. If no broker answered, it adds what the client knows about its connections.
     pub fn unanswered(&self, error: Error) -> anyhow::Error {
         let is_silence = ["_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE"].contains(&error.name.as_str());
         if !is_silence {

@@ -4,8 +4,7 @@ use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write as _};
 
 use anyhow::Context as _;
 
-/// Standard output, which may close before we are done: then there is nobody left to write for,
-/// and that is no failure.
+/// Standard output. Its reader may close it before we are done, which is no failure.
 pub struct Output {
     stdout: BufWriter<StdoutLock<'static>>,
     closed: bool,
@@ -21,13 +20,13 @@ impl Output {
         self.check(written)
     }
 
-    /// What was written is to be seen now.
+    /// Makes everything visible that was written.
     pub fn flush(&mut self) -> anyhow::Result<()> {
         let flushed = self.stdout.flush();
         self.check(flushed)
     }
 
-    /// Whether nobody reads any more.
+    /// Whether the reader has closed it.
     pub fn is_closed(&self) -> bool {
         self.closed
     }

@@ -1,4 +1,4 @@
-//! How far a command is, on one line that is written again and again, if somebody sits at a terminal.
+//! The progress of a command, on one line of a terminal that is written again and again.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::pin::pin;
@@ -17,7 +17,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// `busy`: standard output is written to as well, and a terminal cannot show both.
+    /// `busy`: the command also writes to standard output, and one terminal cannot show both.
     pub fn new(busy: bool) -> Self {
         let start = Instant::now();
         let shows = io::stderr().is_terminal() && !(busy && io::stdout().is_terminal());
@@ -39,7 +39,7 @@ impl Progress {
         }
     }
 
-    /// Shows what is done and since when, until it is.
+    /// Shows what is being done, and for how long, until the work is done.
     pub async fn during<T>(mut self, what: &str, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {
@@ -54,7 +54,7 @@ impl Progress {
         }
     }
 
-    /// Takes the line away, before other lines are written.
+    /// Clears the line, so that other lines can be written.
     pub fn clear(&mut self) {
         if std::mem::take(&mut self.is_shown) {
             eprint!("\r\x1b[K");

@@ -1,4 +1,4 @@
-//! Shows the records of all topics as they go, one line each.
+//! Shows the records of all topics as they arrive, one line for each.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::manifest::Cluster;
 use crate::record::Record;
 use crate::tools::display::{blanked, cut};
 
-/// How often the tail looks at its queues without being woken.
+/// How often the tail checks its queues if nothing wakes it.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The only member of a group, which reads every topic from its beginning.
@@ -22,7 +22,7 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Needs a tokio runtime with IO. Each has a group of its own.
+    /// Needs a tokio runtime with IO. Each tail needs a group of its own.
     pub fn new(cluster: &Cluster, group: &str, topics: &BTreeMap<String, Role>) -> Result<Self, Error> {
         let (wake, end) = Wake::new().map_err(|error| Error::local(&error))?;
         let names: Vec<_> = topics.keys().cloned().collect();
@@ -32,7 +32,7 @@ impl Tail {
         Ok(Self { source, wake, topics: topics.iter().map(|(name, role)| (name.clone(), *role)).collect() })
     }
 
-    /// Hands out lines until nobody takes them.
+    /// Passes lines to `show` until it returns false.
     pub async fn run(&mut self, mut show: impl FnMut(Line) -> bool) {
         let mut is_shown = true;
         loop {
@@ -55,7 +55,7 @@ impl Tail {
             if self.source.take(100, shown, |error| tracing::debug!("tail: {error}")) == 0 {
                 let _ = tokio::time::timeout(LOOK, self.wake.wait()).await;
             } else {
-                // Others of this task get their turn, however many records there are.
+                // Give the other futures of this task a turn, however many records there are.
                 tokio::task::yield_now().await;
             }
             if !is_shown {
@@ -91,7 +91,7 @@ impl Line {
 }
 
 impl Role {
-    /// Which way a record goes.
+    /// The direction of a record.
     fn sign(self) -> char {
         match self {
             Self::Input => '→',

@@ -53,7 +53,8 @@ fn described(record: &RecordLine, answer: &Answer) -> String {
     }
 }
 
-/// What both lists begin and end with is the same, so one message more does not shift all behind it.
+/// Compares only the part between the common beginning and the common end of both lists, so that one message more
+/// does not shift all that follow.
 fn messages(record: &RecordLine, expected: &[Message], came: &[Message]) -> Vec<Difference> {
     let start = expected.iter().zip(came).take_while(|(one, other)| one == other).count();
     let (expected_rest, came_rest) = (&expected[start..], &came[start..]);

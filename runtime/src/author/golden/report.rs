@@ -6,11 +6,11 @@ use super::difference::{Difference, Sides, between};
 use super::{Case, Verdict, http, shown};
 use crate::tools::display::{COLUMNS, plain, width, wrapped};
 
-/// Before what was expected and what came.
+/// The indent of expected and actual values.
 const INDENT: usize = 16;
-/// Lines of one description.
+/// The most lines of one description.
 const MAX_LINES: usize = 6;
-/// Of a case, records that are shown; of a record, differences.
+/// The most records per case and differences per record that are shown.
 const MAX_SHOWN: usize = 10;
 
 /// Whether there are colours.
@@ -27,7 +27,7 @@ impl Paint {
     }
 }
 
-/// The result of a case, without a line break at the end: one line if it passed, all differences if
+/// The result of a case, without a line break at the end. It is one line if the case passed, and the differences if
 /// not.
 pub fn verdict(case: &Case, verdict: &Verdict, paint: Paint) -> String {
     let records = case.records().len();
@@ -70,7 +70,7 @@ pub fn verdict(case: &Case, verdict: &Verdict, paint: Paint) -> String {
     text
 }
 
-/// Requests without an answer, as lines that may be copied, however long they are.
+/// Requests without an answer, as lines to copy into the case. They are never wrapped.
 fn unanswered(text: &mut String, verdict: &Verdict) {
     let what = match verdict.http.request_count {
         0 => return,
@@ -84,7 +84,7 @@ fn unanswered(text: &mut String, verdict: &Verdict) {
     more(text, "    ", verdict.http.request_count, "requests");
 }
 
-/// Requests that were not what the case says.
+/// Requests that differ from what the case says.
 fn unlike(text: &mut String, case: &Case, verdict: &Verdict, paint: Paint) {
     for unlike in verdict.http.unlike.iter().take(MAX_SHOWN) {
         let Some(answer) = case.answers().get(unlike.answer) else { continue };
@@ -112,7 +112,7 @@ fn unasked(text: &mut String, case: &Case, verdict: &Verdict) {
     more(text, "  ", verdict.http.answers.len(), "answers were not asked for");
 }
 
-/// What to do about cases that failed. `is_http` says that HTTP does not fit in any of them.
+/// What to do about cases that failed. `is_http`: HTTP does not fit in any of them.
 pub fn hint(is_http: bool) -> &'static str {
     match is_http {
         true => "what is asked and answered by HTTP is yours to write, see `tidegate test --help`",
@@ -137,7 +137,7 @@ fn padded(name: &str) -> String {
     format!("{:<20}", plain(name))
 }
 
-/// Where a record stands, as editors take it, and where it is read.
+/// The line of a record in a form that editors understand, and its topic, partition and offset.
 fn place(text: &mut String, case: &Case, verdict: &Verdict, index: usize) {
     let stands = format!("{}:{}", case.path.display(), case.records()[index].line);
     let at = &verdict.places[index];

@@ -1,26 +1,26 @@
-//! Bytes on a terminal: on one line, within a width, and with the place where two of them part.
+//! Shows two values on one line each, around the place where they differ.
 //!
-//! Whatever is not plain text is escaped, a backslash too, so that two texts that differ never look
-//! the same: control characters, and those without a width such as combining accents.
+//! Different texts never look the same, because everything that is not plain text is escaped: control characters,
+//! characters without a width such as combining accents, and the backslash.
 
 use std::ops::Range;
 
 use crate::tools::display::{CUT, visible, width};
 
-/// How much is shown before the place where two texts part, at least, in columns.
+/// How many columns are shown before the first difference, at least.
 const LEAD: usize = 16;
 
-/// A part of a text, and the columns of it that are different.
+/// A part of a text, and which columns of it differ.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Window {
     pub(super) text: String,
-    /// Bytes of `text`, from the first that is different to the one behind the last.
+    /// The bytes of `text` that differ.
     pub(super) marked: Range<usize>,
-    /// Columns before that, and of it.
+    /// The number of columns before them, and of them.
     pub(super) columns: (usize, usize),
 }
 
-/// Two texts around the place where they part, and its offset in bytes.
+/// Both texts around the first difference, and its offset in bytes.
 pub(super) fn part(expected: &[u8], came: &[u8], width: usize) -> (usize, Window, Window) {
     let are_texts = std::str::from_utf8(expected).is_ok() && std::str::from_utf8(came).is_ok();
     let pieces = |bytes| Pieces { bytes, is_text: are_texts };

@@ -6,7 +6,7 @@ use crate::record::outcome::Fault;
 use crate::tools::display::{escaped, shown};
 use crate::tools::ndjson::{Message, Source};
 
-/// What became of a record, without a line break at the end.
+/// The outcome of one record, without a line break at the end.
 pub fn outcome(source: Source<'_>, result: Result<&[Message], &Fault>) -> String {
     let place = format!("{}/{} @{}", source.topic, source.partition, source.offset);
     match result {

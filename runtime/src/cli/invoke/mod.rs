@@ -1,4 +1,4 @@
-//! `tidegate invoke`: arguments, and what is done with them.
+//! `tidegate invoke`: its arguments, and the calls that they ask for.
 
 mod source;
 mod target;
@@ -177,7 +177,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let mut calls = Calls { runtime, session, output: Output::new(), format, records: 0, failed: 0 };
     let read = source.run(&mut calls);
     calls.output.flush()?;
-    // A guest that waits must not keep us.
+    // Do not wait for a guest that waits.
     calls.runtime.shutdown_background();
     read?;
     match calls.failed {
@@ -186,7 +186,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// Reads a component that is to be called.
+/// Reads a component, and says how to build it if it is missing.
 pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let is_missing = !path.exists();
     let read = inspect::read(path);
@@ -219,7 +219,7 @@ impl Calls {
         self.output.flush()
     }
 
-    /// Whether nobody wants further answers.
+    /// Whether nobody reads the answers any more.
     fn is_over(&self) -> bool {
         self.output.is_closed()
     }

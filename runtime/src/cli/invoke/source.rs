@@ -11,10 +11,10 @@ use crate::tools::lines::Lines;
 use crate::tools::ndjson::{Bytes, Pair, RecordLine};
 
 pub(super) struct Source<'a> {
-    /// What is not in a line.
+    /// Stand in for what a line leaves out.
     defaults: &'a RecordArguments,
     topic: Arc<str>,
-    /// Where the topic of a record has to be one of its.
+    /// If set, records must come from topics of this trigger.
     only: Option<&'a Trigger>,
     input: Option<&'a Path>,
     batcher: Batcher,
@@ -34,7 +34,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Calls the function with all records. What stands before a line that is wrong is called too.
+    /// Calls the function with all records up to the first line that is wrong.
     pub(super) fn run(mut self, calls: &mut Calls) -> Result<(), Failure> {
         let read = match (self.defaults.line(), self.input) {
             (Some(line), _) => self.add(line, calls, "the record"),
@@ -60,7 +60,7 @@ impl<'a> Source<'a> {
         Ok(())
     }
 
-    /// Fills in what was left out, and calls the function if a batch is complete.
+    /// Fills in what the line leaves out, and calls the function if a batch is complete.
     fn add(&mut self, line: RecordLine, calls: &mut Calls, place: &str) -> Result<(), Failure> {
         let topic = line.topic.map_or_else(|| self.topic.clone(), Arc::from);
         if let Some(trigger) = self.only.filter(|trigger| !invoke::reads(trigger, &topic)) {

@@ -1,4 +1,4 @@
-//! What is called: a component, and what the manifest or the flags give it.
+//! The component to call, with its environment and limits from the manifest or the flags.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::record::Topics;
 pub(super) struct Target {
     pub(super) component: PathBuf,
     pub(super) trigger: Trigger,
-    /// Whether the function has other triggers too, so that a topic tells which one is meant.
+    /// Whether the function has several triggers, so that the topic decides which one calls it.
     pub(super) is_one_of_several: bool,
     function: Function,
     topics: Topics,
@@ -48,7 +48,7 @@ impl Target {
                 Trigger::clone(invoke::reader(&triggers, topic).ok_or_else(unread)?)
             }
         };
-        // One call after another needs no more.
+        // Calls come one after another, so one instance is enough.
         trigger.instances = Instances { min: 1, max: std::num::NonZeroU32::MIN };
         trigger.batch.records = arguments.batch.unwrap_or(trigger.batch.records);
         let topics = invoke::topics(&trigger, &arguments.allow_topic);
@@ -80,7 +80,7 @@ fn manifest(arguments: &Arguments) -> Result<Option<Manifest>, Failure> {
     check::load(path).map(Some)
 }
 
-/// A function is called as its file, if that is a name.
+/// The name of the component's file, if a function can have this name.
 fn name(component: &Path) -> Option<Name> {
     let stem = component.file_stem()?.to_str()?;
     Name::new(&stem.replace('_', "-")).ok()

@@ -1,4 +1,4 @@
-//! What is read, and from where on.
+//! Which records are read.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use crate::kafka::Partition;
 use crate::kafka::scan::Isolation;
 use crate::manifest::Cluster;
 
-/// What is read.
+/// Which records are read, and how long.
 pub struct Plan {
     pub cluster: Cluster,
     pub topics: Vec<String>,
-    /// `None`: all, also those that are added while it is read without an end.
+    /// `None`: all partitions. Without an end, partitions that are added later are read too.
     pub partition: Option<i32>,
     pub from: Start,
     pub isolation: Isolation,
-    /// To where the partitions end when reading begins.
+    /// Stop at the ends that the partitions have at the start.
     pub to_end: bool,
-    /// The longest time without a record that the receiver takes. Read to an end, any record counts: on
-    /// the way there a filter may reject for long.
+    /// The longest time without a record that the receiver takes. When reading to the end, every record counts,
+    /// because a filter may reject many in a row on the way.
     pub timeout: Option<Duration>,
 }
 
@@ -32,11 +32,11 @@ impl Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     Earliest,
-    /// Behind what is there.
+    /// After the last record.
     Latest,
-    /// The first record that is not older, in milliseconds since 1970.
+    /// At the first record that is not older than this, in milliseconds since 1970.
     Time(i64),
     Offset(i64),
-    /// So many before the end.
+    /// This many records before the end.
     Last(i64),
 }

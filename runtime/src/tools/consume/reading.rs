@@ -1,4 +1,4 @@
-//! Reads partitions from where it is told until it is told to end.
+//! Reads partitions as a plan says, and hands the records to a receiver.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -19,28 +19,29 @@ use crate::tools::Failure;
 use crate::tools::connection::{self, Connection, LIMIT};
 use crate::tools::progress::TICK;
 
-/// Who takes what is read.
+/// Consumes the records that are read.
 pub trait Receiver {
     /// Called once, before the first record.
     async fn begin(&mut self, ranges: &[Range]);
 
-    /// Records of a place were deleted before they were read. Reading goes on at this offset, unless
-    /// it is an error.
+    /// Records were deleted before they were read. Reading continues at offset `goes_on`, unless this returns an
+    /// error.
     fn deleted(&mut self, place: &str, goes_on: i64) -> anyhow::Result<()>;
 
-    /// Something of the record that comes next cannot be read; see [`Record::defect`]. Reading goes on,
-    /// unless it is an error.
+    /// A part of the next record cannot be read; see [`Record::defect`]. Reading continues, unless this returns an
+    /// error.
     fn defective(&mut self, place: &str, defect: &str) -> anyhow::Result<()>;
 
-    /// Whether it wants a record at all.
+    /// Whether it wants a record.
     fn takes(&self, _record: &Fetched) -> bool {
         true
     }
 
-    /// Takes a record that it wants, and says whether that is enough.
+    /// Takes a record that it wants. Breaks if it has enough.
     fn record(&mut self, partition: Partition, record: &Fetched) -> anyhow::Result<ControlFlow<()>>;
 
-    /// There is nothing to read at the moment, or enough was read for somebody to be shown.
+    /// Called when there is nothing to read at the moment, and between portions of records. Breaks if it has
+    /// enough.
     fn pause(&mut self) -> anyhow::Result<ControlFlow<()>>;
 }
 
@@ -49,15 +50,15 @@ pub trait Receiver {
 pub enum Ended {
     /// The receiver has enough.
     Enough,
-    /// At the end that was there at the beginning.
+    /// All partitions were read to the ends that they had at the start.
     End,
-    /// Nothing came for the time that was given.
+    /// No record came in the given time.
     Timeout,
-    /// By a signal.
+    /// A signal came.
     Signal,
 }
 
-/// Reads. Needs a tokio runtime with IO.
+/// Reads until there is a reason to end. Needs a tokio runtime with IO.
 pub async fn read(plan: &Plan, receiver: &mut impl Receiver) -> Result<Ended, Failure> {
     let mut connection = Connection::new(&plan.cluster, &plan.topics, plan.isolation)?;
     let ranges = ranges(plan, &connection)?;
@@ -96,7 +97,7 @@ pub async fn read(plan: &Plan, receiver: &mut impl Receiver) -> Result<Ended, Fa
         if turn.flow.is_break() || ((turn.taken == 0 || turn.records) && receiver.pause()?.is_break()) {
             return Ok(Ended::Enough);
         }
-        // Once, until records come again: the client tries again every two seconds.
+        // Said once until records come again, because the client tries again every two seconds.
         if let Some(trouble) = connection.scan.trouble().filter(|_| !said) {
             tracing::warn!("waits for the brokers: {}", trouble.reason);
             said = true;
@@ -120,9 +121,9 @@ pub async fn read(plan: &Plan, receiver: &mut impl Receiver) -> Result<Ended, Fa
 
 /// How far a partition is read.
 struct Reading {
-    /// The offset behind what was read.
+    /// The next offset to read.
     next: i64,
-    /// The offset where it ends.
+    /// The offset at which reading ends.
     goal: i64,
 }
 
@@ -131,7 +132,7 @@ fn start(connection: &mut Connection, plan: &Plan, partition: Partition, offset:
     started.with_context(|| format!("cannot read {}", plan.place(partition)))
 }
 
-/// Starts the partitions of a topic that are new.
+/// Starts the new partitions of a topic.
 fn start_added(
     connection: &mut Connection,
     open: &mut HashMap<Partition, Reading>,
@@ -148,7 +149,7 @@ fn start_added(
     Ok(())
 }
 
-/// Goes on where a partition begins now, if what was to be read next is there no longer.
+/// Continues at the present beginning of a partition, because its next record was deleted.
 fn go_on(
     connection: &mut Connection,
     open: &mut HashMap<Partition, Reading>,
@@ -173,19 +174,19 @@ fn go_on(
     start(connection, plan, partition, low)
 }
 
-/// What one look at the client brought.
+/// What the client had in one turn of the loop.
 struct Turn {
     taken: usize,
     records: bool,
-    /// Whether the receiver took one of them.
+    /// Whether the receiver took a record.
     wanted: bool,
     flow: ControlFlow<()>,
-    /// Where the next record is there no longer.
+    /// Partitions whose next record was deleted.
     deleted: Vec<Partition>,
 }
 
 impl Turn {
-    /// Takes what is there. Partitions that came to their goal are stopped and no longer open.
+    /// Takes the records that are there. Partitions that have reached their goal are stopped and leave `open`.
     fn take(
         connection: &mut Connection,
         open: &mut HashMap<Partition, Reading>,
@@ -237,7 +238,7 @@ impl Turn {
     }
 }
 
-/// Gives a record to a receiver that takes it.
+/// Gives a record to a receiver that wants it.
 fn hand_out(
     receiver: &mut impl Receiver,
     plan: &Plan,
@@ -250,7 +251,7 @@ fn hand_out(
     receiver.record(partition, record)
 }
 
-/// A partition: the offsets that it has, and where reading begins.
+/// A partition with its first and last offsets, and the offset where reading begins.
 pub struct Range {
     pub partition: Partition,
     pub low: i64,
@@ -258,7 +259,7 @@ pub struct Range {
     pub start: i64,
 }
 
-/// Finds the partitions, and asks where they begin and end.
+/// Finds the partitions and their ranges of offsets.
 fn ranges(plan: &Plan, connection: &Connection) -> Result<Vec<Range>, Failure> {
     let mut ranges = Vec::new();
     for (index, topic) in plan.topics.iter().enumerate() {

@@ -21,7 +21,7 @@ use crate::tools::{Failure, ndjson};
 #[derive(Default)]
 pub struct Filter {
     pub key: Option<String>,
-    /// All of them.
+    /// A record needs all of these.
     pub headers: Vec<(String, String)>,
 }
 
@@ -34,7 +34,7 @@ impl Filter {
     }
 }
 
-/// Where lines go, and how they are written.
+/// The output for lines, and the form in which they are written.
 pub struct Lines {
     target: Target,
     json: bool,
@@ -42,7 +42,7 @@ pub struct Lines {
 
 enum Target {
     Stdout(Output),
-    /// What is there stays if there is no line, or no good end.
+    /// The old content stays if no line is written or something fails.
     File {
         path: PathBuf,
         file: BufWriter<Replacement>,
@@ -58,14 +58,14 @@ impl Lines {
         Self { target: Target::Stdout(Output::new()), json: false }
     }
 
-    /// To a file, which is replaced if there is a line and all went well.
+    /// Writes to a file, which is replaced if there is a line and all went well.
     pub fn json_to_file(path: &Path) -> anyhow::Result<Self> {
         let file = Replacement::begin(path).with_context(|| format!("cannot write {}", path.display()))?;
         let target = Target::File { path: path.to_owned(), file: BufWriter::new(file) };
         Ok(Self { target, json: true })
     }
 
-    /// Ends well: all lines are where they belong.
+    /// Completes the output.
     fn finish(mut self) -> anyhow::Result<()> {
         self.flush()?;
         let Target::File { path, file } = self.target else { return Ok(()) };
@@ -94,24 +94,24 @@ impl Lines {
     }
 }
 
-/// Shows records until there were enough.
+/// Shows records until there are enough.
 pub struct Showing<'a> {
     topics: &'a [String],
     filter: Filter,
     lines: Lines,
     wanted: Option<u64>,
-    /// A record that cannot be read whole is an error.
+    /// A record that cannot be read completely is an error.
     only_whole: bool,
     shown: u64,
 }
 
 impl<'a> Showing<'a> {
-    /// `wanted`: how many records, if there is an end to it.
+    /// `wanted`: show this many records. `None`: without an end.
     pub fn new(topics: &'a [String], filter: Filter, lines: Lines, wanted: Option<u64>) -> Self {
         Self { topics, filter, lines, wanted, only_whole: false, shown: 0 }
     }
 
-    /// From now on a record that cannot be read whole is an error.
+    /// From now on a record that cannot be read completely is an error.
     pub fn only_whole(self) -> Self {
         Self { only_whole: true, ..self }
     }
@@ -121,7 +121,7 @@ impl<'a> Showing<'a> {
         self.shown
     }
 
-    /// Whether it ended well: a time-out or the end is fine unless there had to be so many.
+    /// Decides whether it ended well. A timeout or the end is fine, unless fewer than `needed` records came.
     pub fn judge(mut self, ended: Ended, needed: Option<u64>) -> Result<(), Failure> {
         let shown = self.shown;
         match (ended, needed.filter(|needed| shown < *needed)) {
@@ -195,7 +195,7 @@ fn readable(topic: &str, partition: i32, record: &impl Record) -> String {
     cut(&line).into_owned()
 }
 
-/// To the second. `None`: beyond the year 9999.
+/// A time to the second. `None`: it lies beyond the year 9999.
 fn time(milliseconds: i64) -> Option<String> {
     let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(u64::try_from(milliseconds).ok()?))?;
     let mut text = String::new();

@@ -1,7 +1,7 @@
 //! Sends records at their pace and accounts for each.
 //!
-//! What bounds it: [`MAX_RECORDS`] and [`MAX_BYTES`] may be unacknowledged. Beyond that nothing is
-//! taken from the supply.
+//! What bounds it: at most [`MAX_RECORDS`] and [`MAX_BYTES`] are unacknowledged. Beyond that nothing is taken
+//! from the supply.
 
 use std::collections::BTreeMap;
 use std::future::{pending, ready};
@@ -23,11 +23,11 @@ use crate::tools::traffic::{Numbers, Pace, Run};
 const MAX_RECORDS: usize = 100_000;
 const MAX_BYTES: usize = 64 << 20;
 
-/// After so many refused records without one that was accepted, it ends: nothing will be. Those that
-/// are refused for what they are say nothing about others.
+/// After this many refusals in a row sending ends, because no record will be accepted. Records that are refused for
+/// their own sake do not count: they say nothing about others.
 const MOST_REFUSED: u64 = 1_000;
 
-/// How many records are sent before acknowledgements are looked at.
+/// How many records are sent before acknowledgements are taken in.
 const TURN: usize = 500;
 
 /// Where records come from.
@@ -38,7 +38,7 @@ pub enum Supply {
 }
 
 impl Supply {
-    /// The run of numbered records.
+    /// The name of the run, if records are numbered.
     pub(super) fn run(&self) -> Option<Run> {
         match self {
             Self::Numbered { numbers, .. } => Some(numbers.run()),
@@ -58,15 +58,15 @@ impl Supply {
 #[derive(Default)]
 pub(super) struct Report {
     pub(super) acknowledged: u64,
-    /// Of keys, values and headers that were acknowledged.
+    /// Bytes of keys, values and headers of these records.
     pub(super) bytes: u64,
-    /// By the client's name of the reason.
+    /// Refused records by the client's name for the reason.
     pub(super) refused: BTreeMap<String, Refused>,
     /// How many records were sent.
     pub(super) made: u64,
     pub(super) elapsed: Duration,
     pub(super) interrupted: bool,
-    /// What a record's number counts.
+    /// What a record's number counts: lines or records.
     pub(super) noun: &'static str,
     /// Why it ended before the supply did.
     pub(super) failure: Option<Failure>,
@@ -93,18 +93,18 @@ pub(super) struct Sending {
     outstanding: Slab<Sent>,
     outstanding_bytes: usize,
     refused_in_a_row: u64,
-    /// That of the last record that was sent.
+    /// The number of the last record that was sent.
     last_number: u64,
     report: Report,
 }
 
-/// How far the supply came in a turn.
+/// How a turn ended.
 enum Turn {
-    /// There may be more at once.
+    /// More records may be ready.
     More,
-    /// Until acknowledgements come, or a line.
+    /// It has to wait for acknowledgements, or for a line.
     Waits { for_line: bool },
-    /// Until the next record is due.
+    /// The next record is due after this time.
     Early(Duration),
     /// There are no more.
     Over,
@@ -124,8 +124,8 @@ impl Sending {
         }
     }
 
-    /// Sends all records and waits until each is acknowledged or refused. A signal ends the supply, a
-    /// second one also the waiting.
+    /// Sends all records and waits until each is acknowledged or refused. A signal ends the supply, and a second
+    /// one ends the waiting.
     pub(super) async fn run(mut self, mut supply: Supply, mut pace: Option<Pace>) -> Result<Report, Failure> {
         self.report.noun = supply.noun();
         let mut stop: Pin<Box<dyn Future<Output = io::Result<&str>>>> = Box::pin(signals::stop());
@@ -176,7 +176,7 @@ impl Sending {
         Ok(self.report)
     }
 
-    /// Sends what is due and has room.
+    /// Sends the records that are due, as long as there is room.
     fn feed(&mut self, supply: &mut Supply, line: &mut Option<Draft>, mut pace: Option<&mut Pace>) -> Turn {
         for _ in 0..TURN {
             if self.refused_in_a_row >= MOST_REFUSED {
@@ -241,7 +241,7 @@ impl Sending {
         self.sink.send(&[message], headers);
     }
 
-    /// Takes in what the broker said.
+    /// Takes in acknowledgements and refusals.
     fn collect(&mut self) {
         let Self { sink, outstanding, outstanding_bytes, report, refused_in_a_row, .. } = self;
         sink.acknowledgements(&mut |Acknowledgement { token, result }| {
@@ -263,7 +263,7 @@ impl Sending {
         });
     }
 
-    /// What is still not acknowledged counts as refused, though some of it may be in the topic.
+    /// Counts all records that are not acknowledged as refused, though some of them may be in the topic.
     fn give_up(&mut self) {
         for (_, sent) in self.outstanding.iter() {
             let reason = "given up without an answer; it may be in the topic all the same".to_owned();
@@ -280,7 +280,7 @@ impl Report {
     }
 }
 
-/// The client's name of what went wrong, and the same for people.
+/// Why a record was refused: the client's name for it, and a sentence.
 fn words(refusal: Refusal) -> (String, String) {
     match refusal {
         Refusal::ForGood(error) | Refusal::ForNow(error) => (error.name, error.reason),
@@ -289,7 +289,7 @@ fn words(refusal: Refusal) -> (String, String) {
     }
 }
 
-/// The next line. Other supplies never wait.
+/// Waits for the next line. Other supplies never need to wait.
 async fn next_line(supply: &mut Supply) -> Option<Result<Draft, Failure>> {
     match supply {
         Supply::Lines(lines) => lines.next().await,

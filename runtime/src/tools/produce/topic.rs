@@ -14,16 +14,16 @@ use crate::manifest::Cluster;
 use crate::tools::Failure;
 use crate::tools::connection::{self, Connection, LIMIT};
 
-/// How long a broker may take to create a topic because somebody asks about it.
+/// How long a broker may take to create a topic by itself when it is asked about it.
 const AUTOMATIC: Duration = Duration::from_secs(1);
 /// How long a broker may take to create a topic on request.
 const CREATION: Duration = Duration::from_secs(5);
 /// How long a topic that was created may take to have partitions.
 const CREATED: Duration = Duration::from_secs(10);
-/// How often is asked meanwhile.
+/// The pause between two questions.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What a record is given up after that the broker does not take.
+/// A record is given up if the broker does not take it in this time.
 const PATIENCE_MS: &str = "60000";
 
 /// A sink for one topic. Needs a tokio runtime with IO.
@@ -78,7 +78,7 @@ pub(super) async fn open(
     Ok((sink, wake))
 }
 
-/// Asks until there are partitions, or for so long.
+/// Asks until the topic has partitions or the time is up.
 async fn wait(
     limit: Duration,
     mut ask: impl FnMut() -> anyhow::Result<Result<i32, String>>,

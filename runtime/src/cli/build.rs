@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 
-use super::{Failure, inspect};
+use super::inspect;
 use crate::author::toolchain;
+use crate::tools::Failure;
 use crate::tools::output;
 
 /// Build the component of a project.

@@ -1,9 +1,11 @@
 use std::path::PathBuf;
 
-use super::{Failure, colour, node};
+use super::node;
 use crate::counted::counted;
 use crate::kafka::client::check_properties;
 use crate::manifest::{self, Manifest};
+use crate::tools::Failure;
+use crate::tools::display::colours;
 
 /// Check a manifest without a broker.
 ///
@@ -53,8 +55,8 @@ fn missing_folders(manifest: &Manifest) -> Vec<String> {
 
 /// Reads a manifest, and checks the properties that only the Kafka client knows.
 pub(super) fn load(path: &std::path::Path) -> Result<Manifest, Failure> {
-    let manifest =
-        manifest::load(path, &node::environment).map_err(|errors| Failure::Usage(errors.render(colour())))?;
+    let manifest = manifest::load(path, &node::environment)
+        .map_err(|errors| Failure::Usage(errors.render(colours(&std::io::stderr()))))?;
     for cluster in manifest.clusters.values() {
         check_properties(cluster).map_err(|error| {
             Failure::usage(format!("[cluster.{}] in {}: {}", cluster.name, path.display(), error.reason))

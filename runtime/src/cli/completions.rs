@@ -1,6 +1,6 @@
 use clap_complete::Shell;
 
-use super::Failure;
+use crate::tools::Failure;
 use crate::tools::output;
 
 /// Write completions for a shell.

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::pick::pick;
-use super::{Failure, check, node, value};
+use super::{check, node, value};
 use crate::kafka::client::check_properties;
 use crate::manifest::{self, Cluster, Manifest, owned_by_tools};
+use crate::tools::Failure;
 
 /// The manifest that is read if none is named, where there is one.
 const MANIFEST: &str = "tidegate.toml";

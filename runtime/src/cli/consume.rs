@@ -2,8 +2,9 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::connect::ConnectArguments;
-use super::{Failure, node, value};
+use super::{node, value};
 use crate::kafka::scan::Isolation;
+use crate::tools::Failure;
 use crate::tools::consume::{Check, Filter, Plan, Start, check, show};
 use crate::tools::traffic::Run;
 

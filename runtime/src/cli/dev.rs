@@ -7,12 +7,14 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 
 use super::run::{self, Node};
-use super::{Failure, check, colour, node};
+use super::{check, node};
 use crate::author::dev::{Builder, Sources, embed, say, terminal};
 use crate::author::golden::Paint;
 use crate::kafka::embedded::{EmbeddedBroker, LIMITS};
 use crate::manifest::Manifest;
 use crate::node::supervisor::Options;
+use crate::tools::Failure;
+use crate::tools::display::colours;
 
 /// How long the tails and the build may take to end.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -60,7 +62,7 @@ async fn develop(manifest: Manifest, arguments: &Arguments, engine: crate::engin
         engine: engine.clone(),
         manifest: manifest.clone(),
         environment: node::environment,
-        paint: Paint(colour()),
+        paint: Paint(colours(&std::io::stderr())),
         runtime: tokio::runtime::Handle::current(),
     };
     if !arguments.no_build {

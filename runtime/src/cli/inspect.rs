@@ -3,10 +3,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::Failure;
 use crate::author::capability::{self, Access, Capability};
 use crate::engine::{self, Inspection, Rejected};
 use crate::record::revision::Digest;
+use crate::tools::Failure;
 use crate::tools::output;
 
 /// Show what a component is and what it wants.

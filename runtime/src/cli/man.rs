@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
-use super::Failure;
+use crate::tools::Failure;
 use crate::tools::output;
 
 /// Write manual pages.

@@ -1,4 +1,4 @@
-//! The commands, one file each. Each is a thin caller of the library.
+//! The commands, one module each: flags, help and exit codes. What they do lives below.
 
 mod build;
 mod check;
@@ -18,13 +18,13 @@ mod run;
 mod test;
 mod value;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::author::dev::Short;
 use crate::tools::Failure;
+use crate::tools::display::colours;
 
 /// Serverless functions on Kafka.
 ///
@@ -130,19 +130,9 @@ fn start_logging(
     let filter = filter.add_directive("rdkafka::consumer::base_consumer=off".parse()?);
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
-        LogFormat::Text if is_short => subscriber.with_ansi(colour()).event_format(Short).init(),
-        LogFormat::Text => subscriber.with_ansi(colour()).init(),
+        LogFormat::Text if is_short => subscriber.with_ansi(colours(&std::io::stderr())).event_format(Short).init(),
+        LogFormat::Text => subscriber.with_ansi(colours(&std::io::stderr())).init(),
         LogFormat::Json => subscriber.json().flatten_event(true).init(),
     }
     Ok(())
-}
-
-/// Whether standard error shows colours.
-fn colour() -> bool {
-    colour_of(&std::io::stderr())
-}
-
-/// Whether a stream shows colours. See <https://no-color.org>.
-fn colour_of(stream: &impl IsTerminal) -> bool {
-    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
-use super::Failure;
 use crate::author::toolchain::{self, Language, Project, Sdk, Template};
+use crate::tools::Failure;
 use crate::tools::output;
 
 /// Start a project: a function with a unit test, golden cases and a manifest.

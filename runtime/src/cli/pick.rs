@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Failure;
 use crate::manifest::{Manifest, Name};
+use crate::tools::Failure;
 
 /// Picks one of `all`, which the manifest declares as `[kind.NAME]`. `name` is that of the flag `--kind`.
 pub(super) fn pick<'a, T>(

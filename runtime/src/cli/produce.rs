@@ -2,7 +2,8 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
 use super::connect::ConnectArguments;
-use super::{Failure, node, value};
+use super::{node, value};
+use crate::tools::Failure;
 use crate::tools::produce::{Ahead, Draft, NO_ZERO, Plan, Settings, Supply, produce};
 use crate::tools::traffic::{MAX_KEYS, Numbers, Size};
 

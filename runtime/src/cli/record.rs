@@ -3,8 +3,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::connect::ConnectArguments;
-use super::{Failure, node, value};
+use super::{node, value};
 use crate::kafka::scan::Isolation;
+use crate::tools::Failure;
 use crate::tools::consume::{Plan, Start};
 use crate::tools::record::{Recording, record};
 

@@ -2,11 +2,12 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use super::{Failure, check, node};
+use super::{check, node};
 use crate::manifest::Manifest;
 use crate::node::admin;
 use crate::node::supervisor::{Options, Supervisor};
 use crate::signals;
+use crate::tools::Failure;
 
 /// Run the triggers of a manifest.
 ///

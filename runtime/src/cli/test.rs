@@ -5,13 +5,15 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 
 use super::pick::pick;
-use super::{Failure, colour, colour_of, inspect, invoke, node, value};
+use super::{inspect, invoke, node, value};
 use crate::author::dev;
 use crate::author::golden::{self, Case, Paint, Suite, Target};
 use crate::author::toolchain::{self, Language};
 use crate::engine::Engine;
 use crate::files::base;
 use crate::manifest::{self, Function, Manifest};
+use crate::tools::Failure;
+use crate::tools::display::colours;
 use crate::tools::output::Output;
 use crate::tools::progress::Progress;
 
@@ -126,7 +128,7 @@ async fn run(
     for case in cases {
         let verdict = suite.run(case).await.with_context(|| case.path.display().to_string())?;
         if !arguments.update || !verdict.http_fits() {
-            output.line(&golden::verdict(case, &verdict, Paint(colour_of(&io::stdout()))))?;
+            output.line(&golden::verdict(case, &verdict, Paint(colours(&io::stdout()))))?;
             *(if verdict.passed() { &mut good } else { &mut failed }) += 1;
             unfit += usize::from(!verdict.http_fits());
         } else if case.update(&verdict).with_context(|| format!("cannot write {}", case.path.display()))? {
@@ -213,7 +215,7 @@ fn declared(arguments: &Arguments) -> Result<Option<(Manifest, Function)>, Failu
             eprintln!("{shown} is not for this project, so the defaults hold; --manifest {shown} uses it");
             return Ok(None);
         }
-        result => result.map_err(|errors| Failure::Usage(errors.render(colour())))?,
+        result => result.map_err(|errors| Failure::Usage(errors.render(colours(&io::stderr()))))?,
     };
     let function = find(&declared.manifest, arguments)?.clone();
     if is_above {

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::io::IsTerminal;
 
 use unicode_width::UnicodeWidthChar as _;
 
@@ -19,6 +20,11 @@ pub const CUT: &str = "…";
 
 /// Longest value that is shown whole, in characters.
 const MAX_CHARACTERS: usize = 2_000;
+
+/// Whether a stream shows colours. See <https://no-color.org>.
+pub fn colours(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
 
 /// A line that fits the terminal. If it is longer, its end is left out.
 pub fn cut(line: &str) -> Cow<'_, str> {

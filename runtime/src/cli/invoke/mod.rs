@@ -11,11 +11,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::ValueEnum;
 
-use super::{Failure, inspect, node, value};
+use super::{inspect, node, value};
 use crate::author::invoke::{Session, readable};
 use crate::counted::counted;
 use crate::manifest::{AllowedHost, Network};
 use crate::record::batch::Batch;
+use crate::tools::Failure;
 use crate::tools::ndjson;
 use crate::tools::output::Output;
 use crate::tools::progress::Progress;

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Arguments, Calls, Failure, RecordArguments, Target};
+use super::{Arguments, Calls, RecordArguments, Target};
 use crate::author::invoke::{self, Batcher};
 use crate::manifest::Trigger;
 use crate::record::OwnedRecord;
+use crate::tools::Failure;
 use crate::tools::lines::Lines;
 use crate::tools::ndjson::{Bytes, Pair, RecordLine};
 

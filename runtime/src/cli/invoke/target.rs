@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Arguments, Failure};
+use super::Arguments;
 use crate::author::invoke;
 use crate::cli::check;
 use crate::cli::pick::pick;
 use crate::engine::Setup;
 use crate::manifest::{Component, Function, Instances, Manifest, Name, Trigger};
 use crate::record::Topics;
+use crate::tools::Failure;
 
 pub(super) struct Target {
     pub(super) component: PathBuf,

@@ -1,4 +1,4 @@
-//! Files that are replaced as a whole, and paths as people name them.
+//! Files that are replaced atomically, and paths in the form that people use.
 //!
 //! A program that reads the file meanwhile sees the old content or the new content, never half of it. A pipe
 //! or a device cannot be replaced, so it is written into.
@@ -32,7 +32,7 @@ impl Replacement {
         if let Some(file) = fs::metadata(path).ok().and_then(|found| own_output(&found)) {
             return Ok(Self(Target::Stream(file)));
         }
-        // The path itself is opened: a pipe behind /dev/stdout has no other path.
+        // The path itself is opened, because the pipe of a redirected /dev/stdout has no other path.
         if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
             return Ok(Self(Target::Stream(File::options().write(true).open(path)?)));
         }

@@ -1,4 +1,4 @@
-//! What a function may ask for by HTTP, checked: hosts, networks, limits.
+//! Checks what a function may request by HTTP: hosts, networks, limits.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -8,24 +8,24 @@ use super::field::{At, Field};
 use super::hosts::{AllowedHost, Network};
 use super::raw::RawHttp;
 
-/// What a function may ask for by HTTP. By default: nothing.
+/// What a function may request by HTTP. The default is nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http {
-    /// Each once. Without any, every request is refused.
+    /// The hosts, without repetitions. If there is none, every request is refused.
     pub allow_hosts: Vec<AllowedHost>,
     /// Networks that are not public in which those hosts may be.
     pub allow_networks: Vec<Network>,
-    /// How long it may take until there is a connection, above zero.
+    /// How long connecting may take, above zero.
     pub connect_timeout: Duration,
-    /// How long it may take from the connection to the head of the answer, above zero.
+    /// How long the head of the answer may take after the connection is made, above zero.
     pub first_byte_timeout: Duration,
-    /// How long all of a request may take, above zero.
+    /// How long a whole request may take, above zero.
     pub timeout: Duration,
-    /// Most bytes of the body of a request.
+    /// The most bytes in the body of a request.
     pub max_request_bytes: u64,
-    /// Most bytes of the body of an answer.
+    /// The most bytes in the body of an answer.
     pub max_response_bytes: u64,
-    /// Most requests at once to one entry of `allow_hosts`.
+    /// The most requests at once to one entry of `allow_hosts`.
     pub connections: NonZeroU32,
 }
 

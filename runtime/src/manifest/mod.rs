@@ -122,7 +122,7 @@ pub struct Manifest {
     pub functions: BTreeMap<Name, Arc<Function>>,
     /// The triggers. Every function and cluster that one names is in the maps above.
     pub triggers: BTreeMap<Name, Arc<Trigger>>,
-    /// What this node may use, all triggers together.
+    /// What this node may use, over all triggers.
     pub limits: Limits,
     /// The admin server.
     pub admin: Admin,
@@ -325,7 +325,7 @@ pub enum OnExhausted {
 /// Which records of a partition wait for each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ordering {
-    /// Those with the same key.
+    /// Records with the same key.
     #[default]
     Key,
     /// All.
@@ -400,7 +400,7 @@ pub struct Window {
     pub bytes: u64,
 }
 
-/// What this node may use, all triggers together.
+/// What this node may use, over all triggers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of records and outputs that are held in memory.

@@ -1,4 +1,4 @@
-//! The first contact with the brokers, and what is said if there is none.
+//! The first contact with the brokers, and the errors if they do not answer.
 
 use std::time::Duration;
 

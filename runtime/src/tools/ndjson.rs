@@ -6,7 +6,7 @@
 //! | null | `null` |
 //! | UTF-8 | a string |
 //! | others | `{"base64": "…"}` |
-//! | JSON, only read | `{"json": …}`: the text behind the colon, as it stands there |
+//! | JSON, only read | `{"json": …}`: the text after the colon, exactly as written |
 //!
 //! Headers are pairs, in order: `[["name", "value"], …]`.
 //!

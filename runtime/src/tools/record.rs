@@ -33,7 +33,7 @@ pub async fn record(plan: &Plan, recording: Recording) -> Result<(), Failure> {
     let progress = Progress::new(output.is_none());
     let ended = progress.during(&format!("recording {}", topic), read(plan, &mut showing)).await?;
     let shown = showing.shown();
-    // Where the topic ends, less is fine.
+    // Fewer records are fine if the topic ends.
     showing.judge(ended, count.filter(|_| ended == Ended::Timeout))?;
     match (shown, ended) {
         (0, Ended::End) => {

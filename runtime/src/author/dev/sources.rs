@@ -25,7 +25,7 @@ pub struct Target {
     pub component: PathBuf,
 }
 
-/// The source folders behind the components of a manifest.
+/// The source folders that the components of a manifest are built from.
 ///
 /// Every file is a source, because a source may include any other file. The exceptions are files that builds and
 /// functions write: hidden files and folders, Cargo's `target`, `node_modules`, components, NDJSON that is not a

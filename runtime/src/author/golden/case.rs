@@ -1,4 +1,4 @@
-//! The file of a case: reading it, and writing it anew with other expectations.
+//! The file of a case: reading it, and rewriting it with new expectations.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -179,7 +179,7 @@ impl Case {
         text
     }
 
-    /// Whether a line is none that an update writes.
+    /// Whether a line stays as it is in an update.
     fn is_kept(&self, number: usize, line: &str) -> bool {
         line.trim().is_empty() || self.answers.binary_search_by_key(&number, |answer| answer.line).is_ok()
     }

@@ -1,4 +1,4 @@
-//! What is different between what was expected of a record and what came.
+//! The differences between the expected and the actual result of a record.
 
 use super::Answer;
 use super::expectation::{self, is_same};
@@ -8,7 +8,7 @@ use crate::tools::ndjson::{Message, RecordLine};
 /// One difference.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Difference {
-    /// What it is about, such as "value".
+    /// The part that differs, such as "value".
     pub(super) about: String,
     pub(super) sides: Sides,
 }
@@ -17,7 +17,7 @@ pub(super) struct Difference {
 pub(super) enum Sides {
     /// Two values of which the place is shown where they part.
     Values { expected: Vec<u8>, came: Vec<u8> },
-    /// Two descriptions. `None`: there is none on this side.
+    /// Two descriptions. `None`: this side has nothing.
     Words { expected: Option<String>, came: Option<String> },
 }
 

@@ -49,7 +49,7 @@ struct Pieces<'a> {
 
 impl Pieces<'_> {
     fn is_boundary(&self, place: usize) -> bool {
-        // The bytes of a character behind its first begin with the bits 10.
+        // All bytes of a character except its first begin with the bits 10.
         !self.is_text || self.bytes.get(place).is_none_or(|byte| byte & 0xC0 != 0x80)
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{Error, Language};
 use crate::manifest::Name;
 
-/// What a new project is.
+/// A new project.
 #[derive(Clone, Debug)]
 pub struct Project<'a> {
     /// Name of the function and of its crate or package.

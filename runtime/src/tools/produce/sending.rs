@@ -54,7 +54,7 @@ impl Supply {
     }
 }
 
-/// What became of the records.
+/// The results of sending.
 #[derive(Default)]
 pub(super) struct Report {
     pub(super) acknowledged: u64,

@@ -7,12 +7,14 @@ pub mod author;
 pub mod cli;
 mod counted;
 pub mod engine;
+mod files;
 #[allow(unsafe_code)]
 pub mod kafka;
 pub mod manifest;
 pub mod node;
 pub mod record;
 pub mod registry;
+mod signals;
 mod throttle;
 pub mod tools;
 pub mod trigger;

@@ -1,9 +1,11 @@
 use std::path::PathBuf;
 
-use super::{Failure, colour, node};
+use super::node;
 use crate::counted::counted;
 use crate::kafka::client::check_properties;
 use crate::manifest::{self, Manifest};
+use crate::tools::Failure;
+use crate::tools::display::colours;
 
 /// Check a manifest without a broker.
 ///
@@ -39,7 +41,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is said of the folders of functions that this machine does not have.
+/// A warning for each folder of a function that this machine does not have.
 fn missing_folders(manifest: &Manifest) -> Vec<String> {
     let mut missing = Vec::new();
     for function in manifest.functions.values() {
@@ -51,13 +53,13 @@ fn missing_folders(manifest: &Manifest) -> Vec<String> {
     missing
 }
 
-/// Reads a manifest, and checks also what only the Kafka client knows.
+/// Reads a manifest, and checks the properties that only the Kafka client knows.
 pub(super) fn load(path: &std::path::Path) -> Result<Manifest, Failure> {
-    let manifest =
-        manifest::load(path, &node::environment).map_err(|errors| Failure::Usage(errors.render(colour())))?;
+    let manifest = manifest::load(path, &node::environment)
+        .map_err(|errors| Failure::Usage(errors.render(colours(&std::io::stderr()))))?;
     for cluster in manifest.clusters.values() {
         check_properties(cluster).map_err(|error| {
-            Failure::Usage(format!("error: [cluster.{}] in {}: {}", cluster.name, path.display(), error.reason))
+            Failure::usage(format!("[cluster.{}] in {}: {}", cluster.name, path.display(), error.reason))
         })?;
     }
     Ok(manifest)

@@ -1,4 +1,4 @@
-//! The commands, one file each. Each is a thin caller of the library.
+//! The commands, one module each: flags, help and exit codes. What they do lives below.
 
 mod build;
 mod check;
@@ -11,18 +11,20 @@ mod invoke;
 mod man;
 mod new;
 mod node;
-mod output;
+mod pick;
 mod produce;
-mod progress;
 mod record;
 mod run;
 mod test;
 mod value;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::author::dev::Short;
+use crate::tools::Failure;
+use crate::tools::display::colours;
 
 /// Serverless functions on Kafka.
 ///
@@ -52,7 +54,7 @@ struct Arguments {
     log: Option<String>,
 }
 
-/// Where the help shows the flags that all commands have: behind those of the command.
+/// The heading in the help for the flags that all commands have.
 const LOG: &str = "Log lines";
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -78,20 +80,6 @@ enum Command {
     Record(Box<record::Arguments>),
     Completions(completions::Arguments),
     Man(man::Arguments),
-}
-
-/// Why a command failed, which decides the exit code.
-pub(crate) enum Failure {
-    /// Exit code 1.
-    Failed(anyhow::Error),
-    /// What the user wrote is wrong, and was told in these words. Exit code 2.
-    Usage(String),
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Failed(error)
-    }
 }
 
 /// Runs one command.
@@ -131,30 +119,20 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// `is_short`: for people, only what matters to the author of a function.
+/// `is_short`: only what matters to the author of a function, in short lines.
 fn start_logging(
     format: LogFormat,
     filter: &str,
     is_short: bool,
 ) -> Result<(), tracing_subscriber::filter::ParseError> {
     let filter = tracing_subscriber::EnvFilter::builder().parse(filter)?;
-    // What it says is wrong: it calls a consumer an error that was closed before it was dropped.
+    // It reports a consumer that was closed before it was dropped as an error, which is wrong.
     let filter = filter.add_directive("rdkafka::consumer::base_consumer=off".parse()?);
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
-        LogFormat::Text if is_short => subscriber.with_ansi(colour()).event_format(dev::Short).init(),
-        LogFormat::Text => subscriber.with_ansi(colour()).init(),
+        LogFormat::Text if is_short => subscriber.with_ansi(colours(&std::io::stderr())).event_format(Short).init(),
+        LogFormat::Text => subscriber.with_ansi(colours(&std::io::stderr())).init(),
         LogFormat::Json => subscriber.json().flatten_event(true).init(),
     }
     Ok(())
-}
-
-/// Whether standard error takes colours.
-fn colour() -> bool {
-    colour_of(&std::io::stderr())
-}
-
-/// Whether a stream takes colours. See <https://no-color.org>.
-fn colour_of(stream: &impl IsTerminal) -> bool {
-    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -2,10 +2,12 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use super::{Failure, check, node};
+use super::{check, node};
 use crate::manifest::Manifest;
 use crate::node::admin;
 use crate::node::supervisor::{Options, Supervisor};
+use crate::signals;
+use crate::tools::Failure;
 
 /// Run the triggers of a manifest.
 ///
@@ -32,12 +34,12 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let runtime = node::runtime()?;
     let options = Options { engine, node: name, environment: node::environment, adapt: Box::new(|manifest| manifest) };
     runtime.block_on(serve(Node { manifest, options }))?;
-    // What blocks in the Kafka client must not keep a drained process.
+    // The process is drained: do not wait for calls that block in the Kafka client.
     runtime.shutdown_background();
     Ok(())
 }
 
-/// What is run.
+/// The manifest to run, and how.
 pub(super) struct Node {
     pub(super) manifest: Manifest,
     pub(super) options: Options,
@@ -53,10 +55,10 @@ pub(super) async fn serve(Node { manifest, options }: Node) -> anyhow::Result<()
     let (supervisor, stopper, overview) = Supervisor::new(manifest, options).context("cannot watch files")?;
     let admin = tokio::spawn(admin::serve(listener, overview));
     let stopping = tokio::spawn(async move {
-        let signal = node::stop_signal().await?;
+        let signal = signals::stop().await?;
         tracing::info!("{signal}: finishes what runs");
         stopper.stop().await;
-        let signal = node::further_stop_signal().await?;
+        let signal = signals::stop_again().await?;
         tracing::warn!("{signal} again: ends at once; records under way will be repeated");
         std::process::exit(1);
         #[allow(unreachable_code)]

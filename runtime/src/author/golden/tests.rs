@@ -3,6 +3,7 @@ use std::path::Path;
 use super::*;
 use crate::engine::{HttpDifference, HttpUnlike};
 use crate::record::outcome::{Cause, Timestamp};
+use crate::tools::display::width;
 
 fn case(text: &str) -> Case {
     Case::parse(Path::new("cases/vat.ndjson"), text.into()).unwrap_or_else(|broken| panic!("{broken}"))

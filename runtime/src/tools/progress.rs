@@ -1,4 +1,4 @@
-//! How far a command is, on one line that is written again and again, if somebody sits at a terminal.
+//! The progress of a command, on one line of a terminal that is written again and again.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::pin::pin;
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use crate::counted::counted;
 
 /// How often the line is written.
-pub(super) const TICK: Duration = Duration::from_millis(200);
+pub const TICK: Duration = Duration::from_millis(200);
 
-pub(super) struct Progress {
+pub struct Progress {
     shows: bool,
     start: Instant,
     next: Instant,
@@ -17,19 +17,19 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// `busy`: standard output is written to as well, and a terminal cannot show both.
-    pub(super) fn new(busy: bool) -> Self {
+    /// `busy`: the command also writes to standard output, and one terminal cannot show both.
+    pub fn new(busy: bool) -> Self {
         let start = Instant::now();
         let shows = io::stderr().is_terminal() && !(busy && io::stdout().is_terminal());
         Self { shows, start, next: start + TICK, is_shown: false }
     }
 
-    pub(super) fn elapsed(&self) -> Duration {
+    pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
 
     /// Writes the line, if it is time.
-    pub(super) fn show(&mut self, text: impl FnOnce(Duration) -> String) {
+    pub fn show(&mut self, text: impl FnOnce(Duration) -> String) {
         let now = Instant::now();
         if self.shows && now >= self.next {
             self.next = now + TICK;
@@ -39,8 +39,8 @@ impl Progress {
         }
     }
 
-    /// Shows what is done and since when, until it is.
-    pub(super) async fn during<T>(mut self, what: &str, work: impl Future<Output = T>) -> T {
+    /// Shows what is being done, and for how long, until the work is done.
+    pub async fn during<T>(mut self, what: &str, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {
             tokio::select! {
@@ -54,8 +54,8 @@ impl Progress {
         }
     }
 
-    /// Takes the line away, before other lines are written.
-    pub(super) fn clear(&mut self) {
+    /// Clears the line, so that other lines can be written.
+    pub fn clear(&mut self) {
         if std::mem::take(&mut self.is_shown) {
             eprint!("\r\x1b[K");
         }
@@ -63,7 +63,7 @@ impl Progress {
 }
 
 /// Records and bytes over a time, in words.
-pub(super) fn amount(records: u64, bytes: u64, elapsed: Duration) -> String {
+pub fn amount(records: u64, bytes: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64().max(0.001);
     let size = |bytes: f64| bytesize::ByteSize::b(bytes as u64).display().iec().to_string();
     format!(

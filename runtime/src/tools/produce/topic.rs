@@ -5,25 +5,25 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use crate::cli::Failure;
-use crate::cli::connect::{self, Connection, LIMIT, usage};
 use crate::counted::counted;
 use crate::kafka::create::{Created, create_topic};
 use crate::kafka::scan::Isolation;
 use crate::kafka::sink::Batching;
 use crate::kafka::{KafkaSink, Metadata, Wake};
 use crate::manifest::Cluster;
+use crate::tools::Failure;
+use crate::tools::connection::{self, Connection, LIMIT};
 
-/// How long a broker may take to create a topic because somebody asks about it.
+/// How long a broker may take to create a topic by itself when it is asked about it.
 const AUTOMATIC: Duration = Duration::from_secs(1);
 /// How long a broker may take to create a topic on request.
 const CREATION: Duration = Duration::from_secs(5);
 /// How long a topic that was created may take to have partitions.
 const CREATED: Duration = Duration::from_secs(10);
-/// How often is asked meanwhile.
+/// The pause between two questions.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What a record is given up after that the broker does not take.
+/// A record is given up if the broker does not take it in this time.
 const PATIENCE_MS: &str = "60000";
 
 /// A sink for one topic. Needs a tokio runtime with IO.
@@ -69,13 +69,16 @@ pub(super) async fn open(
         eprintln!("note: {topic} has {}, not {wanted}: {why}", counted(partitions, "partition"));
     }
     if let Some(partition) = partition.filter(|partition| *partition >= partitions) {
-        return Err(usage(format!("--partition {partition}: {topic} has {}", connect::partitions(partitions))));
+        return Err(Failure::usage(format!(
+            "--partition {partition}: {topic} has {}",
+            connection::partitions(partitions)
+        )));
     }
     sink.update(&Metadata { partitions: BTreeMap::from([(topic.to_owned(), partitions)]), ..Metadata::default() });
     Ok((sink, wake))
 }
 
-/// Asks until there are partitions, or for so long.
+/// Asks until the topic has partitions or the time is up.
 async fn wait(
     limit: Duration,
     mut ask: impl FnMut() -> anyhow::Result<Result<i32, String>>,
@@ -96,5 +99,5 @@ fn missing(topic: &str, reason: &str, create: Option<i32>) -> Failure {
     } else {
         ""
     };
-    connect::missing(topic, "written", &format!("{reason}{help}"))
+    connection::missing(topic, "written", &format!("{reason}{help}"))
 }

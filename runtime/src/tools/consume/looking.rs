@@ -1,22 +1,22 @@
-//! Looks now and then whether topics have more partitions.
+//! Finds partitions that are added to topics while they are read.
 
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
-use super::Plan;
-use crate::cli::connect::Connection;
+use super::plan::Plan;
+use crate::tools::connection::Connection;
 
-/// How often, unless the client's property says so.
+/// How often topics are looked at, unless the client's property says otherwise.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// How often the client itself looks, in milliseconds; -1: never. Triggers go by it too.
+/// How often the client itself looks, in milliseconds; -1 means never. Triggers follow it too.
 const PROPERTY: &str = "topic.metadata.refresh.interval.ms";
 
-/// How long brokers have for the answer about a topic. If they have none, they are asked again.
+/// How long brokers have to answer about one topic. Without an answer they are asked again later.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Asks on a helper thread, so that brokers that are away hold up nothing.
+/// Asks on a helper thread, so that unreachable brokers hold up nothing.
 pub(super) struct Looking {
     every: Duration,
     next: Instant,
@@ -24,7 +24,7 @@ pub(super) struct Looking {
 }
 
 impl Looking {
-    /// `None`: nobody wants to know.
+    /// `None`: the plan has no use for new partitions.
     pub(super) fn new(plan: &Plan) -> Option<Self> {
         if plan.to_end || plan.partition.is_some() {
             return None;
@@ -36,8 +36,8 @@ impl Looking {
         Some(Self { every, next: Instant::now() + every, asked: None })
     }
 
-    /// For each topic, by its place in the plan, how many partitions it has, if an answer came since
-    /// the last call. Asks if it is time.
+    /// The number of partitions of each topic, by its index in the plan, if an answer came since the last call.
+    /// Asks again if it is time.
     pub(super) async fn found(&mut self, connection: &Connection, plan: &Plan) -> Vec<(usize, i32)> {
         if let Some(asked) = self.asked.take_if(|asked| asked.is_finished()) {
             return asked.await.unwrap_or_default();

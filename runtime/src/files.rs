@@ -1,7 +1,7 @@
-//! Files that are replaced as a whole, and paths as people name them.
+//! Files that are replaced atomically, and paths in the form that people use.
 //!
-//! Whoever reads a file meanwhile sees the old content or the new one, and never half of one. What
-//! is no regular file, such as a pipe or a device, cannot be replaced and is written into.
+//! A program that reads the file meanwhile sees the old content or the new content, never half of it. A pipe
+//! or a device cannot be replaced, so it is written into.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-/// The new content of a file. It takes the place of the old one at [`Replacement::finish`]. Dropped
-/// before, or if nothing was written, it leaves the file as it was.
+/// The new content of a file. [`Replacement::finish`] puts it in the place of the old content. If it is dropped
+/// before that, or if nothing was written, the file stays as it was.
 pub struct Replacement(Target);
 
 enum Target {
-    /// Written aside from the first byte on, in the same folder: only there a rename is at once and whole.
+    /// The content is written to another file in the same folder: only there a rename is atomic.
     File {
         place: PathBuf,
         aside: Option<NamedTempFile>,
@@ -25,21 +25,21 @@ enum Target {
 }
 
 impl Replacement {
-    /// Begins one of a file that need not be there, in a folder that is. A symbolic link stays: what it
-    /// points to is replaced. `/dev/stdout` and its like are written into, also where they lead to a file:
-    /// others may write to it too.
+    /// Begins to replace a file. The file need not exist, its folder must. A symbolic link stays, and the file
+    /// that it points to is replaced. `/dev/stdout` and its like are written into even where they lead to a
+    /// file, because others may write to it too.
     pub fn begin(path: &Path) -> io::Result<Self> {
         if let Some(file) = fs::metadata(path).ok().and_then(|found| own_output(&found)) {
             return Ok(Self(Target::Stream(file)));
         }
-        // By the path itself: where /dev/stdout leads, a pipe has no other path.
+        // The path itself is opened, because the pipe of a redirected /dev/stdout has no other path.
         if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
             return Ok(Self(Target::Stream(File::options().write(true).open(path)?)));
         }
         Ok(Self(Target::File { place: place(path)?, aside: None }))
     }
 
-    /// Brings what was written to the disk, which takes long, so that finishing does not.
+    /// Writes everything to the disk. This takes long, and saves that time at the end.
     pub fn sync(&self) -> io::Result<()> {
         match &self.0 {
             Target::File { aside: Some(aside), .. } => aside.as_file().sync_all(),
@@ -47,7 +47,7 @@ impl Replacement {
         }
     }
 
-    /// Puts it in its place, with the permissions of the file that was there.
+    /// Puts the new content in its place, with the permissions of the old file.
     pub fn finish(self) -> io::Result<()> {
         self.sync()?;
         let Target::File { place, aside: Some(aside) } = self.0 else { return Ok(()) };
@@ -76,26 +76,26 @@ impl Write for Replacement {
         self.file()?.write(bytes)
     }
 
-    /// Nothing is kept back.
+    /// Does nothing: there is no buffer.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// Standard output or standard error, if this is the file it goes to.
+/// Standard output or standard error, whichever goes to this file. `None`: neither does.
 pub fn own_output(found: &Metadata) -> Option<File> {
     let handles = [io::stdout().as_fd().try_clone_to_owned(), io::stderr().as_fd().try_clone_to_owned()];
     let is_it = |file: &File| file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (found.dev(), found.ino()));
     handles.into_iter().flatten().map(File::from).find(is_it)
 }
 
-/// A new file in the folder of another one. The umask decides who may read it, as of any new file.
+/// A new file in the folder of another one. The umask decides who may read it, as it does for any new file.
 fn beside(place: &Path) -> io::Result<NamedTempFile> {
     let permissions = fs::Permissions::from_mode(0o666);
     tempfile::Builder::new().prefix(".tidegate-").permissions(permissions).tempfile_in(folder(place))
 }
 
-/// Where a path leads, also by links to what is not there yet.
+/// Where a path leads. A link may point to a file that is not there yet.
 fn place(path: &Path) -> io::Result<PathBuf> {
     match fs::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_link(path) {
@@ -111,7 +111,7 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// A folder as the beginning of a path, as a person would write it: `a.wasm` and not `./a.wasm`.
+/// A folder as the beginning of a path, the way a person writes it: `a.wasm` and not `./a.wasm`.
 pub fn base(folder: &Path) -> &Path {
     if folder == Path::new(".") { Path::new("") } else { folder }
 }

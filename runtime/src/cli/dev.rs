@@ -1,7 +1,3 @@
-mod lines;
-mod terminal;
-
-use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,20 +7,16 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 
 use super::run::{self, Node};
-use super::{Failure, check, colour, node};
-use crate::author::dev::{Builder, Sources, Target, embed};
+use super::{check, node};
+use crate::author::dev::{Builder, Sources, embed, say, terminal};
 use crate::author::golden::Paint;
 use crate::kafka::embedded::{EmbeddedBroker, LIMITS};
 use crate::manifest::Manifest;
 use crate::node::supervisor::Options;
-use lines::folded;
-use terminal::Running;
+use crate::tools::Failure;
+use crate::tools::display::colours;
 
-pub(super) use lines::Short;
-
-/// How often sources are looked at.
-const LOOK: Duration = Duration::from_millis(300);
-/// How long what shows records may take to end, and a build.
+/// How long the tails and the build may take to end.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Try functions: an embedded broker, builds on save, records shown as they go.
@@ -56,7 +48,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let engine = node::engine()?;
     let runtime = node::runtime()?;
     let result = runtime.block_on(develop(manifest, arguments, engine));
-    // Builds on save never end by themselves, also if the node does not start.
+    // Building on save never ends by itself, even if the node does not start.
     runtime.shutdown_background();
     Ok(result?)
 }
@@ -70,13 +62,13 @@ async fn develop(manifest: Manifest, arguments: &Arguments, engine: crate::engin
         engine: engine.clone(),
         manifest: manifest.clone(),
         environment: node::environment,
-        paint: Paint(colour()),
+        paint: Paint(colours(&std::io::stderr())),
         runtime: tokio::runtime::Handle::current(),
     };
     if !arguments.no_build {
         let targets = sources.changed();
         let first = move || {
-            build(&mut builder, &targets);
+            builder.build_all(&targets);
             builder
         };
         builder = tokio::task::spawn_blocking(first).await.context("the build ended")?;
@@ -92,7 +84,7 @@ async fn develop(manifest: Manifest, arguments: &Arguments, engine: crate::engin
     let stop = Arc::new(AtomicBool::new(false));
     if !arguments.no_build {
         let stop = stop.clone();
-        clients.push(tokio::task::spawn_blocking(move || build_on_save(sources, builder, running, &stop)));
+        clients.push(tokio::task::spawn_blocking(move || builder.build_on_save(sources, running, &stop)));
     }
     let adapted = broker.clone();
     let options = Options {
@@ -109,42 +101,10 @@ async fn develop(manifest: Manifest, arguments: &Arguments, engine: crate::engin
     stop.store(true, Ordering::Relaxed);
     for client in clients {
         client.abort();
-        // It may hang at a terminal that takes no more lines, or in a long build.
+        // It may hang at a terminal that accepts no more lines, or in a long build.
         let _ = tokio::time::timeout(LAST_LINES, client).await;
     }
-    // After its last client, which would complain that it is away.
+    // After its last client: a client complains when its broker is gone.
     drop(broker);
     result
-}
-
-fn build_on_save(mut sources: Sources, mut builder: Builder, mut running: Running, stop: &AtomicBool) {
-    while !stop.load(Ordering::Relaxed) {
-        std::thread::sleep(LOOK);
-        if running.has_changed().unwrap_or_default() {
-            sources.follow(&running.borrow_and_update());
-        }
-        build(&mut builder, &sources.changed());
-    }
-}
-
-fn build(builder: &mut Builder, targets: &[Target]) {
-    for target in targets {
-        let name = target.component.display();
-        // Not a line that is written again and again: log lines and records come between.
-        if io::stderr().is_terminal() {
-            say(&format!("building {name} …"));
-        }
-        match builder.build(target, &mut |line| eprintln!("{line}")) {
-            Ok(bytes) => say(&format!("built {name} ({} KiB)", bytes >> 10)),
-            Err(error) => {
-                say(&format!("error: {error}"));
-                say(&format!("{name} stays as it is"));
-            }
-        }
-    }
-}
-
-/// Tells the author something.
-fn say(text: &str) {
-    eprintln!("{}", folded(text));
 }

@@ -1,55 +1,44 @@
 //! Sends records at their pace and accounts for each.
 //!
-//! What bounds it: [`MAX_RECORDS`] and [`MAX_BYTES`] may be unacknowledged. Beyond that nothing is
-//! taken from the supply.
+//! What bounds it: at most [`MAX_RECORDS`] and [`MAX_BYTES`] are unacknowledged. Beyond that nothing is taken
+//! from the supply.
 
 use std::collections::BTreeMap;
 use std::future::{pending, ready};
+use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
 use slab::Slab;
 
-use super::lines::{Lines, Wait};
-use crate::cli::progress::{Progress, TICK, amount};
-use crate::cli::{Failure, node};
+use super::ahead::{Ahead, Wait};
+use super::draft::Draft;
 use crate::kafka::{Acknowledgement, KafkaSink, Refusal, Sink as _, Wake};
 use crate::record::{Header, Message};
+use crate::signals;
+use crate::tools::Failure;
+use crate::tools::progress::{Progress, TICK, amount};
 use crate::tools::traffic::{Numbers, Pace, Run};
 
 const MAX_RECORDS: usize = 100_000;
 const MAX_BYTES: usize = 64 << 20;
 
-/// After so many refused records without one that was accepted, it ends: nothing will be. Those that
-/// are refused for what they are say nothing about others.
+/// After this many refusals in a row sending ends, because no record will be accepted. Records that are refused for
+/// their own sake do not count: they say nothing about others.
 const MOST_REFUSED: u64 = 1_000;
 
-/// How many records are sent before acknowledgements are looked at.
+/// How many records are sent before acknowledgements are taken in.
 const TURN: usize = 500;
 
-/// A record that is to be produced.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct OwnedDraft {
-    /// Its line.
-    pub(super) number: u64,
-    /// `None`: by key.
-    pub(super) partition: Option<i32>,
-    /// `None`: the time of producing.
-    pub(super) timestamp_ms: Option<i64>,
-    pub(super) key: Option<Vec<u8>>,
-    pub(super) value: Option<Vec<u8>>,
-    pub(super) headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-}
-
 /// Where records come from.
-pub(super) enum Supply {
-    One(Option<OwnedDraft>),
-    Lines(Lines),
+pub enum Supply {
+    One(Option<Draft>),
+    Lines(Ahead),
     Numbered { numbers: Numbers, partition: Option<i32> },
 }
 
 impl Supply {
-    /// The run of numbered records.
+    /// The name of the run, if records are numbered.
     pub(super) fn run(&self) -> Option<Run> {
         match self {
             Self::Numbered { numbers, .. } => Some(numbers.run()),
@@ -65,19 +54,19 @@ impl Supply {
     }
 }
 
-/// What became of the records.
+/// The results of sending.
 #[derive(Default)]
 pub(super) struct Report {
     pub(super) acknowledged: u64,
-    /// Of keys, values and headers that were acknowledged.
+    /// Bytes of keys, values and headers of these records.
     pub(super) bytes: u64,
-    /// By the client's name of the reason.
+    /// Refused records by the client's name for the reason.
     pub(super) refused: BTreeMap<String, Refused>,
     /// How many records were sent.
     pub(super) made: u64,
     pub(super) elapsed: Duration,
     pub(super) interrupted: bool,
-    /// What a record's number counts.
+    /// What a record's number counts: lines or records.
     pub(super) noun: &'static str,
     /// Why it ended before the supply did.
     pub(super) failure: Option<Failure>,
@@ -104,18 +93,18 @@ pub(super) struct Sending {
     outstanding: Slab<Sent>,
     outstanding_bytes: usize,
     refused_in_a_row: u64,
-    /// That of the last record that was sent.
+    /// The number of the last record that was sent.
     last_number: u64,
     report: Report,
 }
 
-/// How far the supply came in a turn.
+/// How a turn ended.
 enum Turn {
-    /// There may be more at once.
+    /// More records may be ready.
     More,
-    /// Until acknowledgements come, or a line.
+    /// It has to wait for acknowledgements, or for a line.
     Waits { for_line: bool },
-    /// Until the next record is due.
+    /// The next record is due after this time.
     Early(Duration),
     /// There are no more.
     Over,
@@ -135,11 +124,11 @@ impl Sending {
         }
     }
 
-    /// Sends all records and waits until each is acknowledged or refused. A signal ends the supply, a
-    /// second one also the waiting.
+    /// Sends all records and waits until each is acknowledged or refused. A signal ends the supply, and a second
+    /// one ends the waiting.
     pub(super) async fn run(mut self, mut supply: Supply, mut pace: Option<Pace>) -> Result<Report, Failure> {
         self.report.noun = supply.noun();
-        let mut stop: Pin<Box<dyn Future<Output = anyhow::Result<&str>>>> = Box::pin(node::stop_signal());
+        let mut stop: Pin<Box<dyn Future<Output = io::Result<&str>>>> = Box::pin(signals::stop());
         let mut line = None;
         let mut is_over = false;
         loop {
@@ -158,7 +147,7 @@ impl Sending {
             tokio::select! {
                 biased;
                 signal = &mut stop => {
-                    signal.map_err(Failure::Failed)?;
+                    signal.map_err(anyhow::Error::from)?;
                     if self.report.interrupted {
                         self.sink.abandon();
                         self.collect();
@@ -166,7 +155,7 @@ impl Sending {
                     }
                     self.report.interrupted = true;
                     is_over = true;
-                    stop = Box::pin(node::further_stop_signal());
+                    stop = Box::pin(signals::stop_again());
                 }
                 () = ready(()), if matches!(turn, Turn::More) => {}
                 () = self.wake.wait() => {}
@@ -187,8 +176,8 @@ impl Sending {
         Ok(self.report)
     }
 
-    /// Sends what is due and has room.
-    fn feed(&mut self, supply: &mut Supply, line: &mut Option<OwnedDraft>, mut pace: Option<&mut Pace>) -> Turn {
+    /// Sends the records that are due, as long as there is room.
+    fn feed(&mut self, supply: &mut Supply, line: &mut Option<Draft>, mut pace: Option<&mut Pace>) -> Turn {
         for _ in 0..TURN {
             if self.refused_in_a_row >= MOST_REFUSED {
                 let (noun, last) = (self.report.noun, self.last_number);
@@ -252,7 +241,7 @@ impl Sending {
         self.sink.send(&[message], headers);
     }
 
-    /// Takes in what the broker said.
+    /// Takes in acknowledgements and refusals.
     fn collect(&mut self) {
         let Self { sink, outstanding, outstanding_bytes, report, refused_in_a_row, .. } = self;
         sink.acknowledgements(&mut |Acknowledgement { token, result }| {
@@ -274,7 +263,7 @@ impl Sending {
         });
     }
 
-    /// What is still not acknowledged counts as refused, though some of it may be in the topic.
+    /// Counts all records that are not acknowledged as refused, though some of them may be in the topic.
     fn give_up(&mut self) {
         for (_, sent) in self.outstanding.iter() {
             let reason = "given up without an answer; it may be in the topic all the same".to_owned();
@@ -291,7 +280,7 @@ impl Report {
     }
 }
 
-/// The client's name of what went wrong, and the same for people.
+/// Why a record was refused: the client's name for it, and a sentence.
 fn words(refusal: Refusal) -> (String, String) {
     match refusal {
         Refusal::ForGood(error) | Refusal::ForNow(error) => (error.name, error.reason),
@@ -300,8 +289,8 @@ fn words(refusal: Refusal) -> (String, String) {
     }
 }
 
-/// The next line. Other supplies never wait.
-async fn next_line(supply: &mut Supply) -> Option<Result<OwnedDraft, Failure>> {
+/// Waits for the next line. Other supplies never need to wait.
+async fn next_line(supply: &mut Supply) -> Option<Result<Draft, Failure>> {
     match supply {
         Supply::Lines(lines) => lines.next().await,
         Supply::One(_) | Supply::Numbered { .. } => pending().await,

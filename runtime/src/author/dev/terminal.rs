@@ -1,4 +1,4 @@
-//! Records that are shown, and lines that are typed.
+//! The author's terminal: records that are shown, and lines that are typed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead as _, Write as _};
@@ -8,16 +8,16 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 
-use super::say;
-use crate::author::dev::{Role, Tail, Typist, topics};
+use super::lines::say;
+use super::{Role, Tail, Typist, topics};
 use crate::kafka::Refusal;
 use crate::manifest::{Cluster, Manifest};
 
 /// The manifest that runs, on the embedded broker.
-pub(super) type Running = watch::Receiver<Manifest>;
+pub type Running = watch::Receiver<Manifest>;
 
-/// Shows every record of every topic, until it is aborted or nobody reads.
-pub(super) async fn show(mut running: Running) {
+/// Shows every record of every topic until the task is aborted or standard output is closed.
+pub async fn show(mut running: Running) {
     let mut known = BTreeSet::new();
     let mut tails = FuturesUnordered::new();
     loop {
@@ -45,8 +45,8 @@ async fn show_topics(cluster: Arc<Cluster>, group: String, topics: BTreeMap<Stri
     }
 }
 
-/// Reads standard input line by line. What is no text is a record too.
-pub(super) fn read_lines() -> io::Result<mpsc::Receiver<Vec<u8>>> {
+/// Reads standard input line by line. A line need not be UTF-8.
+pub fn read_lines() -> io::Result<mpsc::Receiver<Vec<u8>>> {
     let (lines, typed) = mpsc::channel(16);
     std::thread::Builder::new().name("tidegate-typing".to_owned()).spawn(move || {
         for mut line in io::stdin().lock().split(b'\n').map_while(Result::ok) {
@@ -61,10 +61,10 @@ pub(super) fn read_lines() -> io::Result<mpsc::Receiver<Vec<u8>>> {
     Ok(typed)
 }
 
-/// Produces typed lines to the first input topic, until it is aborted.
-pub(super) async fn produce(mut lines: mpsc::Receiver<Vec<u8>>, mut running: Running, partitions: i32) {
+/// Produces typed lines to the first input topic until the task is aborted.
+pub async fn produce(mut lines: mpsc::Receiver<Vec<u8>>, mut running: Running, partitions: i32) {
     let mut refused = |refusal: Refusal| {
-        // Those behind one that was refused are refused as well.
+        // Lines that follow a refused one are refused too, and are not reported.
         if let Refusal::ForGood(error) | Refusal::WithOthers(error) | Refusal::ForNow(error) = refusal {
             say(&format!("error: a typed line is in no topic: {error}"));
         }
@@ -87,7 +87,7 @@ pub(super) async fn produce(mut lines: mpsc::Receiver<Vec<u8>>, mut running: Run
                 Err(error) => say(&format!("error: no line can be typed here: {error}")),
             }
         }
-        // Until another manifest is taken on.
+        // Until the node runs another manifest.
         loop {
             let Some((_, typist)) = &mut open else {
                 match running.changed().await {
@@ -104,7 +104,7 @@ pub(super) async fn produce(mut lines: mpsc::Receiver<Vec<u8>>, mut running: Run
     }
 }
 
-/// All are the embedded broker.
+/// The cluster of the embedded broker. All clusters of the manifest are the same one.
 fn cluster(manifest: &Manifest) -> Option<Arc<Cluster>> {
     manifest.clusters.values().next().cloned()
 }

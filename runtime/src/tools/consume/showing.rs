@@ -9,23 +9,20 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 
 use super::reading::{Ended, Range, Receiver};
-use crate::author::files::Replacement;
-use crate::cli::Failure;
-use crate::cli::output::Output;
 use crate::counted::counted;
+use crate::files::Replacement;
 use crate::kafka::{Fetched, Partition};
 use crate::record::Record;
-use crate::tools::ndjson;
-
-/// How long a readable line is at most, in characters.
-const WIDTH: usize = 80;
+use crate::tools::display::{blanked, cut};
+use crate::tools::output::Output;
+use crate::tools::{Failure, ndjson};
 
 /// Which records are shown.
 #[derive(Default)]
-pub(in crate::cli) struct Filter {
-    pub(in crate::cli) key: Option<String>,
-    /// All of them.
-    pub(in crate::cli) headers: Vec<(String, String)>,
+pub struct Filter {
+    pub key: Option<String>,
+    /// A record needs all of these.
+    pub headers: Vec<(String, String)>,
 }
 
 impl Filter {
@@ -37,15 +34,15 @@ impl Filter {
     }
 }
 
-/// Where lines go, and how they are written.
-pub(in crate::cli) struct Lines {
+/// The output for lines, and the form in which they are written.
+pub struct Lines {
     target: Target,
     json: bool,
 }
 
 enum Target {
     Stdout(Output),
-    /// What is there stays if there is no line, or no good end.
+    /// The old content stays if no line is written or something fails.
     File {
         path: PathBuf,
         file: BufWriter<Replacement>,
@@ -53,22 +50,22 @@ enum Target {
 }
 
 impl Lines {
-    pub(in crate::cli) fn json_to_stdout() -> Self {
+    pub fn json_to_stdout() -> Self {
         Self { target: Target::Stdout(Output::new()), json: true }
     }
 
-    pub(in crate::cli) fn readable_to_stdout() -> Self {
+    pub fn readable_to_stdout() -> Self {
         Self { target: Target::Stdout(Output::new()), json: false }
     }
 
-    /// To a file, which is replaced if there is a line and all went well.
-    pub(in crate::cli) fn json_to_file(path: &Path) -> anyhow::Result<Self> {
+    /// Writes to a file, which is replaced if there is a line and all went well.
+    pub fn json_to_file(path: &Path) -> anyhow::Result<Self> {
         let file = Replacement::begin(path).with_context(|| format!("cannot write {}", path.display()))?;
         let target = Target::File { path: path.to_owned(), file: BufWriter::new(file) };
         Ok(Self { target, json: true })
     }
 
-    /// Ends well: all lines are where they belong.
+    /// Completes the output.
     fn finish(mut self) -> anyhow::Result<()> {
         self.flush()?;
         let Target::File { path, file } = self.target else { return Ok(()) };
@@ -97,35 +94,35 @@ impl Lines {
     }
 }
 
-/// Shows records until there were enough.
-pub(in crate::cli) struct Showing<'a> {
+/// Shows records until there are enough.
+pub struct Showing<'a> {
     topics: &'a [String],
     filter: Filter,
     lines: Lines,
     wanted: Option<u64>,
-    /// A record that cannot be read whole is an error.
+    /// A record that cannot be read completely is an error.
     only_whole: bool,
     shown: u64,
 }
 
 impl<'a> Showing<'a> {
-    /// `wanted`: how many records, if there is an end to it.
-    pub(in crate::cli) fn new(topics: &'a [String], filter: Filter, lines: Lines, wanted: Option<u64>) -> Self {
+    /// `wanted`: show this many records. `None`: without an end.
+    pub fn new(topics: &'a [String], filter: Filter, lines: Lines, wanted: Option<u64>) -> Self {
         Self { topics, filter, lines, wanted, only_whole: false, shown: 0 }
     }
 
-    /// From now on a record that cannot be read whole is an error.
-    pub(in crate::cli) fn only_whole(self) -> Self {
+    /// From now on a record that cannot be read completely is an error.
+    pub fn only_whole(self) -> Self {
         Self { only_whole: true, ..self }
     }
 
     /// How many records were shown.
-    pub(in crate::cli) fn shown(&self) -> u64 {
+    pub fn shown(&self) -> u64 {
         self.shown
     }
 
-    /// Whether it ended well: a time-out or the end is fine unless there had to be so many.
-    pub(in crate::cli) fn judge(mut self, ended: Ended, needed: Option<u64>) -> Result<(), Failure> {
+    /// Decides whether it ended well. A timeout or the end is fine, unless fewer than `needed` records came.
+    pub fn judge(mut self, ended: Ended, needed: Option<u64>) -> Result<(), Failure> {
         let shown = self.shown;
         match (ended, needed.filter(|needed| shown < *needed)) {
             (Ended::Timeout, Some(needed)) => {
@@ -193,15 +190,12 @@ fn readable(topic: &str, partition: i32, record: &impl Record) -> String {
     if let Some(time) = record.timestamp_ms().and_then(time) {
         let _ = write!(line, " {time}");
     }
-    let field = |bytes: Option<&[u8]>| bytes.map_or_else(|| "null".to_owned(), text);
+    let field = |bytes: Option<&[u8]>| bytes.map_or_else(|| "null".to_owned(), blanked);
     let _ = write!(line, " {} │ {}", field(record.key()), field(record.value()));
-    if line.chars().count() > WIDTH {
-        line = line.chars().take(WIDTH - 1).chain(['…']).collect();
-    }
-    line
+    cut(&line).into_owned()
 }
 
-/// To the second. `None`: beyond the year 9999.
+/// A time to the second. `None`: it lies beyond the year 9999.
 fn time(milliseconds: i64) -> Option<String> {
     let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(u64::try_from(milliseconds).ok()?))?;
     let mut text = String::new();
@@ -209,18 +203,11 @@ fn time(milliseconds: i64) -> Option<String> {
     Some(text)
 }
 
-/// Text as it is, without what would break a line; other bytes in hexadecimal.
-fn text(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.chars().take(WIDTH).map(|each| if each.is_control() { ' ' } else { each }).collect(),
-        Err(_) => bytes.iter().take(WIDTH / 2).map(|byte| format!("{byte:02x}")).collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::record::OwnedRecord;
+    use crate::tools::display::COLUMNS;
 
     #[test]
     fn a_readable_line_fits_eighty_columns() {
@@ -229,7 +216,7 @@ mod tests {
         let dated = OwnedRecord { timestamp_ms: Some(1_700_000_000_123), key: None, value: Some(Vec::new()), ..record };
         assert_eq!(readable("orders", 2, &dated), "orders/2@7 2023-11-14T22:13:20Z null │ ");
         let long = OwnedRecord { value: Some(vec![b'x'; 500]), ..dated.clone() };
-        assert_eq!(readable("orders", 2, &long).chars().count(), WIDTH);
+        assert_eq!(readable("orders", 2, &long).chars().count(), COLUMNS);
         let binary = OwnedRecord { value: Some(vec![0xff, 0]), timestamp_ms: Some(i64::MAX), ..dated };
         assert_eq!(readable("orders", 2, &binary), "orders/2@7 null │ ff00");
     }

@@ -1,21 +1,11 @@
-//! `tidegate produce`: arguments, and what is done with them.
-
-mod lines;
-mod sending;
-mod topic;
-
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
-use std::time::Duration;
 
-use super::connect::{ConnectArguments, usage};
-use super::progress::{Progress, amount};
-use super::{Failure, node, value};
-use crate::counted::counted;
-use crate::manifest::Cluster;
-use crate::tools::traffic::{MAX_KEYS, Numbers, Pace, Size};
-use lines::Lines;
-use sending::{OwnedDraft, Report, Sending, Supply};
+use super::connect::ConnectArguments;
+use super::{node, value};
+use crate::tools::Failure;
+use crate::tools::produce::{Ahead, Draft, NO_ZERO, Plan, Settings, Supply, produce};
+use crate::tools::traffic::{MAX_KEYS, Numbers, Size};
 
 const HELP: &str = r#"Lines of --file are those that `tidegate record`, `consume --json` and `invoke` write and read,
 every field optional:
@@ -120,9 +110,9 @@ impl OneArguments {
             || self.timestamp.is_some()
     }
 
-    fn record(&self, partition: Option<i32>) -> OwnedDraft {
+    fn record(&self, partition: Option<i32>) -> Draft {
         let bytes = |text: &String| text.clone().into_bytes();
-        OwnedDraft {
+        Draft {
             number: 1,
             partition,
             timestamp_ms: self.timestamp,
@@ -149,10 +139,6 @@ struct NumberedArguments {
     size: Option<Size>,
 }
 
-/// What the Kafka client does with the timestamp 0.
-const NO_ZERO: &str =
-    "the Kafka client cannot send 0, the first millisecond of 1970: it takes the time of producing instead";
-
 fn timestamp(text: &str) -> Result<i64, String> {
     let milliseconds = value::timestamp(text)?;
     if milliseconds == 0 { Err(NO_ZERO.to_owned()) } else { Ok(milliseconds) }
@@ -168,21 +154,27 @@ const DEFAULT_SIZE: Size = Size { min: 128, max: 128 };
 
 pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let supply = supply(arguments)?;
-    let cluster = arguments.connect.cluster()?;
+    let plan = Plan {
+        cluster: arguments.connect.cluster()?,
+        topic: arguments.topic.clone(),
+        create: arguments.create,
+        partition: arguments.partition,
+        rate: arguments.rate,
+    };
     let runtime = node::runtime()?;
-    let result = runtime.block_on(produce(arguments, cluster, supply));
-    // A thread that waits for standard input must not keep us.
+    let result = runtime.block_on(produce(&plan, supply));
+    // Do not wait for the thread that waits for standard input.
     runtime.shutdown_background();
     result
 }
 
-/// What is produced, of the three kinds that there are.
+/// Where the records come from: the flags, a file, or a run of numbered records.
 fn supply(arguments: &Arguments) -> Result<Supply, Failure> {
     let NumberedArguments { count, keys, size } = arguments.numbered;
     if let Some(path) = &arguments.file {
-        return Ok(Supply::Lines(Lines::open(
+        return Ok(Supply::Lines(Ahead::open(
             path,
-            lines::Settings {
+            Settings {
                 partition: arguments.partition,
                 keep_partitions: arguments.keep_partitions,
                 keep_timestamps: !arguments.now,
@@ -193,7 +185,7 @@ fn supply(arguments: &Arguments) -> Result<Supply, Failure> {
         return Ok(Supply::One(Some(arguments.one.record(arguments.partition))));
     }
     if count.is_none() && keys.is_none() && size.is_none() && arguments.rate.is_none() {
-        return Err(usage(
+        return Err(Failure::usage(
             "which records? --value TEXT for one, --file FILE for those of a file (\"-\" is standard \
              input), --count N for numbered ones",
         ));
@@ -202,37 +194,6 @@ fn supply(arguments: &Arguments) -> Result<Supply, Failure> {
     let numbers =
         Numbers::new(keys.unwrap_or(DEFAULT_KEYS), size.unwrap_or(DEFAULT_SIZE), count.map(NonZeroU64::get), rng);
     Ok(Supply::Numbered { numbers, partition: arguments.partition })
-}
-
-async fn produce(arguments: &Arguments, cluster: Cluster, supply: Supply) -> Result<(), Failure> {
-    let topic = &arguments.topic;
-    let (sink, wake) = topic::open(&cluster, topic, arguments.create, arguments.partition).await?;
-    let pace = arguments.rate.map(|rate| Pace::new(rate, Duration::ZERO));
-    let run = supply.run();
-    let report = Sending::new(sink, wake, Progress::new(false)).run(supply, pace).await?;
-    eprintln!("{}", summary(&report));
-    if let Some(run) = run {
-        eprintln!("check them: tidegate consume {topic} --verify --to-end --run {run} --expect {}", report.made);
-    }
-    for (name, refused) in &report.refused {
-        let first = format!("the first one is {} {}", report.noun, refused.first);
-        eprintln!("{} refused, {first}: {} ({name})", refused.count, refused.reason);
-    }
-    if let Some(failure) = report.failure {
-        return Err(failure);
-    }
-    match report.refused.values().map(|refused| refused.count).sum::<u64>() {
-        0 => Ok(()),
-        refused => {
-            let all = counted(refused + report.acknowledged, "record");
-            Err(Failure::Failed(anyhow::anyhow!("{refused} of {all} refused")))
-        }
-    }
-}
-
-fn summary(report: &Report) -> String {
-    let how = if report.interrupted { "interrupted: " } else { "" };
-    format!("{how}produced {}", amount(report.acknowledged, report.bytes, report.elapsed))
 }
 
 #[cfg(test)]

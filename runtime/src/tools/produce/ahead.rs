@@ -1,67 +1,58 @@
-//! Records from lines of JSON, read by a thread of its own: reading standard input may take for ever.
+//! Reads records from lines of JSON ahead of the producer, on a thread of its own: standard input may never
+//! end, and reading it blocks.
 //!
-//! What bounds it: the channel has 64 places, of which a record takes one and one more for each MiB of
-//! its line, so the reader waits for the producer.
+//! What bounds it: the channel has 64 places. A record takes one place, and one more for each MiB of its
+//! line, so the reader waits for the producer.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal as _, Read as _};
 use std::path::Path;
 
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 
-use super::NO_ZERO;
-use super::sending::OwnedDraft;
-use crate::cli::Failure;
-use crate::cli::connect::usage;
-use crate::tools::ndjson::{MAX_LINE_BYTES, RecordLine, without_mark};
+use super::draft::{Draft, NO_ZERO};
+use crate::tools::Failure;
+use crate::tools::lines::Lines;
+use crate::tools::ndjson::RecordLine;
 
 /// Places in the channel.
 const AHEAD: usize = 64;
-/// For so much of its line a record takes one place more.
+/// A record takes one place more for each of these bytes of its line.
 const PLACE_BYTES: usize = 1 << 20;
 
 /// What takes a place in the channel.
 enum Place {
     /// A part of the record that comes next.
     Part,
-    Record(Result<OwnedDraft, Failure>),
+    Record(Result<Draft, Failure>),
 }
 
 /// What is taken from a line.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Settings {
-    /// Of all lines.
-    pub(super) partition: Option<i32>,
-    pub(super) keep_partitions: bool,
-    pub(super) keep_timestamps: bool,
+pub struct Settings {
+    /// The partition of all records.
+    pub partition: Option<i32>,
+    pub keep_partitions: bool,
+    pub keep_timestamps: bool,
 }
 
-pub(super) struct Lines {
+/// Records that are read ahead.
+pub struct Ahead {
     places: mpsc::Receiver<Place>,
 }
 
-impl Lines {
+impl Ahead {
     /// Opens a file, or standard input if it is called `-`.
-    pub(super) fn open(path: &Path, settings: Settings) -> Result<Self, Failure> {
+    pub fn open(path: &Path, settings: Settings) -> Result<Self, Failure> {
+        let file = if path.as_os_str() == "-" { None } else { Some(Lines::of_file(path)?) };
         let (sender, places) = mpsc::channel(AHEAD);
-        let read: Box<dyn FnOnce() + Send> = if path.as_os_str() == "-" {
-            if io::stdin().is_terminal() {
-                eprintln!("records as lines of JSON, such as {{\"key\": \"k\", \"value\": \"v\"}}; Ctrl-D ends");
-            }
-            Box::new(move || read(io::stdin().lock(), "standard input", settings, &sender))
-        } else {
-            let name = path.display().to_string();
-            let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
-            Box::new(move || read(BufReader::new(file), &name, settings, &sender))
-        };
+        let read = move || read(file.unwrap_or_else(Lines::of_stdin), settings, &sender);
         let thread = std::thread::Builder::new().name("tidegate-lines".to_owned()).spawn(read);
         thread.context("cannot start a thread")?;
         Ok(Self { places })
     }
 
     /// The next record, if it was read already. `None`: there are no more.
-    pub(super) fn try_next(&mut self) -> Option<Result<OwnedDraft, Wait>> {
+    pub(super) fn try_next(&mut self) -> Option<Result<Draft, Wait>> {
         loop {
             return match self.places.try_recv() {
                 Ok(Place::Part) => continue,
@@ -73,7 +64,7 @@ impl Lines {
     }
 
     /// Waits for the next record.
-    pub(super) async fn next(&mut self) -> Option<Result<OwnedDraft, Failure>> {
+    pub(super) async fn next(&mut self) -> Option<Result<Draft, Failure>> {
         loop {
             if let Place::Record(record) = self.places.recv().await? {
                 return Some(record);
@@ -90,19 +81,11 @@ pub(super) enum Wait {
     Failed(Failure),
 }
 
-fn read(mut reader: impl BufRead, name: &str, settings: Settings, places: &mpsc::Sender<Place>) {
-    let mut line = Vec::new();
-    for number in 1_u64.. {
-        line.clear();
-        let limited = reader.by_ref().take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', &mut line);
-        let record = match limited.with_context(|| format!("cannot read {name}")) {
-            Ok(0) => return,
-            Ok(_) if without_mark(&line, number).trim_ascii().is_empty() => continue,
-            Ok(_) => record(&line, number, settings).map_err(|reason| usage(format!("{name}, line {number}{reason}"))),
-            Err(error) => Err(Failure::Failed(error)),
-        };
+fn read(mut lines: Lines, settings: Settings, places: &mpsc::Sender<Place>) {
+    while let Some(line) = lines.next() {
+        let record = line.and_then(|line| draft(line, &lines, settings));
         let is_last = record.is_err();
-        let parts = (0..line.len() / PLACE_BYTES).map(|_| Place::Part);
+        let parts = (0..lines.bytes() / PLACE_BYTES).map(|_| Place::Part);
         for place in parts.chain([Place::Record(record)]) {
             if places.blocking_send(place).is_err() {
                 return;
@@ -114,18 +97,15 @@ fn read(mut reader: impl BufRead, name: &str, settings: Settings, places: &mpsc:
     }
 }
 
-/// A line as a record, or what is wrong with it.
-fn record(line: &[u8], number: u64, settings: Settings) -> Result<OwnedDraft, String> {
-    if line.len() > MAX_LINE_BYTES {
-        return Err(format!(": longer than {} MiB", MAX_LINE_BYTES >> 20));
-    }
-    let line = RecordLine::read(without_mark(line, number)).map_err(|error| format!(", {error}"))?;
+/// The record of the line that was read last, or what is wrong with it.
+fn draft(line: RecordLine, lines: &Lines, settings: Settings) -> Result<Draft, Failure> {
     let timestamp_ms = line.timestamp.filter(|_| settings.keep_timestamps);
     if timestamp_ms == Some(0) {
-        return Err(format!(", timestamp 0: {NO_ZERO}; leave it out, or give --now"));
+        let place = lines.place();
+        return Err(Failure::usage(format!("{place}, timestamp 0: {NO_ZERO}; leave it out, or give --now")));
     }
-    Ok(OwnedDraft {
-        number,
+    Ok(Draft {
+        number: lines.number(),
         partition: settings.partition.or(line.partition.filter(|_| settings.keep_partitions)),
         timestamp_ms,
         key: line.key.0,
@@ -140,17 +120,21 @@ mod tests {
 
     const PLAIN: Settings = Settings { partition: None, keep_partitions: false, keep_timestamps: true };
 
-    fn drafts(text: &str, settings: Settings) -> Vec<Result<OwnedDraft, String>> {
+    fn input(text: &str) -> Lines {
+        Lines::of(std::io::Cursor::new(text.to_owned()), "input")
+    }
+
+    fn drafts(text: &str, settings: Settings) -> Vec<Result<Draft, String>> {
         let (sender, places) = mpsc::channel(AHEAD);
-        read(text.as_bytes(), "input", settings, &sender);
+        read(input(text), settings, &sender);
         drop(sender);
-        let mut lines = Lines { places };
+        let mut ahead = Ahead { places };
         let text = |wait| match wait {
             Wait::Failed(Failure::Usage(text)) => text,
             Wait::Failed(Failure::Failed(error)) => error.to_string(),
             Wait::Empty => "there may be more".to_owned(),
         };
-        std::iter::from_fn(|| lines.try_next()).map(|record| record.map_err(text)).collect()
+        std::iter::from_fn(|| ahead.try_next()).map(|record| record.map_err(text)).collect()
     }
 
     #[test]
@@ -158,7 +142,7 @@ mod tests {
         let line = |mebibytes: usize| format!("{{\"value\": \"{}\"}}\n", "x".repeat(mebibytes << 20));
         let text = [line(3), line(0), line(20)].concat();
         let (sender, places) = mpsc::channel(AHEAD);
-        read(text.as_bytes(), "input", PLAIN, &sender);
+        read(input(&text), PLAIN, &sender);
         assert_eq!(places.len(), (1 + 3) + 1 + (1 + 20));
         let lengths: Vec<usize> = drafts(&text, PLAIN)
             .into_iter()
@@ -168,18 +152,10 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_in_front_is_no_part_of_the_first_line() {
-        let found = drafts("\u{feff}{\"key\": \"a\"}\r\n{\"key\": \"b\"}\r\n", PLAIN);
-        assert!(found.len() == 2 && found.iter().all(Result::is_ok), "{found:?}");
-        assert_eq!(drafts("\u{feff}\n{}", PLAIN).len(), 1, "an empty line is none");
-        assert!(drafts("{}\n\u{feff}{}", PLAIN)[1].is_err(), "only in front");
-    }
-
-    #[test]
     fn lines_are_records_until_one_is_wrong() {
         let found = drafts("{\"key\": \"a\"}\n\n{\"value\": \"b\"}\n{\"value\": 5}\n{\"value\": \"c\"}\n", PLAIN);
-        let first = OwnedDraft { number: 1, key: Some(b"a".to_vec()), ..OwnedDraft::default() };
-        let second = OwnedDraft { number: 3, value: Some(b"b".to_vec()), ..OwnedDraft::default() };
+        let first = Draft { number: 1, key: Some(b"a".to_vec()), ..Draft::default() };
+        let second = Draft { number: 3, value: Some(b"b".to_vec()), ..Draft::default() };
         assert_eq!(found[..2], [Ok(first), Ok(second)]);
         let error = found[2].as_ref().expect_err("a number is no value");
         assert!(error.starts_with("error: input, line 4, column 11: "), "{error}");

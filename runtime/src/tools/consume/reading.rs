@@ -1,4 +1,4 @@
-//! Reads partitions from where it is told until it is told to end.
+//! Reads partitions as a plan says, and hands the records to a receiver.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,70 +10,56 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::looking::Looking;
-use crate::cli::connect::{self, Connection, LIMIT, usage};
-use crate::cli::progress::TICK;
-use crate::cli::value::Start;
-use crate::cli::{Failure, node};
-use crate::kafka::scan::{Found, Isolation};
+use super::plan::{Plan, Start};
+use crate::kafka::scan::Found;
 use crate::kafka::{Fetched, Partition, Position};
-use crate::manifest::Cluster;
 use crate::record::Record;
+use crate::signals;
+use crate::tools::Failure;
+use crate::tools::connection::{self, Connection, LIMIT};
+use crate::tools::progress::TICK;
 
-/// What is read.
-pub(in crate::cli) struct Plan {
-    pub(in crate::cli) cluster: Cluster,
-    pub(in crate::cli) topics: Vec<String>,
-    /// `None`: all, also those that are added while it is read without an end.
-    pub(in crate::cli) partition: Option<i32>,
-    pub(in crate::cli) from: Start,
-    pub(in crate::cli) isolation: Isolation,
-    /// To where the partitions end when reading begins.
-    pub(in crate::cli) to_end: bool,
-    /// The longest time without a record that the receiver takes. Read to an end, any record counts: on
-    /// the way there a filter may reject for long.
-    pub(in crate::cli) timeout: Option<Duration>,
-}
-
-/// Who takes what is read.
-pub(in crate::cli) trait Receiver {
+/// Consumes the records that are read.
+pub trait Receiver {
     /// Called once, before the first record.
     async fn begin(&mut self, ranges: &[Range]);
 
-    /// Records of a place were deleted before they were read. Reading goes on at this offset, unless
-    /// it is an error.
+    /// Records were deleted before they were read. Reading continues at offset `goes_on`, unless this returns an
+    /// error.
     fn deleted(&mut self, place: &str, goes_on: i64) -> anyhow::Result<()>;
 
-    /// Something of the record that comes next cannot be read; see [`Record::defect`]. Reading goes on,
-    /// unless it is an error.
+    /// A part of the next record cannot be read; see [`Record::defect`]. Reading continues, unless this returns an
+    /// error.
     fn defective(&mut self, place: &str, defect: &str) -> anyhow::Result<()>;
 
-    /// Whether it wants a record at all.
+    /// Whether it wants a record.
     fn takes(&self, _record: &Fetched) -> bool {
         true
     }
 
-    /// Takes a record that it wants, and says whether that is enough.
+    /// Takes a record that it wants. Breaks if it has enough.
     fn record(&mut self, partition: Partition, record: &Fetched) -> anyhow::Result<ControlFlow<()>>;
 
-    /// There is nothing to read at the moment, or enough was read for somebody to be shown.
+    /// Called when there is nothing to read at the moment, and between portions of records. Breaks if it has
+    /// enough.
     fn pause(&mut self) -> anyhow::Result<ControlFlow<()>>;
 }
 
 /// Why reading ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum Ended {
+pub enum Ended {
     /// The receiver has enough.
     Enough,
-    /// At the end that was there at the beginning.
+    /// All partitions were read to the ends that they had at the start.
     End,
-    /// Nothing came for the time that was given.
+    /// No record came in the given time.
     Timeout,
-    /// By a signal.
+    /// A signal came.
     Signal,
 }
 
-/// Reads. Needs a tokio runtime with IO.
-pub(in crate::cli) async fn read(plan: &Plan, receiver: &mut impl Receiver) -> Result<Ended, Failure> {
+/// Reads until there is a reason to end. Needs a tokio runtime with IO.
+pub async fn read(plan: &Plan, receiver: &mut impl Receiver) -> Result<Ended, Failure> {
     let mut connection = Connection::new(&plan.cluster, &plan.topics, plan.isolation)?;
     let ranges = ranges(plan, &connection)?;
     receiver.begin(&ranges).await;
@@ -86,7 +72,7 @@ pub(in crate::cli) async fn read(plan: &Plan, receiver: &mut impl Receiver) -> R
         }
     }
     let mut looking = Looking::new(plan);
-    let mut stop = pin!(node::stop_signal());
+    let mut stop = pin!(signals::stop());
     let mut last_record = Instant::now();
     let mut said = false;
     loop {
@@ -111,7 +97,7 @@ pub(in crate::cli) async fn read(plan: &Plan, receiver: &mut impl Receiver) -> R
         if turn.flow.is_break() || ((turn.taken == 0 || turn.records) && receiver.pause()?.is_break()) {
             return Ok(Ended::Enough);
         }
-        // Once, until records come again: the client tries again every two seconds.
+        // Said once until records come again, because the client tries again every two seconds.
         if let Some(trouble) = connection.scan.trouble().filter(|_| !said) {
             tracing::warn!("waits for the brokers: {}", trouble.reason);
             said = true;
@@ -122,7 +108,10 @@ pub(in crate::cli) async fn read(plan: &Plan, receiver: &mut impl Receiver) -> R
         }
         tokio::select! {
             biased;
-            signal = &mut stop => return signal.map(|_| Ended::Signal).map_err(Failure::Failed),
+            signal = &mut stop => {
+                signal.map_err(anyhow::Error::from)?;
+                return Ok(Ended::Signal);
+            }
             () = ready(()), if turn.taken > 0 => {}
             () = connection.wake.wait() => {}
             () = tokio::time::sleep(left.map_or(TICK, |left| left.min(TICK))) => {}
@@ -132,22 +121,18 @@ pub(in crate::cli) async fn read(plan: &Plan, receiver: &mut impl Receiver) -> R
 
 /// How far a partition is read.
 struct Reading {
-    /// The offset behind what was read.
+    /// The next offset to read.
     next: i64,
-    /// The offset where it ends.
+    /// The offset at which reading ends.
     goal: i64,
-}
-
-pub(super) fn place(plan: &Plan, partition: Partition) -> String {
-    format!("{}/{}", plan.topics[partition.topic], partition.number)
 }
 
 fn start(connection: &mut Connection, plan: &Plan, partition: Partition, offset: i64) -> anyhow::Result<()> {
     let started = connection.scan.start(partition, offset);
-    started.with_context(|| format!("cannot read {}", place(plan, partition)))
+    started.with_context(|| format!("cannot read {}", plan.place(partition)))
 }
 
-/// Starts the partitions of a topic that are new.
+/// Starts the new partitions of a topic.
 fn start_added(
     connection: &mut Connection,
     open: &mut HashMap<Partition, Reading>,
@@ -164,7 +149,7 @@ fn start_added(
     Ok(())
 }
 
-/// Goes on where a partition begins now, if what was to be read next is there no longer.
+/// Continues at the present beginning of a partition, because its next record was deleted.
 fn go_on(
     connection: &mut Connection,
     open: &mut HashMap<Partition, Reading>,
@@ -173,7 +158,7 @@ fn go_on(
     partition: Partition,
 ) -> anyhow::Result<()> {
     let Some(reading) = open.get_mut(&partition) else { return Ok(()) };
-    let (topic, place) = (&plan.topics[partition.topic], place(plan, partition));
+    let (topic, place) = (&plan.topics[partition.topic], plan.place(partition));
     let range = connection.scan.reader().range(topic, partition.number, LIMIT);
     let low = range.map_err(|error| connection.unanswered(error))?.start;
     if low <= reading.next {
@@ -189,19 +174,19 @@ fn go_on(
     start(connection, plan, partition, low)
 }
 
-/// What one look at the client brought.
+/// What the client had in one turn of the loop.
 struct Turn {
     taken: usize,
     records: bool,
-    /// Whether the receiver took one of them.
+    /// Whether the receiver took a record.
     wanted: bool,
     flow: ControlFlow<()>,
-    /// Where the next record is there no longer.
+    /// Partitions whose next record was deleted.
     deleted: Vec<Partition>,
 }
 
 impl Turn {
-    /// Takes what is there. Partitions that came to their goal are stopped and no longer open.
+    /// Takes the records that are there. Partitions that have reached their goal are stopped and leave `open`.
     fn take(
         connection: &mut Connection,
         open: &mut HashMap<Partition, Reading>,
@@ -236,7 +221,7 @@ impl Turn {
                     return;
                 }
                 Found::Failed(error) => {
-                    let context = format!("cannot read {}", place(plan, partition));
+                    let context = format!("cannot read {}", plan.place(partition));
                     result = Err(anyhow::Error::from(error).context(context));
                     return;
                 }
@@ -253,7 +238,7 @@ impl Turn {
     }
 }
 
-/// Gives a record to a receiver that takes it.
+/// Gives a record to a receiver that wants it.
 fn hand_out(
     receiver: &mut impl Receiver,
     plan: &Plan,
@@ -261,27 +246,30 @@ fn hand_out(
     record: &Fetched,
 ) -> anyhow::Result<ControlFlow<()>> {
     if let Some(defect) = record.defect() {
-        receiver.defective(&format!("{} at offset {}", place(plan, partition), record.offset()), defect)?;
+        receiver.defective(&format!("{} at offset {}", plan.place(partition), record.offset()), defect)?;
     }
     receiver.record(partition, record)
 }
 
-/// A partition: the offsets that it has, and where reading begins.
-pub(in crate::cli) struct Range {
-    pub(in crate::cli) partition: Partition,
-    pub(in crate::cli) low: i64,
-    pub(in crate::cli) high: i64,
-    pub(in crate::cli) start: i64,
+/// A partition with its first and last offsets, and the offset where reading begins.
+pub struct Range {
+    pub partition: Partition,
+    pub low: i64,
+    pub high: i64,
+    pub start: i64,
 }
 
-/// Finds the partitions, and asks where they begin and end.
+/// Finds the partitions and their ranges of offsets.
 fn ranges(plan: &Plan, connection: &Connection) -> Result<Vec<Range>, Failure> {
     let mut ranges = Vec::new();
     for (index, topic) in plan.topics.iter().enumerate() {
-        let count = connection.partitions(topic)?.map_err(|reason| connect::missing(topic, "read", &reason))?;
+        let count = connection.partitions(topic)?.map_err(|reason| connection::missing(topic, "read", &reason))?;
         let numbers: Vec<i32> = match plan.partition {
             Some(number) if number >= count => {
-                return Err(usage(format!("--partition {number}: {topic} has {}", connect::partitions(count))));
+                return Err(Failure::usage(format!(
+                    "--partition {number}: {topic} has {}",
+                    connection::partitions(count)
+                )));
             }
             Some(number) => vec![number],
             None => (0..count).collect(),

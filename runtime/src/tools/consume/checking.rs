@@ -2,15 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use super::Plan;
-use super::reading::{Ended, Range, Receiver, place};
-use crate::cli::connect::LIMIT;
-use crate::cli::progress::{Progress, amount};
-use crate::cli::value::Start;
+use super::plan::{Plan, Start};
+use super::reading::{Ended, Range, Receiver};
 use crate::counted::counted;
 use crate::kafka::cleanup::compacted;
 use crate::kafka::{Fetched, Partition};
 use crate::record::Record as _;
+use crate::tools::connection::LIMIT;
+use crate::tools::progress::{Progress, amount};
 use crate::tools::traffic::{Number, Place, Run, Scope, Summary, Verifier};
 
 pub(super) struct Checking<'a> {
@@ -30,11 +29,11 @@ impl<'a> Checking<'a> {
 
     pub(super) fn finish(mut self, ended: Ended) -> Summary {
         self.progress.clear();
-        // After a signal or a time-out more may come.
+        // After a signal or a timeout, more records may come.
         self.verifier.finish(matches!(ended, Ended::End | Ended::Enough))
     }
 
-    /// More may come behind what is expected, if it is to be read to its end.
+    /// Whether everything that is expected was seen. When reading to the end, more may follow.
     fn has_enough(&self) -> ControlFlow<()> {
         if !self.plan.to_end && self.verifier.is_complete() {
             ControlFlow::Break(())
@@ -43,7 +42,7 @@ impl<'a> Checking<'a> {
         }
     }
 
-    /// Whether a topic is compacted, which is said. Where it is not known, it is taken as not so.
+    /// Whether a topic is compacted. If so, a note says it. If it cannot be found out, the answer is no.
     async fn is_compacted(&self) -> bool {
         let plan = self.plan;
         let topics = match compacted(&plan.cluster, &plan.topics, LIMIT).await {
@@ -64,7 +63,7 @@ impl<'a> Checking<'a> {
         true
     }
 
-    /// Says where records were deleted, which cannot be told from lost ones.
+    /// Says which partitions do not begin at offset 0: records deleted there cannot be told from lost ones.
     fn note_deleted(&self, ranges: &[Range]) {
         let cut: Vec<&Range> = ranges.iter().filter(|range| range.low > 0).collect();
         let Some(first) = cut.first().filter(|_| self.plan.from == Start::Earliest) else { return };
@@ -74,7 +73,7 @@ impl<'a> Checking<'a> {
         };
         eprintln!(
             "note: {} begins at offset {}{others}: what was deleted before cannot be told from what was lost",
-            place(self.plan, first.partition),
+            self.plan.place(first.partition),
             first.low,
         );
     }
@@ -96,7 +95,7 @@ impl Receiver for Checking<'_> {
         anyhow::bail!("{place}: records were deleted before they were read, up to offset {goes_on}")
     }
 
-    /// Its value may have the number.
+    /// Its value may still carry the number, so this is only a warning.
     fn defective(&mut self, place: &str, defect: &str) -> anyhow::Result<()> {
         self.progress.clear();
         tracing::warn!("{place}: {defect}");

@@ -1,24 +1,12 @@
-//! `tidegate consume`: arguments, and what is done with them. `tidegate record` reads as it does.
-
-mod checking;
-mod looking;
-mod reading;
-mod showing;
-
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-pub(super) use reading::{Ended, Plan, read};
-pub(super) use showing::{Filter, Lines, Showing};
-
-use super::connect::{ConnectArguments, usage};
-use super::progress::Progress;
-use super::value::{self, Start};
-use super::{Failure, node, output};
-use crate::counted::counted;
+use super::connect::ConnectArguments;
+use super::{node, value};
 use crate::kafka::scan::Isolation;
-use crate::tools::traffic::{Run, Summary};
-use checking::Checking;
+use crate::tools::Failure;
+use crate::tools::consume::{Check, Filter, Plan, Start, check, show};
+use crate::tools::traffic::Run;
 
 const HELP: &str = r#"Where reading begins, in each partition; the nearest there is if that is gone:
   earliest               the first record
@@ -71,7 +59,7 @@ pub(super) struct Arguments {
     topics: Vec<String>,
 
     /// Where to begin.
-    #[arg(long, value_name = "START", default_value = "earliest", allow_hyphen_values = true, value_parser = Start::read)]
+    #[arg(long, value_name = "START", default_value = "earliest", allow_hyphen_values = true, value_parser = value::start)]
     from: Start,
 
     /// Only this partition.
@@ -137,7 +125,7 @@ fn run(text: &str) -> Result<Run, String> {
 
 pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     if let (Some(_), Some(expect)) = (arguments.partition, arguments.verify.expect) {
-        return Err(usage(format!(
+        return Err(Failure::usage(format!(
             "--expect {expect}: it counts the records of all partitions, so that --partition would never have them all; \
              leave one of the two out"
         )));
@@ -152,61 +140,20 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
         timeout: arguments.timeout,
     };
     let runtime = node::runtime()?;
-    let result = if arguments.verify.verify {
-        runtime.block_on(check(&plan, arguments))
+    let VerifyArguments { verify, run, expect } = arguments.verify;
+    let result = if verify {
+        let wanted = Check { run, expected: expect.map(NonZeroU64::get), json: arguments.json };
+        runtime.block_on(check(&plan, &wanted))
     } else {
-        runtime.block_on(show(&plan, arguments))
+        let filter = Filter { key: arguments.key.clone(), headers: arguments.header.clone() };
+        runtime.block_on(show(&plan, filter, arguments.json, arguments.count.map(NonZeroU64::get)))
     };
     runtime.shutdown_background();
     result
 }
 
-/// Each topic once, in the order in which they are named.
+/// The topics in the order in which they are named, without repetitions.
 fn distinct(topics: &[String]) -> Vec<String> {
     let firsts = topics.iter().enumerate().filter(|(at, topic)| !topics[..*at].contains(topic));
     firsts.map(|(_, topic)| topic.clone()).collect()
-}
-
-async fn show(plan: &Plan, arguments: &Arguments) -> Result<(), Failure> {
-    let filter = Filter { key: arguments.key.clone(), headers: arguments.header.clone() };
-    let lines = if arguments.json { Lines::json_to_stdout() } else { Lines::readable_to_stdout() };
-    let wanted = arguments.count.map(NonZeroU64::get);
-    let mut showing = Showing::new(&plan.topics, filter, lines, wanted);
-    let ended = read(plan, &mut showing).await?;
-    showing.judge(ended, wanted)
-}
-
-async fn check(plan: &Plan, arguments: &Arguments) -> Result<(), Failure> {
-    let VerifyArguments { run, expect, .. } = arguments.verify;
-    let expected = expect.map(NonZeroU64::get);
-    let mut checking = Checking::new(plan, run, expected, Progress::new(false));
-    let ended = read(plan, &mut checking).await?;
-    let summary = checking.finish(ended);
-    output::print(&if arguments.json { json(&summary)? } else { summary.table() })?;
-    let seen = summary.runs.values().sum::<u64>();
-    // Of a compacted topic nobody can expect them all.
-    let is_short = |expected: &u64| ended == Ended::Timeout && seen < *expected && summary.lost.is_some();
-    let short =
-        expected.filter(is_short).map(|expected| format!("{seen} of {} came in time", counted(expected, "record")));
-    // What is not there is not wrong either.
-    if summary.is_good() && seen == 0 && (run.is_some() || expected.is_some()) {
-        return Err(Failure::Failed(anyhow::anyhow!("none of the records that were asked for is there")));
-    }
-    if summary.is_good() {
-        return short.map_or(Ok(()), |short| Err(Failure::Failed(anyhow::anyhow!(short))));
-    }
-    let Summary { lost, missing, repeated, out_of_order, unknown, .. } = summary;
-    let [repeated, disordered, unknown] = [repeated, out_of_order, unknown].map(|findings| findings.count);
-    let lost = lost.map(|lost| format!("{} lost, ", lost.count)).unwrap_or_default();
-    let missing = missing.filter(|missing| missing.count > 0);
-    let missing = missing.map(|missing| format!("; missing, place unknown: {}", missing.count)).unwrap_or_default();
-    let short = short.map(|short| format!("; {short}")).unwrap_or_default();
-    Err(Failure::Failed(anyhow::anyhow!(
-        "not as it was produced: {lost}{repeated} repeated, {disordered} out of order, {unknown} \
-         unknown{missing}{short}"
-    )))
-}
-
-fn json(summary: &Summary) -> Result<String, Failure> {
-    serde_json::to_string(summary).map_err(|error| Failure::Failed(error.into()))
 }

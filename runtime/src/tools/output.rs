@@ -4,31 +4,30 @@ use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write as _};
 
 use anyhow::Context as _;
 
-/// Standard output, which may close before we are done: then there is nobody left to write for,
-/// and that is no failure.
-pub(super) struct Output {
+/// Standard output. Its reader may close it before we are done, which is no failure.
+pub struct Output {
     stdout: BufWriter<StdoutLock<'static>>,
     closed: bool,
 }
 
 impl Output {
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self { stdout: BufWriter::new(io::stdout().lock()), closed: false }
     }
 
-    pub(super) fn line(&mut self, text: &str) -> anyhow::Result<()> {
+    pub fn line(&mut self, text: &str) -> anyhow::Result<()> {
         let written = self.stdout.write_all(text.as_bytes()).and_then(|()| self.stdout.write_all(b"\n"));
         self.check(written)
     }
 
-    /// What was written is to be seen now.
-    pub(super) fn flush(&mut self) -> anyhow::Result<()> {
+    /// Makes everything visible that was written.
+    pub fn flush(&mut self) -> anyhow::Result<()> {
         let flushed = self.stdout.flush();
         self.check(flushed)
     }
 
-    /// Whether nobody reads any more.
-    pub(super) fn is_closed(&self) -> bool {
+    /// Whether the reader has closed it.
+    pub fn is_closed(&self) -> bool {
         self.closed
     }
 
@@ -44,7 +43,7 @@ impl Output {
 }
 
 /// Writes a text and its line break.
-pub(super) fn print(text: &str) -> anyhow::Result<()> {
+pub fn print(text: &str) -> anyhow::Result<()> {
     let mut output = Output::new();
     output.line(text)?;
     output.flush()

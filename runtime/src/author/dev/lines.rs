@@ -1,5 +1,5 @@
-//! Lines for the author who sits in front of them: in 80 columns, and only what matters here. What is
-//! longer goes on in lines that are indented.
+//! Log lines for the author at the terminal: short, and folded to 80 columns. The further lines of a long one are
+//! indented.
 
 use std::fmt;
 
@@ -9,22 +9,26 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::author::golden::wrapped;
+use crate::tools::display::{COLUMNS, wrapped};
 
-const COLUMNS: usize = 80;
 const INDENT: &str = "  ";
-/// What a line about a record says before its message, or what the lines of its record show anyway.
+/// Fields that are left out: a line about a record starts with them, or the record itself shows them.
 const KNOWN: [&str; 7] = ["trigger", "function", "revision", "topic", "partition", "offset", "records"];
 
-/// A text in lines of 80 columns.
-pub(super) fn folded(text: &str) -> String {
+/// Tells the author something.
+pub fn say(text: &str) {
+    eprintln!("{}", folded(text));
+}
+
+/// Folds a text into lines of 80 columns.
+fn folded(text: &str) -> String {
     let lines = wrapped(&text.replace('\t', INDENT), COLUMNS - INDENT.len(), usize::MAX);
-    // Here nobody compares two texts, so a backslash stands for itself.
+    // A backslash stands for itself here, because no texts are compared.
     lines.join(&format!("\n{INDENT}")).replace(r"\\", r"\")
 }
 
-/// How log lines are written: without time and target, the level only if it is not INFO.
-pub(in crate::cli) struct Short;
+/// The format of log lines: no time, no target, and a level only if it is not INFO.
+pub struct Short;
 
 impl<S, N> FormatEvent<S, N> for Short
 where
@@ -61,7 +65,7 @@ impl Fields {
     fn keep(&mut self, field: &Field, value: String) {
         match field.name() {
             "message" => self.message = value,
-            // Where in the source a library wrote it.
+            // The place in a library's source.
             name if name.starts_with("log.") => {}
             name => self.others.push((name, value)),
         }
@@ -71,7 +75,7 @@ impl Fields {
         self.others.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.as_str())
     }
 
-    /// Whose line it is, of which record, the message, and the other fields.
+    /// The trigger, the record, the message, and the other fields.
     fn line(&self, is_of_a_function: bool) -> String {
         let place = self.get("partition").zip(self.get("offset"));
         let mut text = self.get("trigger").map(str::to_owned).unwrap_or_default();
@@ -106,7 +110,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::author::golden::width;
+    use crate::tools::display::width;
 
     /// What is written when this is logged.
     fn written(ansi: bool, log: impl FnOnce()) -> String {

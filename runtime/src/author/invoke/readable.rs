@@ -2,15 +2,12 @@
 
 use std::fmt::Write as _;
 
-use crate::counted::counted;
 use crate::record::outcome::Fault;
+use crate::tools::display::{escaped, shown};
 use crate::tools::ndjson::{Message, Source};
 
-/// Longest value that is shown whole, in characters.
-const MAX_CHARACTERS: usize = 2_000;
-
-/// What became of a record, without a line break at the end.
-pub(super) fn outcome(source: Source<'_>, result: Result<&[Message], &Fault>) -> String {
+/// The outcome of one record, without a line break at the end.
+pub fn outcome(source: Source<'_>, result: Result<&[Message], &Fault>) -> String {
     let place = format!("{}/{} @{}", source.topic, source.partition, source.offset);
     match result {
         Err(fault) => format!("{place}: failed, {}: {}", fault.cause, escaped(&fault.reason)),
@@ -41,36 +38,6 @@ fn write(text: &mut String, message: &Message) {
     }
 }
 
-/// Bytes as one line that does nothing to a terminal.
-fn shown(bytes: Option<&[u8]>) -> String {
-    match bytes.map(std::str::from_utf8) {
-        None => "(null)".to_owned(),
-        Some(Ok("")) => "(empty)".to_owned(),
-        Some(Ok(text)) => escaped(text),
-        Some(Err(_)) => {
-            let bytes = bytes.unwrap_or_default();
-            let start = bytes[..bytes.len().min(32)].escape_ascii();
-            format!("({}: {start}{})", counted(bytes.len(), "byte"), if bytes.len() > 32 { "…" } else { "" })
-        }
-    }
-}
-
-fn escaped(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for (index, character) in text.chars().enumerate() {
-        if index == MAX_CHARACTERS {
-            let _ = write!(shown, "… ({} bytes in all)", text.len());
-            break;
-        }
-        match character {
-            '\n' | '\r' | '\t' => shown.extend(character.escape_default()),
-            control if control.is_control() => shown.extend(control.escape_unicode()),
-            character => shown.push(character),
-        }
-    }
-    shown
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,11 +65,5 @@ mod tests {
         assert_eq!(outcome(AT, Ok(&[])), "in/1 @7: no message");
         let fault = Fault::new(Cause::Trap, "unreachable:\nwhy");
         assert_eq!(outcome(AT, Err(&fault)), "in/1 @7: failed, trap: unreachable:\\nwhy");
-    }
-
-    #[test]
-    fn a_long_value_is_cut() {
-        assert!(shown(Some(&b"x".repeat(3_000))).ends_with("x… (3000 bytes in all)"));
-        assert!(shown(Some(&b"\xff".repeat(40))).starts_with("(40 bytes: "));
     }
 }

@@ -178,14 +178,13 @@ impl Connection {
     }
 
     /// How many partitions a topic has, or why there is no such topic. The first question.
-    pub(super) fn partitions(&self, topic: &str) -> anyhow::Result<Result<i32, String>> {
+    pub(super) fn partitions(&self, topic: &str) -> anyhow::Result<Result<i32, Error>> {
         self.scan.partitions(topic, LIMIT).map_err(|error| self.unanswered(error))
     }
 
     /// What a question failed for, with what the client knows about its connections.
     pub(super) fn unanswered(&self, error: Error) -> anyhow::Error {
-        let is_silence = ["_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE"].contains(&error.name.as_str());
-        if !is_silence {
+        if !error.kind.is_silence() {
             return error.into();
         }
         let why = self.scan.trouble().unwrap_or(error);

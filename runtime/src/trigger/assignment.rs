@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::progress::Progress;
 use super::session::{Answer, COMMIT_LIMIT, Session};
-use crate::kafka::source::Reader;
-use crate::kafka::{Error, Partition, Position, Sink as _};
+use crate::kafka::{Broker as _, Error, KafkaReader, Partition, Position, Reader as _, Sink as _};
 use crate::manifest::Start;
 
 /// How long the brokers may take to tell the progress.
@@ -208,7 +207,7 @@ fn names(positions: &[Position]) -> String {
 }
 
 /// Reads where partitions go on: what the group committed, else what `start` says.
-fn beginnings(reader: &Reader, partitions: &[Position], start: &Start) -> Result<Vec<Beginning>, Error> {
+fn beginnings(reader: &KafkaReader, partitions: &[Position], start: &Start) -> Result<Vec<Beginning>, Error> {
     let (known, new): (Vec<_>, Vec<_>) =
         reader.committed(partitions, READ_LIMIT)?.into_iter().partition(|position| position.offset.is_some());
     let chosen = |position: Position| Beginning { position, chosen: true, partitions_at_start: 0 };
@@ -230,7 +229,7 @@ fn beginnings(reader: &Reader, partitions: &[Position], start: &Start) -> Result
 /// Where partitions go on that the group has no offset for, if it starts at the end: at their end
 /// if the group begins with them, at their beginning if they were added to a topic that it reads
 /// already, so that no record of theirs is missed.
-fn latest(reader: &Reader, new: Vec<Position>) -> Result<Vec<Beginning>, Error> {
+fn latest(reader: &KafkaReader, new: Vec<Position>) -> Result<Vec<Beginning>, Error> {
     let mut at_start: BTreeMap<String, u32> = BTreeMap::new();
     let mut beginnings = Vec::with_capacity(new.len());
     for position in new {
@@ -254,7 +253,7 @@ fn latest(reader: &Reader, new: Vec<Position>) -> Result<Vec<Beginning>, Error> 
 
 /// How many partitions the topic had when the group began with it: what its commits say, or all
 /// there are, if it has committed nothing.
-fn partitions_at_start(reader: &Reader, topic: &str) -> Result<u32, Error> {
+fn partitions_at_start(reader: &KafkaReader, topic: &str) -> Result<u32, Error> {
     let count = reader.partitions(topic, READ_LIMIT)?;
     let all: Vec<_> = (0..count)
         .map(|partition| Position { topic: topic.to_owned(), partition, offset: None, metadata: String::new() })

@@ -11,12 +11,10 @@ use std::time::Instant;
 use super::budget::MAX_HELD;
 use super::partitions::Intake;
 use super::session::{SHOWN, Session};
-use crate::kafka::Partition;
+use crate::kafka::{Broker as _, ErrorKind, Partition, Taken};
 
 /// Records taken before the loop looks at everything else again.
 pub(super) const TAKE: usize = 500;
-/// The client's name for a batch that does not fit its checksum.
-const DAMAGED: &str = "_BAD_MSG";
 
 impl Session {
     pub(super) fn take(&mut self, now: Instant) -> usize {
@@ -25,18 +23,17 @@ impl Session {
             return 0;
         }
         let (flow, problems, broken) = (&mut self.flow, &mut self.problems, &mut self.broken);
-        self.source.take(
-            TAKE,
-            |partition, record| flow.admit(partition, record),
-            |error| {
+        self.source.take(TAKE, |partition, taken| match taken {
+            Taken::Record(record) => flow.admit(partition, record),
+            Taken::Failed { error, .. } => {
                 let reason = format!("records cannot be fetched: {error}");
                 // The client goes on behind a damaged batch: nothing behind it may be committed.
-                if error.name == DAMAGED {
+                if error.kind == ErrorKind::Damaged {
                     *broken = Some(reason.clone());
                 }
                 problems.set_for("fetch", reason, now, SHOWN);
-            },
-        )
+            }
+        })
     }
 
     /// Holds back partitions whose window is full, and lets them flow again when there is room.

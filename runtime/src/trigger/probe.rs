@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::session::Session;
-use crate::kafka::{Error, Metadata};
+use crate::kafka::{Broker as _, Error, Metadata, Sink as _};
 
 /// Probes after which a producer that reaches no broker is given up.
 const MAX_LOST_PROBES: u32 = 4;
@@ -52,7 +52,7 @@ impl Session {
         self.problems.clear("client");
         self.flow.delivery.sink_mut().update(&topology.outputs);
         let missing = topology.inputs.missing.iter().chain(&topology.outputs.missing);
-        let missing = missing.map(|(topic, reason)| format!("topic {topic}: {reason}"));
+        let missing = missing.map(|(topic, error)| format!("topic {topic}: {}", error.reason));
         let leaderless = topology.inputs.leaderless.iter().chain(&topology.outputs.leaderless);
         let leaderless = leaderless.map(|partition| format!("partition {partition} has no leader"));
         let missing: Vec<_> = missing.chain(leaderless).collect();
@@ -67,8 +67,7 @@ impl Session {
         if !grows || !topology.outputs.missing.is_empty() && self.subscribed.is_empty() {
             return;
         }
-        let topics: Vec<_> = inputs.iter().map(String::as_str).collect();
-        match self.source.subscribe(&topics) {
+        match self.source.subscribe(&inputs) {
             Ok(()) => self.subscribed = inputs,
             Err(error) => self.problems.set("topics", format!("cannot subscribe: {error}")),
         }

@@ -18,8 +18,10 @@ use super::{Command, Context, Inbox};
 use crate::engine::Invoker as _;
 use crate::kafka::sink::Batching;
 use crate::kafka::sink::SinkReader;
-use crate::kafka::source::{Membership, Reader};
-use crate::kafka::{Error, Event, Fetched, KafkaSink, Metadata, Position, Sink as _, Source, Wake};
+use crate::kafka::source::Membership;
+use crate::kafka::{
+    Broker as _, Error, Event, Fetched, KafkaReader, KafkaSink, Metadata, Position, Reader as _, Sink as _, Source, Wake,
+};
 
 /// How often topics are looked at while all is well, and while something is wrong.
 const PROBE: Duration = Duration::from_secs(10);
@@ -75,7 +77,7 @@ pub(super) struct Session {
     // The flow before the source: its records lie in the source's memory.
     pub(super) flow: Flow<Fetched, KafkaSink>,
     pub(super) source: Source,
-    pub(super) reader: Reader,
+    pub(super) reader: KafkaReader,
     sink_reader: SinkReader,
     wake: Wake,
     answers: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
@@ -124,6 +126,7 @@ impl Session {
             group: &trigger.group,
             topics: &trigger.topics,
             queue_bytes: budget.queue_bytes(),
+            instance: None,
         };
         let source = Source::new(&context.cluster, &membership, &context.node, &end)?;
         let topics = context.topics.names();
@@ -184,7 +187,18 @@ impl Session {
 
     /// Leaves the group and gives up what is under way. Blocks while the broker is asked.
     pub(super) fn close(mut self) {
-        self.source.close(CLOSE_LIMIT);
+        let end = Instant::now() + CLOSE_LIMIT;
+        self.source.close();
+        while !self.source.is_closed() && Instant::now() < end {
+            while let Some(event) = self.source.next_event() {
+                let _ = match event {
+                    Event::Assigned(positions) => self.source.assign(&positions),
+                    Event::Revoked { partitions, .. } => self.source.unassign(&partitions),
+                    Event::Committed { .. } | Event::Error(_) => Ok(()),
+                };
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// One round. `true`: there is more to do at once.
@@ -259,7 +273,7 @@ impl Session {
         match event {
             Event::Assigned(positions) => self.assigned(positions),
             Event::Revoked { partitions, lost } => self.revoked(partitions, lost, now),
-            Event::Committed(result) => {
+            Event::Committed { result, .. } => {
                 self.commits = self.commits.saturating_sub(1);
                 match result {
                     Ok(()) => self.problems.clear("commit"),
@@ -353,7 +367,7 @@ impl Session {
         if changed.is_empty() {
             return;
         }
-        match self.source.commit(&changed) {
+        match self.source.commit(0, &changed) {
             Ok(()) => self.commits += 1,
             Err(error) => {
                 self.flow.partitions.iter_mut().for_each(|assigned| assigned.window.mark_dirty());

@@ -15,7 +15,7 @@ use crate::cli::progress::TICK;
 use crate::cli::value::Start;
 use crate::cli::{Failure, node};
 use crate::kafka::scan::{Found, Isolation};
-use crate::kafka::{Fetched, Partition, Position};
+use crate::kafka::{Fetched, Partition, Position, Reader as _};
 use crate::manifest::Cluster;
 use crate::record::Record;
 
@@ -278,7 +278,7 @@ pub(in crate::cli) struct Range {
 fn ranges(plan: &Plan, connection: &Connection) -> Result<Vec<Range>, Failure> {
     let mut ranges = Vec::new();
     for (index, topic) in plan.topics.iter().enumerate() {
-        let count = connection.partitions(topic)?.map_err(|reason| connect::missing(topic, "read", &reason))?;
+        let count = connection.partitions(topic)?.map_err(|error| connect::missing(topic, "read", &error.reason))?;
         let numbers: Vec<i32> = match plan.partition {
             Some(number) if number >= count => {
                 return Err(usage(format!("--partition {number}: {topic} has {}", connect::partitions(count))));

@@ -8,7 +8,9 @@ use super::super::budget::Budget;
 use super::super::flow::Flow;
 use super::super::progress::Progress;
 use crate::engine::{Call, CallError, Completion, Invoker};
-use crate::kafka::{Acknowledgement, Detached, Error, Fetched, Partition, Refusal, Sink};
+use crate::kafka::{
+    Acknowledgement, Detached, Error, ErrorKind, Fetched, Metadata, Partition, Refusal, Sink, TopicsQuestion,
+};
 use crate::manifest::{self, Trigger};
 use crate::record::batch::BatchRecord;
 use crate::record::columns::Column;
@@ -88,7 +90,7 @@ impl Sink for FakeSink {
         if self.corked {
             return;
         }
-        let error = Error { name: "E".to_owned(), reason: "refused".to_owned(), fatal: false };
+        let error = Error::new(ErrorKind::Other, "refused");
         for (token, refused) in self.under_way.drain(..) {
             let result = match (refused, self.breaks) {
                 _ if self.ended => Err(Refusal::Following),
@@ -109,6 +111,10 @@ impl Sink for FakeSink {
     fn flush(&mut self) {}
 
     fn abandon(&mut self) {}
+
+    fn update(&mut self, _metadata: &Metadata) {}
+
+    fn ask(&self, _answer: TopicsQuestion) {}
 }
 
 /// A flow with one partition, driven by hand.

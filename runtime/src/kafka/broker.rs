@@ -7,10 +7,10 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use super::Partition;
 use super::client::{Error, Metadata};
 use super::list::Position;
 use super::sink::{Batching, Sink};
-use super::Partition;
 use crate::record::{OwnedRecord, Record};
 
 /// What a member reports beside records.
@@ -24,6 +24,9 @@ pub enum Event {
     /// The commit of this number ended.
     Committed { number: u64, result: Result<(), Error> },
     /// Something is wrong. The client goes on by itself unless the error is fatal.
+    ///
+    /// Some of them are told once, however long they last: that the group denies access is told
+    /// when it is found, and is over when partitions are assigned.
     Error(Error),
 }
 
@@ -32,7 +35,10 @@ pub enum Event {
 pub enum Taken<R> {
     Record(R),
     /// Something at this offset cannot be read.
-    Failed { offset: i64, error: Error },
+    Failed {
+        offset: i64,
+        error: Error,
+    },
 }
 
 /// A question for [`Broker::ask`]. It sends its answer wherever it wants.

@@ -6,8 +6,8 @@ use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifie
 use rdkafka::error::KafkaError;
 
 use super::client::{Context, Error};
-use super::settings::settings;
 use super::embedded;
+use super::settings::settings;
 use crate::manifest::Cluster;
 
 /// The setting of a topic, which is `delete`, `compact`, or both, separated by a comma.

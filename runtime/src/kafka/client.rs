@@ -18,8 +18,8 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 use tokio::net::unix::pipe;
 
-pub use super::error::{Error, ErrorKind};
 use super::error::Code;
+pub use super::error::{Error, ErrorKind};
 pub use super::metadata::Metadata;
 pub use super::settings::check_properties;
 

@@ -125,6 +125,10 @@ impl Member {
                 error.reason = format!("{}, the last one: {last}", error.reason);
             }
         } else if error.kind == ErrorKind::Unreachable {
+            // How long it took, and how often: with it no two reasons would be the same.
+            if let Some((what, _)) = error.reason.rsplit_once(" (after ") {
+                error.reason = what.to_owned();
+            }
             self.unreachable = Some(error.reason.clone());
         }
         error
@@ -221,6 +225,10 @@ impl Member {
         self.events.wake_nobody();
         self.records.wake_nobody();
         self.close();
+        // Handed out after it began to close.
+        if self.unanswered {
+            self.give_back();
+        }
         let end = Instant::now() + LEAVE_LIMIT;
         while !self.is_closed() && Instant::now() < end {
             let event = self.events.poll(LOOK_MS).and_then(|event| self.translate(&event));
@@ -241,15 +249,16 @@ impl Member {
 /// a line.
 fn only_logged(facility: &str, line: &str) -> Option<Error> {
     let kind = match facility {
-        // "in [0]: offset reset (at offset 10000 (leader epoch 0), broker 1) to cached BEGINNING
+        // "[thrd:main]: in [0]: offset reset (at offset 10000 (leader epoch 0), broker 1) to cached BEGINNING
         // offset 0 (leader epoch -1): fetch failed due to requested offset not available on the
         // broker: Broker: Offset out of range"
         "OFFSET" if line.contains("offset reset (at") => ErrorKind::OffsetOutOfRange,
-        // "Group "g": failed to run assignor "cooperative-sticky" for 2 member(s): ..."
+        // "[thrd:main]: Group "g": failed to run assignor "cooperative-sticky" for 2 member(s): ..."
         "ASSIGNOR" if line.contains("failed to run assignor") => ErrorKind::GroupRefused,
         _ => return None,
     };
-    Some(Error::new(kind, line))
+    let (_thread, text) = line.split_once("]: ").filter(|_| line.starts_with("[thrd:")).unwrap_or(("", line));
+    Some(Error::new(kind, text))
 }
 
 #[cfg(test)]
@@ -258,14 +267,16 @@ mod tests {
 
     #[test]
     fn lines_that_matter_become_errors() {
-        let kind = |facility: &str, line: &str| only_logged(facility, line).map(|error| error.kind);
-        let reset = "in [0]: offset reset (at offset 10000 (leader epoch 0), broker 1) to cached BEGINNING offset 0 \
-                     (leader epoch -1): fetch failed due to requested offset not available on the broker: Broker: \
-                     Offset out of range";
-        assert_eq!(kind("OFFSET", reset), Some(ErrorKind::OffsetOutOfRange));
+        let told = |facility: &str, line: &str| only_logged(facility, line).map(|error| (error.kind, error.reason));
+        // Of a real broker.
+        let reset = "t1 [0]: offset reset (at offset 1000000 (leader epoch -1), broker 1) to offset BEGINNING (leader \
+                     epoch -1): fetch failed due to requested offset not available on the broker: Broker: Offset out of \
+                     range";
+        let line = format!("[thrd:main]: {reset}");
+        assert_eq!(told("OFFSET", &line), Some((ErrorKind::OffsetOutOfRange, reset.to_owned())));
         let assignor = "Group \"g\": failed to run assignor \"cooperative-sticky\" for 2 member(s): no";
-        assert_eq!(kind("ASSIGNOR", assignor), Some(ErrorKind::GroupRefused));
-        assert_eq!(kind("FAIL", reset), None);
-        assert_eq!(kind("OFFSET", "something else"), None);
+        assert_eq!(told("ASSIGNOR", assignor), Some((ErrorKind::GroupRefused, assignor.to_owned())));
+        assert_eq!(told("FAIL", &line), None);
+        assert_eq!(told("OFFSET", "[thrd:main]: something else"), None);
     }
 }

@@ -24,6 +24,8 @@ pub mod scan;
 mod settings;
 pub mod sink;
 pub mod source;
+#[cfg(test)]
+mod tests;
 
 pub use broker::{Broker, Clients, Event, Question, Reader, Taken, TopicsQuestion};
 pub use client::{Error, ErrorKind, Metadata, Wake, keep_memory};

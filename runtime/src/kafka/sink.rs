@@ -143,7 +143,8 @@ impl KafkaSink {
     ) -> Result<Self, Error> {
         let client = Arc::new(Client::producer(&settings::producer(cluster, client_id, batching))?);
         // SAFETY: returns a new reference to the client's main queue, where reports arrive.
-        let reports = unsafe { Queue::new(c::rd_kafka_queue_get_main(client.pointer()), client.clone(), wake.clone())? };
+        let reports =
+            unsafe { Queue::new(c::rd_kafka_queue_get_main(client.pointer()), client.clone(), wake.clone())? };
         let mut handles = Vec::with_capacity(topics.len());
         for topic in topics {
             let name = CString::new(topic.as_str()).map_err(Error::invalid)?;

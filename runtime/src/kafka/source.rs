@@ -253,9 +253,7 @@ impl Broker for Source {
         let list = List::new(positions)?;
         list.set_offsets(|offset| offset.max(BEGINNING));
         // SAFETY: the client and the list live; the list is not kept.
-        Error::check_object(unsafe {
-            c::rd_kafka_seek_partitions(self.client(), list.pointer(), SEEK_LIMIT_MS)
-        })?;
+        Error::check_object(unsafe { c::rd_kafka_seek_partitions(self.client(), list.pointer(), SEEK_LIMIT_MS) })?;
         list.positions().map(drop)
     }
 

@@ -20,7 +20,8 @@ use crate::kafka::sink::Batching;
 use crate::kafka::sink::SinkReader;
 use crate::kafka::source::Membership;
 use crate::kafka::{
-    Broker as _, Error, Event, Fetched, KafkaReader, KafkaSink, Metadata, Position, Reader as _, Sink as _, Source, Wake,
+    Broker as _, Error, Event, Fetched, KafkaReader, KafkaSink, Metadata, Position, Reader as _, Sink as _, Source,
+    Wake,
 };
 
 /// How often topics are looked at while all is well, and while something is wrong.

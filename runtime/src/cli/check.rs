@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use super::{Failure, colour, node};
 use crate::counted::counted;
-use crate::kafka::client::check_properties;
+use crate::kafka::check_properties;
 use crate::manifest::{self, Manifest};
 
 /// Check a manifest without a broker.

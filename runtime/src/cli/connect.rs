@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::{Failure, check, node, value};
-use crate::kafka::client::check_properties;
+use crate::kafka::check_properties;
 use crate::kafka::scan::{Isolation, Scan};
 use crate::kafka::{Error, Wake};
 use crate::manifest::{self, Cluster, Manifest, Name};

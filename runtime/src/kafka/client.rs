@@ -21,7 +21,6 @@ use tokio::net::unix::pipe;
 use super::error::Code;
 pub use super::error::{Error, ErrorKind};
 pub use super::metadata::Metadata;
-pub use super::settings::check_properties;
 
 /// What a client tells in events, not in callbacks.
 const EVENTS: i32 =

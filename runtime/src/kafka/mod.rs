@@ -27,13 +27,16 @@ pub mod source;
 #[cfg(test)]
 mod tests;
 
-pub use broker::{Broker, Clients, Event, Question, Reader, Taken, TopicsQuestion};
+pub use broker::{
+    Acknowledgement, Batching, Broker, Clients, Event, Question, Reader, Refusal, Sink, Taken, TopicsQuestion,
+};
 pub use client::{Error, ErrorKind, Metadata, Wake, keep_memory};
 pub use clients::{Blueprint, KafkaClients};
 pub use fetched::{Detached, Fetched};
 pub use list::Position;
 pub use reader::KafkaReader;
-pub use sink::{Acknowledgement, Batching, KafkaSink, Refusal, Sink};
+pub use settings::check_properties;
+pub use sink::KafkaSink;
 pub use source::Source;
 
 /// A partition among the topics of one client.

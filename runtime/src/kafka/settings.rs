@@ -5,10 +5,26 @@ use std::collections::BTreeMap;
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 
+use super::broker::Batching;
 use super::client::{Client, Error, refused};
-use super::sink::Batching;
-use super::source::Membership;
 use crate::manifest::Cluster;
+
+/// What a consumer is a member of.
+#[derive(Clone, Copy, Debug)]
+pub struct Membership<'a> {
+    /// Whose the consumer is, for log lines.
+    pub owner: &'a str,
+    pub group: &'a str,
+    /// What [`Partition::topic`](super::Partition::topic) counts in. All topics that are ever subscribed to.
+    pub topics: &'a [String],
+    /// Bound of what the client fetches ahead in one queue: of all partitions together that flow, or
+    /// of one that is held back.
+    pub queue_bytes: u64,
+    /// The name of a static member. One that is started again takes its partitions back without a
+    /// rebalance; one that ends keeps them from others until its session is over. A KIP-848 group
+    /// refuses the heir of a killed member until then.
+    pub instance: Option<&'a str>,
+}
 
 /// Of every client.
 const SHARED: &[(&str, &str)] = &[

@@ -9,6 +9,7 @@ use rdkafka::bindings as c;
 use rustc_hash::FxHashMap;
 
 use super::broker::TopicsQuestion;
+pub use super::broker::{Acknowledgement, Batching, Refusal, Sink};
 use super::client::{Client, Error, Metadata, WakeEnd, log};
 use super::error::{Code, OK, text};
 use super::murmur2::partition_of;
@@ -17,71 +18,6 @@ use super::queue::{Queue, QueueEvent};
 use super::settings;
 use crate::manifest::Cluster;
 use crate::record::{Header, Message};
-
-/// Where messages go. One implementation produces to Kafka; the other is the tests'.
-pub trait Sink: Send + 'static {
-    /// Produces messages. Those of one partition keep their order, also among several calls.
-    /// Everything is copied before the call returns, and every message is acknowledged once.
-    fn send(&mut self, messages: &[Message<'_>], headers: &[Header<'_>]);
-
-    /// Hands out the acknowledgements that came in, without waiting.
-    fn acknowledgements(&mut self, each: &mut dyn FnMut(Acknowledgement));
-
-    /// Messages that are not acknowledged.
-    fn outstanding(&self) -> usize;
-
-    /// How many messages may be unacknowledged.
-    fn most_outstanding(&self) -> usize {
-        usize::MAX
-    }
-
-    /// Asks for what is queued to be sent now.
-    fn flush(&mut self);
-
-    /// Gives up what was not sent yet: it is reported as refused for now. What is with the broker
-    /// already is reported when its answer comes. Nothing may be sent any more.
-    fn abandon(&mut self);
-
-    /// Takes in how many partitions the topics have.
-    fn update(&mut self, metadata: &Metadata);
-
-    /// Has the brokers asked about the sink's topics, where that may wait.
-    fn ask(&self, answer: TopicsQuestion);
-}
-
-/// What became of a message.
-#[derive(Debug)]
-pub struct Acknowledgement {
-    pub token: u64,
-    pub result: Result<(), Refusal>,
-}
-
-/// Why a message is not in its topic.
-#[derive(Clone, Debug)]
-pub enum Refusal {
-    /// It will never be accepted: too large, no such partition, malformed.
-    ForGood(Error),
-    /// It was in a batch of which the broker refuses a message for good, and does not say which.
-    /// Nothing that is sent later reaches the broker.
-    WithOthers(Error),
-    /// The client gave up; another one may succeed.
-    ForNow(Error),
-    /// It was behind a message that was refused in one of the ways above, which is reported too.
-    Following,
-}
-
-/// How many messages of a partition a request carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Batching {
-    /// As many as there are. When the broker refuses one for good, the producer ends: what follows
-    /// in the same partition must not overtake what has to be sent again.
-    Full,
-    /// One, so that the broker refuses none for what is wrong with another.
-    Single,
-    /// As many as there are. What follows a refused message goes on all the same: for records that
-    /// nobody sends again.
-    Separate,
-}
 
 /// Requests of one message that may be under way or wait for it: a partition that goes should not
 /// leave many behind, which are sent when it is another node's.

@@ -21,6 +21,7 @@ use super::list::{BEGINNING, List, Position};
 use super::member::Member;
 use super::reader::KafkaReader;
 use super::settings;
+pub use super::settings::Membership;
 use crate::manifest::Cluster;
 
 /// Most records that are taken from the client in one call.
@@ -29,23 +30,6 @@ const BATCH: usize = 500;
 /// How long a seek may wait for the client's own thread, which takes well below a millisecond unless
 /// the machine is short of CPU.
 const SEEK_LIMIT_MS: i32 = 10;
-
-/// What a [`Source`] is a member of.
-#[derive(Clone, Copy, Debug)]
-pub struct Membership<'a> {
-    /// Whose the source is, for log lines.
-    pub owner: &'a str,
-    pub group: &'a str,
-    /// What [`Partition::topic`] counts in. All topics that are ever subscribed to.
-    pub topics: &'a [String],
-    /// Bound of what the client fetches ahead in one queue: of all partitions together that flow, or
-    /// of one that is held back.
-    pub queue_bytes: u64,
-    /// The name of a static member. One that is started again takes its partitions back without a
-    /// rebalance; one that ends keeps them from others until its session is over. A KIP-848 group
-    /// refuses the heir of a killed member until then.
-    pub instance: Option<&'a str>,
-}
 
 /// A member of a consumer group.
 ///

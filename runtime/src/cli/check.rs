@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use super::node;
 use crate::counted::counted;
-use crate::kafka::client::check_properties;
+use crate::kafka::check_properties;
 use crate::manifest::{self, Manifest};
 use crate::tools::Failure;
 use crate::tools::display::colours;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::pick::pick;
 use super::{check, node, value};
-use crate::kafka::client::check_properties;
+use crate::kafka::check_properties;
 use crate::manifest::{self, Cluster, Manifest, owned_by_tools};
 use crate::tools::Failure;
 

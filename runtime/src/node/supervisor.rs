@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use crate::engine::{Compiled, Engine, Pool, PoolError, Rejected, Setup};
-use crate::kafka::client::check_properties;
+use crate::kafka::check_properties;
 use crate::manifest::{self, Cluster, Component, Function, Manifest, Name, Trigger};
 use crate::node::overview::{FunctionView, Overview};
 use crate::record::Topics;

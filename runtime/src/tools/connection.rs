@@ -39,14 +39,13 @@ impl Connection {
     }
 
     /// How many partitions a topic has, or why there is no such topic. This is the first question to a broker.
-    pub fn partitions(&self, topic: &str) -> anyhow::Result<Result<i32, String>> {
+    pub fn partitions(&self, topic: &str) -> anyhow::Result<Result<i32, Error>> {
         self.scan.partitions(topic, LIMIT).map_err(|error| self.unanswered(error))
     }
 
     /// Explains why a question failed. If no broker answered, it adds what the client knows about its connections.
     pub fn unanswered(&self, error: Error) -> anyhow::Error {
-        let is_silence = ["_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE"].contains(&error.name.as_str());
-        if !is_silence {
+        if !error.kind.is_silence() {
             return error.into();
         }
         let why = self.scan.trouble().unwrap_or(error);

@@ -50,7 +50,7 @@ use self::clock::Now;
 use self::driver::{Command, Driver, Parts, Turn};
 pub use self::status::{Counts, State, Status};
 use crate::engine::{Completion, Invoker};
-use crate::kafka::{Clients, KafkaClients};
+use crate::kafka::{Blueprint, Clients, KafkaClients};
 use crate::manifest::{Cluster, Trigger};
 use crate::record::Topics;
 use crate::record::revision::Digest;
@@ -106,13 +106,16 @@ pub fn start(context: Context) -> Handle {
     let status = Status { function: context.trigger.function.to_string(), ..Status::default() };
     let (publish, status) = watch::channel(status);
     let context = Arc::new(context);
-    let clients = KafkaClients::new(
-        context.cluster.clone(),
-        context.output_cluster.clone(),
-        context.trigger.clone(),
-        context.topics.clone(),
-        context.node.clone(),
-    );
+    let clients = KafkaClients::new(Blueprint {
+        cluster: context.cluster.clone(),
+        output_cluster: context.output_cluster.clone(),
+        trigger: context.trigger.name.to_string(),
+        group: context.trigger.group.clone(),
+        topics: context.trigger.topics.clone(),
+        outputs: context.topics.names().to_vec(),
+        node: context.node.to_string(),
+        instance: None,
+    });
     let parts = Parts {
         context,
         clients,

@@ -5,9 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Role;
-use crate::kafka::source::Event;
 use crate::kafka::source::Membership;
-use crate::kafka::{Error, Fetched, Partition, Source, Wake};
+use crate::kafka::{Broker as _, Error, Event, Fetched, Partition, Source, Taken, Wake};
 use crate::manifest::Cluster;
 use crate::record::Record;
 use crate::tools::display::{blanked, cut};
@@ -27,9 +26,9 @@ impl Tail {
     pub fn new(cluster: &Cluster, group: &str, topics: &BTreeMap<String, Role>) -> Result<Self, Error> {
         let (wake, end) = Wake::new().map_err(|error| Error::local(&error))?;
         let names: Vec<_> = topics.keys().cloned().collect();
-        let membership = Membership { owner: "dev", group, topics: &names, queue_bytes: 1 << 20 };
-        let source = Source::new(cluster, &membership, "tidegate-dev", &end)?;
-        source.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let membership = Membership { owner: "dev", group, topics: &names, queue_bytes: 1 << 20, instance: None };
+        let mut source = Source::new(cluster, &membership, "tidegate-dev", &end)?;
+        source.subscribe(&names)?;
         Ok(Self { source, wake, topics: topics.iter().map(|(name, role)| (name.clone(), *role)).collect() })
     }
 
@@ -41,7 +40,7 @@ impl Tail {
                 let answered = match event {
                     Event::Assigned(positions) => self.source.assign(&positions),
                     Event::Revoked { partitions, .. } => self.source.unassign(&partitions),
-                    Event::Committed(_) => Ok(()),
+                    Event::Committed { .. } => Ok(()),
                     Event::Error(error) => Err(error),
                 };
                 if let Err(error) = answered {
@@ -49,11 +48,14 @@ impl Tail {
                 }
             }
             let topics = &self.topics;
-            let shown = |partition: Partition, record: Fetched| {
-                let (topic, role) = &topics[partition.topic];
-                is_shown = is_shown && show(Line::new(topic, *role, partition.number, &record));
+            let shown = |partition: Partition, taken: Taken<Fetched>| match taken {
+                Taken::Record(record) => {
+                    let (topic, role) = &topics[partition.topic];
+                    is_shown = is_shown && show(Line::new(topic, *role, partition.number, &record));
+                }
+                Taken::Failed { error, .. } => tracing::debug!("tail: {error}"),
             };
-            if self.source.take(100, shown, |error| tracing::debug!("tail: {error}")) == 0 {
+            if self.source.take(100, shown) == 0 {
                 let _ = tokio::time::timeout(LOOK, self.wake.wait()).await;
             } else {
                 // Give the other futures of this task a turn, however many records there are.

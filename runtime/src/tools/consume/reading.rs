@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use super::looking::Looking;
 use super::plan::{Plan, Start};
 use crate::kafka::scan::Found;
-use crate::kafka::{Fetched, Partition, Position};
+use crate::kafka::{Fetched, Partition, Position, Reader as _};
 use crate::record::Record;
 use crate::signals;
 use crate::tools::Failure;
@@ -263,7 +263,7 @@ pub struct Range {
 fn ranges(plan: &Plan, connection: &Connection) -> Result<Vec<Range>, Failure> {
     let mut ranges = Vec::new();
     for (index, topic) in plan.topics.iter().enumerate() {
-        let count = connection.partitions(topic)?.map_err(|reason| connection::missing(topic, "read", &reason))?;
+        let count = connection.partitions(topic)?.map_err(|error| connection::missing(topic, "read", &error.reason))?;
         let numbers: Vec<i32> = match plan.partition {
             Some(number) if number >= count => {
                 return Err(Failure::usage(format!(

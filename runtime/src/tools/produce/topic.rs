@@ -9,7 +9,7 @@ use crate::counted::counted;
 use crate::kafka::create::{Created, create_topic};
 use crate::kafka::scan::Isolation;
 use crate::kafka::sink::Batching;
-use crate::kafka::{KafkaSink, Metadata, Wake};
+use crate::kafka::{Error, ErrorKind, KafkaSink, Metadata, Sink as _, Wake};
 use crate::manifest::Cluster;
 use crate::tools::Failure;
 use crate::tools::connection::{self, Connection, LIMIT};
@@ -58,12 +58,11 @@ pub(super) async fn open(
         let reader = sink.reader();
         let ask = || {
             let mut metadata = reader.metadata(LIMIT).map_err(|error| connection.unanswered(error))?;
-            let missing = metadata.missing.remove(topic);
-            Ok(metadata.partitions.remove(topic).ok_or_else(|| missing.unwrap_or_default()))
+            Ok(metadata.missing.remove(topic).map_or_else(|| metadata.partitions_of(topic), Err))
         };
         found = wait(AUTOMATIC, ask).await?;
     }
-    let partitions = found.map_err(|reason| missing(topic, &reason, create))?;
+    let partitions = found.map_err(|error| missing(topic, &error, create))?;
     if let Some(wanted) = create.filter(|wanted| *wanted != partitions) {
         let why = if created == Created::Unsupported { "the broker chose" } else { "it was there before" };
         eprintln!("note: {topic} has {}, not {wanted}: {why}", counted(partitions, "partition"));
@@ -81,8 +80,8 @@ pub(super) async fn open(
 /// Asks until the topic has partitions or the time is up.
 async fn wait(
     limit: Duration,
-    mut ask: impl FnMut() -> anyhow::Result<Result<i32, String>>,
-) -> anyhow::Result<Result<i32, String>> {
+    mut ask: impl FnMut() -> anyhow::Result<Result<i32, Error>>,
+) -> anyhow::Result<Result<i32, Error>> {
     let end = Instant::now() + limit;
     loop {
         let found = ask()?;
@@ -93,11 +92,11 @@ async fn wait(
     }
 }
 
-fn missing(topic: &str, reason: &str, create: Option<i32>) -> Failure {
-    let help = if create.is_none() && reason.contains("Unknown topic") {
+fn missing(topic: &str, error: &Error, create: Option<i32>) -> Failure {
+    let help = if create.is_none() && error.kind == ErrorKind::UnknownTopic {
         "; give --create PARTITIONS to create it"
     } else {
         ""
     };
-    connection::missing(topic, "written", &format!("{reason}{help}"))
+    connection::missing(topic, "written", &format!("{}{help}", error.reason))
 }

@@ -8,11 +8,15 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::bindings as c;
+use rdkafka::client::{Client, DefaultClientContext};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::KafkaError;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 use tokio::net::unix::pipe;
 
+use super::sink::{Batching, producer_settings};
+use super::source::{Membership, consumer_settings};
 use crate::manifest::Cluster;
 
 pub(super) use c::rd_kafka_resp_err_t as Code;
@@ -104,7 +108,7 @@ impl ClientContext for Context {
         }
     }
 
-    fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+    fn error(&self, error: KafkaError, reason: &str) {
         tracing::info!(target: "librdkafka", trigger = self.owner.as_str(), "{error}: {reason}");
     }
 }
@@ -175,10 +179,20 @@ pub(super) fn settings(cluster: &Cluster, node: &str, ours: &[(&str, &str)]) -> 
     config
 }
 
-/// Whether librdkafka knows the properties of a cluster. Needs no broker.
+/// Whether triggers can have clients with the properties of a cluster. Makes a consumer and a producer
+/// as they have them, which know no broker and connect to nobody.
 pub fn check_properties(cluster: &Cluster) -> Result<(), Error> {
-    settings(cluster, "check", &[]).create_native_config().map(drop).map_err(|error| match error {
-        rdkafka::error::KafkaError::ClientConfig(_, reason, _, _) => Error::invalid(reason),
+    let membership = Membership { owner: "check", group: "check", topics: &[], queue_bytes: 1 << 20 };
+    check_client(consumer_settings(cluster, &membership, "check"), c::rd_kafka_type_t::RD_KAFKA_CONSUMER)?;
+    check_client(producer_settings(cluster, "check", Batching::Full), c::rd_kafka_type_t::RD_KAFKA_PRODUCER)
+}
+
+fn check_client(mut config: ClientConfig, kind: c::rd_kafka_type_t) -> Result<(), Error> {
+    config.remove("bootstrap.servers");
+    let made =
+        config.create_native_config().and_then(|native| Client::new(&config, native, kind, DefaultClientContext));
+    made.map(drop).map_err(|error| match error {
+        KafkaError::ClientConfig(_, reason, _, _) | KafkaError::ClientCreation(reason) => Error::invalid(reason),
         other => Error::invalid(other),
     })
 }
@@ -304,5 +318,53 @@ fn partitions_of(client: *mut c::rd_kafka_t, topic: &str, limit: Duration) -> Re
         };
         c::rd_kafka_metadata_destroy(metadata);
         Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::Name;
+
+    fn cluster(properties: &[(&str, &str)]) -> Cluster {
+        let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let name = Name::new("main").expect("a name");
+        Cluster { name, brokers: "127.0.0.1:1".to_owned(), properties: properties.collect() }
+    }
+
+    #[track_caller]
+    fn check_refused(properties: &[(&str, &str)], reason: &str) {
+        let error = check_properties(&cluster(properties)).expect_err("refused");
+        assert!(error.reason.contains(reason), "{properties:?}: {}", error.reason);
+    }
+
+    #[test]
+    fn properties_that_exclude_each_other_or_the_settings_of_a_trigger_are_refused() {
+        let new = ("group.protocol", "consumer");
+        check_refused(&[new, ("session.timeout.ms", "6000")], "`session.timeout.ms` is not supported");
+        check_refused(&[new, ("partition.assignment.strategy", "range")], "`group.remote.assignor`");
+        check_refused(&[("partition.assignment.strategy", "range,cooperative-sticky")], "same protocol type");
+        check_refused(&[("max.poll.interval.ms", "5000")], "`session.timeout.ms`");
+        check_refused(&[("max.in.flight", "10")], "`enable.idempotence`");
+        check_refused(&[("retries", "0")], "`enable.idempotence`");
+        check_refused(&[("message.timeout.ms", "1")], "`linger.ms`");
+        let scram = ("sasl.mechanism", "SCRAM-SHA-256");
+        let user = [("sasl.username", "u"), ("sasl.password", "p")];
+        check_refused(&[("security.protocol", "sasl_plaintext"), scram, user[0], user[1]], "SCRAM-SHA-256");
+        check_refused(&[("max.poll.records", "5")], "\"max.poll.records\"");
+        check_refused(&[("linger.ms", "soon")], "linger.ms");
+    }
+
+    #[test]
+    fn properties_that_a_trigger_can_work_with_are_taken() {
+        for properties in [
+            &[][..],
+            &[("group.protocol", "consumer")],
+            &[("queue.buffering.max.messages", "1")],
+            &[("sasl.mechanism", "SCRAM-SHA-256")],
+            &[("message.max.bytes", "200000000"), ("linger.ms", "400000"), ("heartbeat.interval.ms", "60000")],
+        ] {
+            check_properties(&cluster(properties)).unwrap_or_else(|error| panic!("{properties:?}: {error}"));
+        }
     }
 }

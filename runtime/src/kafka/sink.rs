@@ -5,6 +5,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use rdkafka::bindings as c;
+use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, Producer as _};
 
 use super::client::{Code, Context, Error, Metadata, OK, WakeEnd, settings};
@@ -138,26 +139,7 @@ impl KafkaSink {
         batching: Batching,
         wake: &Arc<WakeEnd>,
     ) -> Result<Self, Error> {
-        let mut config = settings(
-            cluster,
-            client_id,
-            &[
-                ("enable.idempotence", "true"),
-                // A message is given up by us, not by a clock.
-                ("message.timeout.ms", "0"),
-                ("linger.ms", "5"),
-                // The topic's own limit decides; requests stay below `batch.size` all the same.
-                ("message.max.bytes", "67108864"),
-                // The bound is ours, in bytes, all that is not acknowledged.
-                ("queue.buffering.max.messages", "0"),
-                ("queue.buffering.max.kbytes", "2097151"),
-            ],
-        );
-        match batching {
-            Batching::Full => drop(config.set("enable.gapless.guarantee", "true")),
-            Batching::Single => drop(config.set("batch.num.messages", "1")),
-            Batching::Separate => {}
-        }
+        let config = producer_settings(cluster, client_id, batching);
         let context = Context { owner: owner.to_owned() };
         let client: BaseProducer<Context> = config.create_with_context(context).map_err(Error::invalid)?;
         let producer = Arc::new(Producer { client });
@@ -284,6 +266,31 @@ impl KafkaSink {
         let result = Err(refusal(&self.producer, error));
         self.refused.push(Acknowledgement { token: message.token, result });
     }
+}
+
+/// The settings of the producer of a trigger.
+pub(super) fn producer_settings(cluster: &Cluster, client_id: &str, batching: Batching) -> ClientConfig {
+    let mut config = settings(
+        cluster,
+        client_id,
+        &[
+            ("enable.idempotence", "true"),
+            // A message is given up by us, not by a clock.
+            ("message.timeout.ms", "0"),
+            ("linger.ms", "5"),
+            // The topic's own limit decides; requests stay below `batch.size` all the same.
+            ("message.max.bytes", "67108864"),
+            // The bound is ours, in bytes, all that is not acknowledged.
+            ("queue.buffering.max.messages", "0"),
+            ("queue.buffering.max.kbytes", "2097151"),
+        ],
+    );
+    match batching {
+        Batching::Full => drop(config.set("enable.gapless.guarantee", "true")),
+        Batching::Single => drop(config.set("batch.num.messages", "1")),
+        Batching::Separate => {}
+    }
+    config
 }
 
 impl Sink for KafkaSink {

@@ -364,7 +364,8 @@ fn milliseconds(limit: Duration) -> i32 {
     i32::try_from(limit.as_millis()).unwrap_or(i32::MAX)
 }
 
-fn consumer_settings(cluster: &Cluster, membership: &Membership<'_>, client_id: &str) -> ClientConfig {
+/// The settings of the consumer of a trigger.
+pub(super) fn consumer_settings(cluster: &Cluster, membership: &Membership<'_>, client_id: &str) -> ClientConfig {
     let queue_kbytes = (membership.queue_bytes / 1_024).max(1).to_string();
     // The client counts content only, and takes about half a KiB for each record beside it.
     let queue_records = (membership.queue_bytes / 1_024).clamp(1_000, 10_000_000).to_string();

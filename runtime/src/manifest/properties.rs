@@ -1,7 +1,11 @@
 //! Properties of the Kafka client that Tidegate sets itself, because its promises rest on them.
 
-use super::diagnostic::{Diagnostic, Report};
-use super::field::At;
+use super::Cluster;
+use super::diagnostic::{Diagnostic, Report, Span};
+use super::field::Key;
+
+/// A value that stands in a reason and is as long as this is what the reason is about.
+const TELLING_BYTES: usize = 4;
 
 /// Which values of a property are refused.
 enum Refused {
@@ -60,11 +64,11 @@ const OWNED: &[(&str, Refused, &str, &str)] = &[
     ),
 ];
 
-/// Reports a property that Tidegate sets itself.
-pub(super) fn refuse_owned(name: &At<String>, value: &str, report: &mut Report) {
+/// Reports a property that Tidegate sets itself, and says whether it is none.
+pub(super) fn refuse_owned(name: &Key, value: &str, report: &mut Report) -> bool {
     let owned = OWNED.iter().find(|(owned, ..)| *owned == name.value);
     let Some((_, refused, why, instead)) = owned else {
-        return;
+        return true;
     };
     let allowed = match refused {
         All => false,
@@ -74,4 +78,23 @@ pub(super) fn refuse_owned(name: &At<String>, value: &str, report: &mut Report) 
         let title = format!("Tidegate sets the property `{}` itself", name.value);
         report.add(Diagnostic::new(&name.span, title, *why).help(*instead));
     }
+    allowed
+}
+
+/// Reports properties that the Kafka client does not take as they are, for a reason that names some
+/// of them or their values. Without such a name it is about the cluster.
+pub(super) fn refuse_together(keys: &[Key], cluster: &Cluster, whole: &Span, reason: String, report: &mut Report) {
+    let has_name = |key: &&Key| reason.contains(key.value.as_str());
+    let has_value = |key: &&Key| {
+        let value = cluster.properties.get(&key.value);
+        value.is_some_and(|value| value.len() >= TELLING_BYTES && reason.contains(value.as_str()))
+    };
+    let mut named: Vec<&Key> = keys.iter().filter(has_name).collect();
+    if named.is_empty() {
+        named.extend(keys.iter().filter(has_value));
+    }
+    let title = "the Kafka client does not take these properties";
+    let mut spans = named.iter().map(|key| &key.span);
+    let diagnostic = Diagnostic::new(spans.next().unwrap_or(whole), title, reason);
+    report.add(spans.fold(diagnostic, |diagnostic, span| diagnostic.also(span, "")));
 }

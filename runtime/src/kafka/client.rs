@@ -352,7 +352,7 @@ mod tests {
         let user = [("sasl.username", "u"), ("sasl.password", "p")];
         check_refused(&[("security.protocol", "sasl_plaintext"), scram, user[0], user[1]], "SCRAM-SHA-256");
         check_refused(&[("max.poll.records", "5")], "\"max.poll.records\"");
-        check_refused(&[("linger.ms", "soon")], "linger.ms");
+        check_refused(&[("linger.ms", "soon")], "\"queue.buffering.max.ms\"");
     }
 
     #[test]

@@ -190,7 +190,8 @@ mod tests {
                     }
                     1 => now += Duration::from_secs(rng.u64(..40)),
                     _ => {
-                        if let Some((attempt, _)) = (!running.is_empty()).then(|| running.remove(rng.usize(..running.len())))
+                        if let Some((attempt, _)) =
+                            (!running.is_empty()).then(|| running.remove(rng.usize(..running.len())))
                             && let Some(offer) = adoption.ended(attempt)
                         {
                             let generation = offer.generation;

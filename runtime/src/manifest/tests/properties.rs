@@ -53,7 +53,7 @@ fn a_manifest_without_triggers_is_nothing_to_run() {
     let check = |text: &str, title: &str| {
         let errors = read(text).expect("good in itself").check_runs().expect_err("refused");
         let expected = format!(
-            "error: {title}\n  |\n  = help: declare functions as [function.NAME] and what calls them as \
+            "error: {title}\n |\n = help: declare functions as [function.NAME] and what calls them as \
              [trigger.NAME]; to stop what runs, stop the node"
         );
         assert_eq!(errors.to_string(), expected);

@@ -223,7 +223,7 @@ async fn a_manifest_whose_properties_exclude_each_other_changes_nothing() {
     let property = "[cluster.main.properties]\n\"max.poll.interval.ms\" = \"5000\"\n";
     world.write(MANIFEST, Ok(&(manifest(&["a"]) + property))).await;
     let error = world.manifest_error().expect("refused");
-    assert!(error.contains("session.timeout.ms") && error.contains("tidegate.toml:10"), "{error}");
+    assert!(error.contains("session.timeout.ms") && error.contains("tidegate.toml:11"), "{error}");
     assert_eq!((world.running(), world.draining().len()), (vec!["a".to_owned()], 0));
 }
 

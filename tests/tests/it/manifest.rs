@@ -229,7 +229,7 @@ fn a_node_does_not_start_with_an_invalid_manifest() {
     for command in ["run", "check"] {
         let (code, said) = tidegate(&[command, "--manifest"], &path);
         assert_eq!(code, Some(2), "{command}: {said}");
-        assert!(said.contains("tidegate.toml:7:1") && said.contains("session.timeout.ms"), "{command}: {said}");
+        assert!(said.contains("tidegate.toml:6:1") && said.contains("session.timeout.ms"), "{command}: {said}");
     }
 }
 

@@ -1,9 +1,9 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::node;
 use crate::counted::counted;
 use crate::kafka::check_properties;
-use crate::manifest::{self, Manifest};
+use crate::manifest::{self, Cluster, Errors, Manifest};
 use crate::tools::Failure;
 use crate::tools::display::colours;
 
@@ -29,6 +29,13 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
         return Ok(());
     }
     let manifest = load(&arguments.manifest)?;
+    if let Err(errors) = manifest.check_runs() {
+        // Functions alone can be tried and tested.
+        if manifest.functions.is_empty() {
+            return Err(usage(errors));
+        }
+        eprintln!("warning: it declares no trigger, so no node takes it: `tidegate run` refuses it");
+    }
     for warning in missing_folders(&manifest) {
         eprintln!("warning: {warning}");
     }
@@ -54,13 +61,18 @@ fn missing_folders(manifest: &Manifest) -> Vec<String> {
 }
 
 /// Reads a manifest, and checks the properties that only the Kafka client knows.
-pub(super) fn load(path: &std::path::Path) -> Result<Manifest, Failure> {
-    let manifest = manifest::load(path, &node::environment)
-        .map_err(|errors| Failure::Usage(errors.render(colours(&std::io::stderr()))))?;
-    for cluster in manifest.clusters.values() {
-        check_properties(cluster).map_err(|error| {
-            Failure::usage(format!("[cluster.{}] in {}: {}", cluster.name, path.display(), error.reason))
-        })?;
-    }
+pub(super) fn load(path: &Path) -> Result<Manifest, Failure> {
+    let accepts = |cluster: &Cluster| check_properties(cluster).map_err(|error| error.reason);
+    manifest::load_checked(path, &node::environment, &accepts).map_err(usage)
+}
+
+/// Reads a manifest for a node to run.
+pub(super) fn load_to_run(path: &Path) -> Result<Manifest, Failure> {
+    let manifest = load(path)?;
+    manifest.check_runs().map_err(usage)?;
     Ok(manifest)
+}
+
+fn usage(errors: Errors) -> Failure {
+    Failure::Usage(errors.render(colours(&std::io::stderr())))
 }

@@ -44,7 +44,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
-    let manifest = check::load(&arguments.manifest)?;
+    let manifest = check::load_to_run(&arguments.manifest)?;
     let engine = node::engine()?;
     let runtime = node::runtime()?;
     let result = runtime.block_on(develop(manifest, arguments, engine));

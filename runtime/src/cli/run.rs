@@ -28,7 +28,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
-    let manifest = check::load(&arguments.manifest)?;
+    let manifest = check::load_to_run(&arguments.manifest)?;
     let name = node::name(arguments.node.as_deref())?;
     let engine = node::engine()?;
     let runtime = node::runtime()?;

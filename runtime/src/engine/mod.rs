@@ -19,9 +19,10 @@ mod http;
 mod log;
 mod pool;
 mod printed;
+mod queue;
 mod ticker;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -141,7 +142,13 @@ impl Engine {
     /// Compiles a component, or loads it from the cache, and checks that it is a function. Runs on
     /// one thread, whoever asks.
     pub async fn compile(&self, bytes: Arc<[u8]>, digest: Digest) -> Result<Compiled, Rejected> {
-        self.inner.compiler.compile(bytes, digest).await
+        self.inner.compiler.compile(None, bytes, digest).await
+    }
+
+    /// The same for the newest bytes of a file that changes now and then. If newer bytes of it come
+    /// while these wait for the thread, these are refused and never compiled.
+    pub async fn compile_newest(&self, file: &Path, bytes: Arc<[u8]>, digest: Digest) -> Result<Compiled, Rejected> {
+        self.inner.compiler.compile(Some(file.to_owned()), bytes, digest).await
     }
 }
 

@@ -47,10 +47,16 @@ const GO_MEMORY: &str = "GOMEMLIMIT";
 /// How a function is told of the largest batch.
 const BATCH_BYTES: &str = "TIDEGATE_BATCH_BYTES";
 
-/// Why a pool cannot serve.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct PoolError(String);
+/// Why a pool cannot serve, by what is at fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PoolError {
+    /// The function does not start, and will not start another time either.
+    #[error("{0}")]
+    Function(String),
+    /// The machine cannot start it now: a folder is not there, memory or time is short.
+    #[error("{0}")]
+    Machine(String),
+}
 
 /// What a pool is made for.
 #[derive(Clone)]
@@ -98,10 +104,20 @@ struct Instance {
 enum NoStart {
     /// The node has as many instances as it may.
     Full(String),
-    /// What it would see of the world is not there.
+    /// What it would see of the world is not there, or the system lacks something.
     World(String),
     /// The function itself.
     Guest(Fault),
+}
+
+impl From<NoStart> for PoolError {
+    fn from(no_start: NoStart) -> Self {
+        match no_start {
+            // A busy machine is slow as well.
+            NoStart::Guest(Fault { cause, .. }) if cause != Cause::Deadline => Self::Function(no_start.reason()),
+            NoStart::Full(_) | NoStart::World(_) | NoStart::Guest(_) => Self::Machine(no_start.reason()),
+        }
+    }
 }
 
 impl NoStart {
@@ -120,8 +136,8 @@ impl Pool {
         setup: Setup,
         completions: mpsc::Sender<Completion>,
     ) -> Result<Self, PoolError> {
-        let http = engine.http.get(&setup.function).map_err(PoolError)?;
-        let guests = engine.inner.threads.of(&setup.function).map_err(|error| PoolError(error.to_string()))?;
+        let http = engine.http.get(&setup.function).map_err(PoolError::Machine)?;
+        let guests = engine.inner.threads.of(&setup.function).map_err(|error| PoolError::Machine(error.to_string()))?;
         let revision = compiled.digest;
         let scope = LogScope::new(&setup.trigger.name, &setup.function.name, &revision.short());
         let most = setup.trigger.instances.max.get() as usize;
@@ -141,12 +157,7 @@ impl Pool {
         for _ in 0..(shared.setup.trigger.instances.min as usize).clamp(1, most) {
             let starting = shared.clone();
             let started = shared.guests.spawn(async move { starting.instantiate(0).await });
-            idle.push(
-                started
-                    .await
-                    .map_err(|error| PoolError(error.to_string()))?
-                    .map_err(|no_start| PoolError(no_start.reason()))?,
-            );
+            idle.push(started.await.map_err(|error| PoolError::Machine(error.to_string()))??);
         }
         Ok(Self { shared, idle, running: 0, returned, give_back, inline_for: Duration::ZERO })
     }
@@ -266,8 +277,13 @@ impl Shared {
             Some(Ok(runner)) => runner,
             Some(Err(error)) => {
                 let fault = classify(&error, store.data(), &printed);
-                let is_full = error.is::<PoolConcurrencyLimitError>();
-                return Err(if is_full { NoStart::Full(fault.reason) } else { NoStart::Guest(fault) });
+                return Err(if error.is::<PoolConcurrencyLimitError>() {
+                    NoStart::Full(fault.reason)
+                } else if is_of_the_system(&error) {
+                    NoStart::World(fault.reason)
+                } else {
+                    NoStart::Guest(fault)
+                });
             }
             None => {
                 let reason = format!("it takes longer than {START_LIMIT:?}");
@@ -392,6 +408,11 @@ async fn within<T>(limit: Duration, guest: impl Future<Output = T>) -> Option<T>
     .await
 }
 
+/// Whether the system refused something, such as memory. A function cannot cause that by itself.
+fn is_of_the_system(error: &wasmtime::Error) -> bool {
+    error.chain().any(|cause| cause.is::<std::io::Error>() || cause.is::<rustix::io::Errno>())
+}
+
 /// What calls of a trigger take, unless a record is larger than brokers allow by default, or has many
 /// headers.
 fn batch_bytes(trigger: &Trigger) -> u64 {
@@ -413,4 +434,30 @@ fn environment(setup: &Setup, revision: &str) -> Vec<(String, String)> {
     environment.extend(function.env.iter().map(|(name, value)| (name.clone(), value.clone())));
     environment.extend(function.secrets.iter().map(|(name, secret)| (name.clone(), secret.reveal().to_owned())));
     environment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_function_does_itself_is_its_fault() {
+        let guest = |cause| PoolError::from(NoStart::Guest(Fault::new(cause, "why")));
+        let reason = || "it does not start: why".to_owned();
+        for cause in [Cause::Trap, Cause::Exit, Cause::Memory] {
+            assert_eq!(guest(cause), PoolError::Function(reason()), "{cause:?}");
+        }
+        let machine = PoolError::Machine(reason());
+        assert_eq!(guest(Cause::Deadline), machine, "a busy machine is slow as well");
+        assert_eq!(PoolError::from(NoStart::Full("why".to_owned())), machine);
+        assert_eq!(PoolError::from(NoStart::World("why".to_owned())), machine);
+    }
+
+    #[test]
+    fn what_the_system_refuses_is_known_by_its_cause() {
+        let refused = wasmtime::Error::from(rustix::io::Errno::NOMEM).context("mmap failed to allocate 0x1000 bytes");
+        assert!(is_of_the_system(&refused));
+        assert!(is_of_the_system(&wasmtime::Error::from(std::io::Error::from(std::io::ErrorKind::OutOfMemory))));
+        assert!(!is_of_the_system(&wasmtime::Error::from(wasmtime::Trap::UnreachableCodeReached)));
+    }
 }

@@ -157,28 +157,42 @@ mod tests {
         check_properties(&Cluster { name, brokers: "kafka:9092".to_owned(), properties }).map_err(|error| error.reason)
     }
 
+    #[track_caller]
+    fn check_refused(properties: &[(&str, &str)], reason: &str) {
+        let told = check(properties).expect_err("refused");
+        assert!(told.contains(reason), "{properties:?}: {told}");
+    }
+
     #[test]
-    fn properties_are_checked_together() {
-        for good in [
+    fn properties_that_exclude_each_other_or_the_settings_of_a_trigger_are_refused() {
+        let new = ("group.protocol", "consumer");
+        check_refused(&[new, ("session.timeout.ms", "6000")], "`session.timeout.ms` is not supported");
+        check_refused(&[new, ("partition.assignment.strategy", "range")], "`group.remote.assignor`");
+        check_refused(&[("partition.assignment.strategy", "range,cooperative-sticky")], "same protocol type");
+        check_refused(&[("max.poll.interval.ms", "5000")], "`session.timeout.ms`");
+        check_refused(&[("max.in.flight", "10")], "`enable.idempotence`");
+        check_refused(&[("retries", "0")], "`enable.idempotence`");
+        check_refused(&[("message.timeout.ms", "1")], "`linger.ms`");
+        let scram = ("sasl.mechanism", "SCRAM-SHA-256");
+        let user = [("sasl.username", "u"), ("sasl.password", "p")];
+        check_refused(&[("security.protocol", "sasl_plaintext"), scram, user[0], user[1]], "SCRAM-SHA-256");
+        check_refused(&[("max.poll.records", "5")], "\"max.poll.records\"");
+        check_refused(&[("linger.ms", "soon")], "\"queue.buffering.max.ms\"");
+    }
+
+    #[test]
+    fn properties_that_a_trigger_can_work_with_are_taken() {
+        for properties in [
             &[][..],
             &[("group.protocol", "consumer")],
             &[("session.timeout.ms", "6000")],
             &[("compression.type", "zstd")],
             &[("group.protocol", "classic"), ("partition.assignment.strategy", "range")],
+            &[("queue.buffering.max.messages", "1")],
+            &[("sasl.mechanism", "SCRAM-SHA-256")],
+            &[("message.max.bytes", "200000000"), ("linger.ms", "400000"), ("heartbeat.interval.ms", "60000")],
         ] {
-            assert_eq!(check(good), Ok(()), "{good:?}");
-        }
-        for bad in [
-            &[("max.poll.records", "5")][..],
-            &[("group.protocol", "consumer"), ("session.timeout.ms", "6000")],
-            &[("group.protocol", "consumer"), ("partition.assignment.strategy", "range")],
-            &[("partition.assignment.strategy", "range,cooperative-sticky")],
-            &[("max.poll.interval.ms", "5000")],
-            &[("max.in.flight", "10")],
-            &[("retries", "0")],
-            &[("message.timeout.ms", "1")],
-        ] {
-            assert!(check(bad).is_err(), "{bad:?}");
+            assert_eq!(check(properties), Ok(()), "{properties:?}");
         }
     }
 }

@@ -13,12 +13,18 @@ use super::diagnostic::Report;
 use super::field::At;
 use super::raw::{RawAdmin, RawCluster, RawLimits, RawManifest};
 use super::topics::{self, Kafka};
-use super::{Admin, Cluster, Environment, Limits, Manifest, Name, function, properties, trigger};
+use super::{Admin, Cluster, ClusterCheck, Environment, Limits, Manifest, Name, function, properties, trigger};
 
 /// The manifest. It may only be used if the report stays empty.
-pub(super) fn manifest(raw: RawManifest, path: &Path, environment: &Environment, report: &mut Report) -> Manifest {
+pub(super) fn manifest(
+    raw: RawManifest,
+    path: &Path,
+    environment: &Environment,
+    accepts: &ClusterCheck,
+    report: &mut Report,
+) -> Manifest {
     let folder = path.parent().unwrap_or(Path::new(""));
-    let clusters = declared("cluster", raw.cluster, report, cluster);
+    let clusters = declared("cluster", raw.cluster, report, |name, raw, report| cluster(name, raw, accepts, report));
     let functions = declared("function", raw.function, report, |name, raw, report| {
         function::check(name, raw, folder, environment, report)
     });
@@ -43,16 +49,22 @@ pub(super) fn manifest(raw: RawManifest, path: &Path, environment: &Environment,
     }
 }
 
-fn cluster(name: At<Name>, raw: RawCluster, report: &mut Report) -> Option<Cluster> {
+fn cluster(name: At<Name>, raw: RawCluster, accepts: &ClusterCheck, report: &mut Report) -> Option<Cluster> {
     let example = "brokers = \"localhost:9092\"";
     let brokers = raw.brokers.required("brokers", &name, example, report);
-    let mut properties = BTreeMap::new();
+    let (mut properties, mut keys, mut is_whole) = (BTreeMap::new(), Vec::new(), true);
     for (key, value) in raw.properties.or_default(report) {
         let Some(value) = value.given(report) else {
+            is_whole = false;
             continue;
         };
-        properties::refuse_owned(&key, &value.value.0, report);
+        is_whole &= properties::refuse_owned(&key, &value.value.0, report);
         properties.insert(key.value.clone(), value.value.0);
+        keys.push(key);
     }
-    Some(Cluster { name: name.value, brokers: brokers?.value.0, properties })
+    let cluster = Cluster { name: name.value, brokers: brokers?.value.0, properties };
+    if is_whole && let Err(reason) = accepts(&cluster) {
+        properties::refuse_together(&keys, &cluster, &name.span, reason, report);
+    }
+    Some(cluster)
 }

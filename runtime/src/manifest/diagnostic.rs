@@ -25,9 +25,18 @@ pub struct Errors {
 }
 
 impl Errors {
-    pub(super) fn unreadable(path: &Path, title: String) -> Self {
+    /// One thing that is wrong with the file as a whole.
+    pub(super) fn about_file(path: &Path, title: String) -> Self {
         let diagnostic = Diagnostic { title, words: Vec::new(), help: Vec::new() };
         Self { path: path.display().to_string(), source: String::new(), diagnostics: vec![diagnostic] }
+    }
+
+    /// What to do about the last one.
+    pub(super) fn help(mut self, help: &str) -> Self {
+        if let Some(last) = self.diagnostics.last_mut() {
+            last.help.push(help.to_owned());
+        }
+        self
     }
 
     /// The number of errors, at least 1.

@@ -62,6 +62,10 @@ use diagnostic::{Diagnostic, Report};
 /// Looks up a variable of the environment. Returns [`None`] if it is not set.
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
+/// Whether the Kafka client takes the properties of a cluster, or why not. A reason names the
+/// properties that it is about.
+pub type ClusterCheck<'a> = dyn Fn(&Cluster) -> Result<(), String> + 'a;
+
 /// Reads a manifest, replaces `${NAME}` in its strings, and checks it.
 ///
 /// Paths in the manifest are relative to the folder of `path`. Secrets are read now, so a changed
@@ -71,8 +75,17 @@ pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
 ///
 /// All mistakes at once, or the one reason why the file cannot be read.
 pub fn load(path: &Path, environment: &Environment) -> Result<Manifest, Errors> {
-    let text = file::manifest(path).map_err(|title| Errors::unreadable(path, title))?;
-    parse(path, &text, environment)
+    load_checked(path, environment, &|_| Ok(()))
+}
+
+/// Does what [`load`] does, and has the properties of clusters checked by the one who knows them.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_checked(path: &Path, environment: &Environment, accepts: &ClusterCheck) -> Result<Manifest, Errors> {
+    let text = file::manifest(path).map_err(|title| Errors::about_file(path, title))?;
+    parse_checked(path, &text, environment, accepts)
 }
 
 /// Does the same as [`load`] with a text that was read already. `path` says where the text is from.
@@ -81,14 +94,34 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Manifest, Errors> 
 ///
 /// All mistakes at once.
 pub fn parse(path: &Path, text: &str, environment: &Environment) -> Result<Manifest, Errors> {
+    parse_checked(path, text, environment, &|_| Ok(()))
+}
+
+/// Does what [`load_checked`] does with a text that is at hand already.
+///
+/// # Errors
+///
+/// All mistakes at once.
+pub fn parse_checked(
+    path: &Path,
+    text: &str,
+    environment: &Environment,
+    accepts: &ClusterCheck,
+) -> Result<Manifest, Errors> {
     let mut report = Report::default();
-    match understand(path, text, environment, &mut report) {
+    match understand(path, text, environment, accepts, &mut report) {
         Some(manifest) if report.is_empty() => Ok(manifest),
         _ => Err(report.into_errors(path, text)),
     }
 }
 
-fn understand(path: &Path, text: &str, environment: &Environment, report: &mut Report) -> Option<Manifest> {
+fn understand(
+    path: &Path,
+    text: &str,
+    environment: &Environment,
+    accepts: &ClusterCheck,
+    report: &mut Report,
+) -> Option<Manifest> {
     let (mut tree, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         report.add(Diagnostic::syntax(error, text.len()));
@@ -99,7 +132,7 @@ fn understand(path: &Path, text: &str, environment: &Environment, report: &mut R
     substitute::in_table(tree.get_mut(), environment, report);
     schema::refuse_unknown_keys(tree.get_mut(), report);
     match raw::RawManifest::deserialize(toml::de::Deserializer::from(tree)) {
-        Ok(raw) => Some(check::manifest(raw, path, environment, report)),
+        Ok(raw) => Some(check::manifest(raw, path, environment, accepts, report)),
         Err(error) => {
             report.add(Diagnostic::syntax(&error, text.len()));
             None
@@ -126,6 +159,29 @@ pub struct Manifest {
     pub limits: Limits,
     /// The admin server.
     pub admin: Admin,
+}
+
+impl Manifest {
+    /// Checks that a node has something to do. A file without any trigger is one that is still being
+    /// written, or was emptied by mistake: taking it at its word would stop everything.
+    ///
+    /// # Errors
+    ///
+    /// One, if the manifest declares no trigger.
+    pub fn check_runs(&self) -> Result<(), Errors> {
+        if !self.triggers.is_empty() {
+            return Ok(());
+        }
+        let path = self.path.display();
+        let title = if self.functions.is_empty() {
+            format!("{path} declares no function and no trigger")
+        } else {
+            format!("{path} declares no trigger, so a node has nothing to do")
+        };
+        let help = "declare functions as [function.NAME] and what calls them as [trigger.NAME]; to stop what runs, \
+                    stop the node";
+        Err(Errors::about_file(&self.path, title).help(help))
+    }
 }
 
 /// The name of a cluster, function or trigger: 1 to 63 of `a-z`, `0-9` and `-`, the first one a

@@ -2,8 +2,12 @@
 //!
 //! One list for the manifest and for the tools, so that neither forgets one.
 
-use super::diagnostic::{Diagnostic, Report};
-use super::field::At;
+use super::Cluster;
+use super::diagnostic::{Diagnostic, Report, Span};
+use super::field::Key;
+
+/// A value that stands in a reason and is as long as this is what the reason is about.
+const TELLING_BYTES: usize = 4;
 
 /// The values of a property that are refused.
 enum Refused {
@@ -94,9 +98,9 @@ const OWNED: &[Owned] = &[
     Owned::new("enable.partition.eof", Nothing, "", "").tools("it is on"),
 ];
 
-/// Reports a property that Tidegate sets itself.
-pub(super) fn refuse_owned(name: &At<String>, value: &str, report: &mut Report) {
-    let Some(owned) = OWNED.iter().find(|owned| owned.name == name.value) else { return };
+/// Reports a property that Tidegate sets itself. Returns whether the property may be given.
+pub(super) fn refuse_owned(name: &Key, value: &str, report: &mut Report) -> bool {
+    let Some(owned) = OWNED.iter().find(|owned| owned.name == name.value) else { return true };
     let allowed = match owned.refused {
         All => false,
         AllBut(values) => values.contains(&value.trim().to_ascii_lowercase().as_str()),
@@ -106,6 +110,25 @@ pub(super) fn refuse_owned(name: &At<String>, value: &str, report: &mut Report) 
         let title = format!("Tidegate sets the property `{}` itself", name.value);
         report.add(Diagnostic::new(&name.span, title, owned.why).help(owned.instead));
     }
+    allowed
+}
+
+/// Reports properties that the Kafka client does not take as they are, for a reason that names some
+/// of them or their values. Without such a name it is about the cluster.
+pub(super) fn refuse_together(keys: &[Key], cluster: &Cluster, whole: &Span, reason: String, report: &mut Report) {
+    let has_name = |key: &&Key| reason.contains(key.value.as_str());
+    let has_value = |key: &&Key| {
+        let value = cluster.properties.get(&key.value);
+        value.is_some_and(|value| value.len() >= TELLING_BYTES && reason.contains(value.as_str()))
+    };
+    let mut named: Vec<&Key> = keys.iter().filter(has_name).collect();
+    if named.is_empty() {
+        named.extend(keys.iter().filter(has_value));
+    }
+    let title = "the Kafka client does not take these properties";
+    let mut spans = named.iter().map(|key| &key.span);
+    let diagnostic = Diagnostic::new(spans.next().unwrap_or(whole), title, reason);
+    report.add(spans.fold(diagnostic, |diagnostic, span| diagnostic.also(span, "")));
 }
 
 /// What to do instead of giving a tool this property. `None`: it may be given.

@@ -66,6 +66,11 @@ pub struct Context {
     pub node: Arc<str>,
 }
 
+/// A trigger has not obeyed its last commands yet, and takes no further one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the trigger does not respond")]
+pub struct Unresponsive;
+
 /// A running trigger.
 pub struct Handle {
     commands: mpsc::Sender<Command>,
@@ -80,10 +85,13 @@ impl Handle {
         self.completions.clone()
     }
 
-    /// Has the trigger take on a revision.
-    pub async fn adopt(&self, invoker: Box<dyn Invoker>, revision: Digest) {
-        // A trigger that ended needs no revision.
-        let _ = self.commands.send(Command::Adopt { invoker, revision }).await;
+    /// Has the trigger take on a revision. Never waits: a trigger that hangs must not hold up others.
+    pub fn adopt(&self, invoker: Box<dyn Invoker>, revision: Digest) -> Result<(), Unresponsive> {
+        match self.commands.try_send(Command::Adopt { invoker, revision }) {
+            Err(mpsc::error::TrySendError::Full(_)) => Err(Unresponsive),
+            // A trigger that ended needs no revision.
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+        }
     }
 
     pub fn status(&self) -> watch::Receiver<Status> {

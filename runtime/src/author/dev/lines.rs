@@ -141,12 +141,12 @@ mod tests {
     #[test]
     fn other_lines_show_their_fields_and_a_level_that_is_not_info() {
         let log = || {
-            tracing::info!(trigger = "shout", revision = "1a2b3c4d", "serves a revision");
+            tracing::info!(trigger = "shout", revision = "1a2b3c4d", "revision activated");
             tracing::warn!(trigger = %"shout", topic = "in", partition = 0, offset = 5, cause = %"trap", "record waits");
             tracing::error!("refused:\n  here\tand there");
             tracing::debug!("hidden");
         };
-        let lines = "shout: serves a revision revision=1a2b3c4d\n\
+        let lines = "shout: revision activated revision=1a2b3c4d\n\
                      WARN shout 0:5: record waits cause=trap\n\
                      ERROR refused:\n    here  and there\n";
         assert_eq!(written(false, log), lines);

@@ -54,7 +54,14 @@ pub struct Call {
     pub batch: Batch,
     /// How long it will take, going by earlier calls.
     pub expected: Duration,
+    /// How much its outcome may take on this node, at most [`MAX_OUTCOME_BYTES`]. So much at most crosses
+    /// in any one transfer of the call, what it prints or writes at once included. A call that needs more
+    /// ends in [`CallError::OutcomeTooLarge`], or at the maximum in a fault of its record.
+    pub outcome_bytes: usize,
 }
+
+/// Most bytes that an outcome may take.
+pub const MAX_OUTCOME_BYTES: usize = 64 << 20;
 
 /// How a call ended.
 #[derive(Debug)]
@@ -67,6 +74,8 @@ pub struct Completion {
     pub started: Option<Duration>,
     /// How long the call took, without that.
     pub elapsed: Duration,
+    /// How much its outcome took, if it had one: a call that is granted so much can have the same again.
+    pub outcome_bytes: usize,
 }
 
 /// Why a call has no outcome.
@@ -76,6 +85,9 @@ pub enum CallError {
     Fault(Fault),
     /// No instance could be started. No record is at fault.
     NoInstance(String),
+    /// More crossed to the host at once than [`Call::outcome_bytes`] granted, and less than may be granted.
+    /// No record is at fault: the call is to be made again with a larger grant.
+    OutcomeTooLarge { granted: usize },
     /// The engine broke. The trigger starts again from what is committed.
     Bug,
 }
@@ -169,3 +181,6 @@ fn config(pooling: bool) -> wasmtime::Config {
     }
     config
 }
+
+#[cfg(test)]
+mod tests;

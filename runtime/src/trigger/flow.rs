@@ -20,7 +20,7 @@ use super::sequencer::Sequence;
 use super::sizing::Sizing;
 use super::status::Counts;
 use crate::counted::counted;
-use crate::engine::{Call, CallError, Completion, Invoker};
+use crate::engine::{Call, CallError, Completion, Invoker, MAX_OUTCOME_BYTES};
 use crate::kafka::{Partition, Refusal, Sink};
 use crate::manifest::{OnExhausted, Ordering, Trigger};
 use crate::record::batch::Batch;
@@ -206,7 +206,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             }
             self.counts.calls += 1;
             let expected = self.sizing.expected(batch.len());
-            invoker.start(Call { id, batch, expected });
+            invoker.start(Call { id, batch, expected, outcome_bytes: MAX_OUTCOME_BYTES });
             if probing {
                 self.breaker.probe(now);
                 return;
@@ -242,6 +242,8 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
                 _ if self.refuses.is_some() => self.put_back(flight, &batch),
                 Ok(checked) => self.handle(flight, &batch, &checked, now),
                 Err(CallError::Fault(fault)) => self.blame(flight, &batch, &fault, now),
+                // No call is granted less than the maximum yet.
+                Err(CallError::OutcomeTooLarge { .. }) => self.put_back(flight, &batch),
                 Err(CallError::NoInstance(reason)) => {
                     self.put_back(flight, &batch);
                     self.hold_off = Some((now + HOLD_OFF, reason));

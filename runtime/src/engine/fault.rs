@@ -35,3 +35,29 @@ pub(super) fn classify(error: &Error, was_refused_memory: bool, printed: &str) -
 pub(super) fn is_too_large(error: &Error) -> bool {
     error.root_cause().to_string().contains(TOO_MUCH_CROSSED)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use super::*;
+
+    /// Stands for a backtrace whose names take for ever to write out.
+    struct Endless;
+
+    impl fmt::Display for Endless {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("nobody needs it written out")
+        }
+    }
+
+    #[test]
+    fn only_the_root_cause_is_put_into_words() {
+        let error = || Error::msg("unknown handle index 9999").context(Endless);
+        assert_eq!(classify(&error(), false, ""), Fault::new(Cause::Trap, "unknown handle index 9999"));
+        assert_eq!(classify(&error(), false, "a"), Fault::new(Cause::Trap, "unknown handle index 9999: a"));
+        assert_eq!(classify(&error(), true, "").cause, Cause::Memory);
+        let trap = Error::from(wasmtime::Trap::StackOverflow).context(Endless);
+        assert_eq!(classify(&trap, false, "").reason, "wasm trap: call stack exhausted");
+    }
+}

@@ -161,6 +161,8 @@ fn config(pooling: bool) -> wasmtime::Config {
     let mut config = wasmtime::Config::new();
     config.wasm_component_model(true);
     config.epoch_interruption(true);
+    // Nobody is shown a backtrace, and its names come from the component: see `fault`.
+    config.wasm_backtrace_max_frames(None);
     // A call costs a fifth without it, and functions of this contract never run concurrently.
     config.concurrency_support(false);
     config.memory_init_cow(true);

@@ -26,7 +26,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use compile::{Compiled, Inspection, Rejected, inspect};
-pub use http::{HttpAnswer, HttpAnswers, HttpCounts, HttpDifference, HttpLeft, HttpRequest, HttpSent, HttpUnlike};
+#[cfg(test)]
+pub(crate) use http::testing;
+pub use http::{Failure as HttpFailure, HttpCounts, HttpDialer, HttpStream, target as http_target};
 pub use pool::{Pool, PoolError, Setup};
 
 use crate::manifest::Name;
@@ -140,9 +142,9 @@ impl Engine {
         Ok(Self { inner: Arc::new(Inner { wasmtime, compiler, ticker, threads }), http: Arc::default() })
     }
 
-    /// The same engine, but what functions ask by HTTP these answers say, and nobody else is asked.
-    pub fn answered_by(&self, answers: Arc<HttpAnswers>) -> Self {
-        Self { inner: self.inner.clone(), http: Arc::new(http::Clients::answered_by(answers)) }
+    /// The same engine, but what functions ask by HTTP goes to this dialer, and nobody else is asked.
+    pub fn through(&self, dialer: Arc<dyn HttpDialer>) -> Self {
+        Self { inner: self.inner.clone(), http: Arc::new(http::Clients::through(dialer)) }
     }
 
     /// What a function does by HTTP, counted since the engine was made. Stays fresh.

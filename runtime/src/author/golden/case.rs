@@ -5,10 +5,10 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::Verdict;
+use super::answers::HttpAnswer;
 use super::expectation::{self, Expectation};
 use super::http;
 use crate::author::files::{self, Replacement};
-use crate::engine::HttpAnswer;
 use crate::tools::ndjson::{self, Malformed, RecordLine};
 
 /// Where cases lie in the folder of a project.
@@ -193,7 +193,7 @@ impl Case {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::HttpLeft;
+    use crate::author::golden::answers::HttpLeft;
     use crate::record::outcome::{Cause, Fault, Timestamp};
     use crate::tools::ndjson::Message;
 

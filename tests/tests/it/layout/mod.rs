@@ -12,8 +12,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("wasmtime*", &["engine"]),
     ("aws_*", &["registry"]),
     ("anyhow", &["cli"]),
-    ("hyper", &["gateway", "admin", "engine/http"]),
-    ("hyper_util", &["gateway", "admin", "engine/http"]),
+    ("hyper", &["gateway", "node/admin", "engine/http", "author/golden/answers"]),
+    ("hyper_util", &["gateway", "node/admin", "engine/http", "author/golden/answers"]),
 ];
 
 /// Modules that compute and nothing else.

@@ -73,13 +73,47 @@ pub(super) async fn further_stop_signal() -> anyhow::Result<&'static str> {
     stop_signal().await
 }
 
-/// Waits for the signal to stop: SIGTERM or SIGINT.
+/// Waits for the signal to stop: SIGTERM, SIGINT or, when a terminal is closed, SIGHUP. A process that
+/// was started to ignore SIGHUP, as `nohup` does, goes on.
 pub(super) async fn stop_signal() -> anyhow::Result<&'static str> {
     use tokio::signal::unix::{SignalKind, signal};
+    let ignores_hangup = ignores_hangup();
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
+    let hangup = async {
+        if ignores_hangup {
+            std::future::pending::<()>().await;
+        }
+        signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?.recv().await;
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        _ = interrupt.recv() => Ok("SIGINT"),
+        hung_up = hangup => hung_up.map(|()| "SIGHUP"),
+    }
+}
+
+/// Whether SIGHUP was ignored already when this process started. Where there is no `/proc` to tell, it
+/// was not.
+fn ignores_hangup() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| is_hangup_ignored(&status))
+}
+
+/// Reads the mask of ignored signals. Its lowest bit is that of SIGHUP.
+fn is_hangup_ignored(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mask_of_ignored_signals_is_read() {
+        assert!(is_hangup_ignored("SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n"));
+        assert!(!is_hangup_ignored("SigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\n"));
+        assert!(!is_hangup_ignored(""));
+    }
 }

@@ -10,9 +10,9 @@ use crate::node::supervisor::{Options, Supervisor};
 /// Run the triggers of a manifest.
 ///
 /// Any number of nodes may run the same manifest: Kafka's consumer groups spread the partitions over
-/// them. Changes of the manifest and of components are taken on while running. SIGTERM and SIGINT
-/// finish what runs, commit, and end the process with exit code 0; a second one, half a second later or
-/// more, ends it at once with 1.
+/// them. Changes of the manifest and of components are taken on while running. SIGTERM, SIGINT and
+/// SIGHUP finish what runs, commit, and end the process with exit code 0; a second one, half a second
+/// later or more, ends it at once with 1. Under nohup SIGHUP is ignored.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  tidegate run --manifest tidegate.toml --node node-1")]
 pub(super) struct Arguments {

@@ -8,6 +8,7 @@ mod consume;
 mod dev;
 mod inspect;
 mod invoke;
+mod log;
 mod man;
 mod new;
 mod node;
@@ -23,6 +24,8 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use self::log::Lines;
 
 /// Serverless functions on Kafka.
 ///
@@ -99,8 +102,10 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = arguments.log.as_deref().unwrap_or("info");
     let is_short = arguments.log.is_none() && matches!(arguments.command, Command::Dev(_));
-    if let Err(error) = start_logging(arguments.log_format, filter, is_short) {
-        eprintln!("error: --log {filter:?}: {error}");
+    let serves = matches!(arguments.command, Command::Dev(_) | Command::Run(_));
+    if let Err(error) = start_logging(arguments.log_format, filter, is_short, Lines::start(serves)) {
+        log::tell(&format!("error: --log {filter:?}: {error}"));
+        log::flush();
         return ExitCode::from(2);
     }
     let result = match arguments.command {
@@ -118,17 +123,19 @@ pub fn main() -> ExitCode {
         Command::Completions(arguments) => completions::main(&arguments, Arguments::command()),
         Command::Man(arguments) => man::main(&arguments, Arguments::command()),
     };
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Failed(error)) => {
-            eprintln!("error: {error:#}");
+            log::tell(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
         Err(Failure::Usage(text)) => {
-            eprintln!("{}", text.trim_end());
+            log::tell(text.trim_end());
             ExitCode::from(2)
         }
-    }
+    };
+    log::flush();
+    code
 }
 
 /// `is_short`: for people, only what matters to the author of a function.
@@ -136,11 +143,12 @@ fn start_logging(
     format: LogFormat,
     filter: &str,
     is_short: bool,
+    lines: Lines,
 ) -> Result<(), tracing_subscriber::filter::ParseError> {
     let filter = tracing_subscriber::EnvFilter::builder().parse(filter)?;
     // What it says is wrong: it calls a consumer an error that was closed before it was dropped.
     let filter = filter.add_directive("rdkafka::consumer::base_consumer=off".parse()?);
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines);
     match format {
         LogFormat::Text if is_short => subscriber.with_ansi(colour()).event_format(dev::Short).init(),
         LogFormat::Text => subscriber.with_ansi(colour()).init(),

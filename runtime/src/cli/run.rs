@@ -1,8 +1,9 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use clap::builder::NonEmptyStringValueParser;
 
-use super::{Failure, check, node};
+use super::{Failure, check, log, node};
 use crate::manifest::Manifest;
 use crate::node::admin;
 use crate::node::supervisor::{Options, Supervisor};
@@ -21,7 +22,7 @@ pub(super) struct Arguments {
     manifest: PathBuf,
 
     /// Name of this node, the same after a restart. The host's name if it is not given.
-    #[arg(long, value_name = "NAME", env = "TIDEGATE_NODE")]
+    #[arg(long, value_name = "NAME", env = "TIDEGATE_NODE", value_parser = NonEmptyStringValueParser::new())]
     node: Option<String>,
 }
 
@@ -58,6 +59,7 @@ pub(super) async fn serve(Node { manifest, options }: Node) -> anyhow::Result<()
         stopper.stop().await;
         let signal = node::further_stop_signal().await?;
         tracing::warn!("{signal} again: ends at once; records under way will be repeated");
+        log::flush();
         std::process::exit(1);
         #[allow(unreachable_code)]
         anyhow::Ok(())

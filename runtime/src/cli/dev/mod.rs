@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 
 use super::run::{self, Node};
-use super::{Failure, check, colour, node};
+use super::{Failure, check, colour, log, node};
 use crate::author::dev::{Builder, Sources, Target, embed};
 use crate::author::golden::Paint;
 use crate::kafka::embedded::{EmbeddedBroker, LIMITS};
@@ -134,7 +134,9 @@ fn build(builder: &mut Builder, targets: &[Target]) {
         if io::stderr().is_terminal() {
             say(&format!("building {name} …"));
         }
-        match builder.build(target, &mut |line| eprintln!("{line}")) {
+        // What builds it writes to standard error by itself.
+        log::flush();
+        match builder.build(target, &mut |line| log::tell(line)) {
             Ok(bytes) => say(&format!("built {name} ({} KiB)", bytes >> 10)),
             Err(error) => {
                 say(&format!("error: {error}"));
@@ -146,5 +148,5 @@ fn build(builder: &mut Builder, targets: &[Target]) {
 
 /// Tells the author something.
 fn say(text: &str) {
-    eprintln!("{}", folded(text));
+    log::tell(&folded(text));
 }

@@ -10,6 +10,7 @@ pub mod engine;
 mod files;
 #[allow(unsafe_code)]
 pub mod kafka;
+mod log;
 pub mod manifest;
 pub mod node;
 pub mod record;

@@ -26,7 +26,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// with --brokers, kcat, any other. The project that a component lies in is built now and whenever
 /// one of its files is saved. A build that fails, or whose golden cases fail (see `tidegate test`),
 /// leaves what runs. A line typed here is produced to the first topic: a value, or key:value. Ctrl-C
-/// ends it.
+/// ends it, and so does closing the terminal.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  tidegate new shout && cd shout && tidegate dev")]
 pub(super) struct Arguments {

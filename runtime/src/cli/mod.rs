@@ -17,12 +17,15 @@ mod record;
 mod run;
 mod test;
 mod value;
+mod variables;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+use tracing::level_filters::LevelFilter;
 
 use crate::author::dev::Short;
+use crate::log::{self, Lines};
 use crate::tools::Failure;
 use crate::tools::display::colours;
 
@@ -84,11 +87,17 @@ enum Command {
 
 /// Runs one command.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let filter = arguments.log.as_deref().unwrap_or("info");
-    let is_short = arguments.log.is_none() && matches!(arguments.command, Command::Dev(_));
-    if let Err(error) = start_logging(arguments.log_format, filter, is_short) {
-        eprintln!("error: --log {filter:?}: {error}");
+    let (arguments, matches) = match variables::parse() {
+        Ok(parsed) => parsed,
+        Err(error) => return error,
+    };
+    let filter = arguments.log.as_deref().filter(|filter| !filter.trim().is_empty());
+    let is_short = filter.is_none() && matches!(arguments.command, Command::Dev(_));
+    let serves = matches!(arguments.command, Command::Dev(_) | Command::Run(_));
+    let filter = filter.unwrap_or("info");
+    if let Err(error) = start_logging(arguments.log_format, filter, is_short, Lines::start(serves)) {
+        log::tell(&format!("error: {} {filter:?}: {error}", variables::giver(&matches, "log")));
+        log::flush();
         return ExitCode::from(2);
     }
     let result = match arguments.command {
@@ -106,33 +115,63 @@ pub fn main() -> ExitCode {
         Command::Completions(arguments) => completions::main(&arguments, Arguments::command()),
         Command::Man(arguments) => man::main(&arguments, Arguments::command()),
     };
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Failed(error)) => {
-            eprintln!("error: {error:#}");
+            log::tell(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
         Err(Failure::Usage(text)) => {
-            eprintln!("{}", text.trim_end());
+            log::tell(text.trim_end());
             ExitCode::from(2)
         }
-    }
+    };
+    log::flush();
+    code
+}
+
+/// Why a filter of log lines is refused.
+#[derive(Debug, thiserror::Error)]
+enum BadFilter {
+    #[error("{0:?} is no level: write off, error, warn, info, debug or trace, or {0}=LEVEL for a target of this name")]
+    Word(String),
+    #[error(transparent)]
+    Syntax(#[from] tracing_subscriber::filter::ParseError),
+}
+
+/// A word of a filter that stands for a target, of which all lines are written and of all others none.
+/// Who writes it means a level as a rule, and would see nothing.
+fn target_alone(filter: &str) -> Option<&str> {
+    // Spans have commas of their own.
+    let words = filter.split(',').map(str::trim).filter(|_| !filter.contains('['));
+    let mut words = words.filter(|word| !word.is_empty() && !word.contains('='));
+    words.find(|word| word.parse::<LevelFilter>().is_err())
 }
 
 /// `is_short`: only what matters to the author of a function, in short lines.
-fn start_logging(
-    format: LogFormat,
-    filter: &str,
-    is_short: bool,
-) -> Result<(), tracing_subscriber::filter::ParseError> {
+fn start_logging(format: LogFormat, filter: &str, is_short: bool, lines: Lines) -> Result<(), BadFilter> {
+    if let Some(word) = target_alone(filter) {
+        return Err(BadFilter::Word(word.to_owned()));
+    }
     let filter = tracing_subscriber::EnvFilter::builder().parse(filter)?;
-    // It reports a consumer that was closed before it was dropped as an error, which is wrong.
-    let filter = filter.add_directive("rdkafka::consumer::base_consumer=off".parse()?);
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines);
     match format {
         LogFormat::Text if is_short => subscriber.with_ansi(colours(&std::io::stderr())).event_format(Short).init(),
         LogFormat::Text => subscriber.with_ansi(colours(&std::io::stderr())).init(),
         LogFormat::Json => subscriber.json().flatten_event(true).init(),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_found() {
+        let good = ["info", "WARN", "off", "3", "info,librdkafka=warn", " info , a=b ", "", "a[b{c,d}]=info"];
+        assert_eq!(good.map(target_alone), [None; 8]);
+        let bad = [("inf", "inf"), ("info,debgu", "debgu"), ("tidegate,info", "tidegate")];
+        assert_eq!(bad.map(|(filter, _)| target_alone(filter)), bad.map(|(_, word)| Some(word)));
+    }
 }

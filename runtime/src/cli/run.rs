@@ -1,8 +1,10 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use clap::builder::NonEmptyStringValueParser;
 
 use super::{check, node};
+use crate::log;
 use crate::manifest::Manifest;
 use crate::node::admin;
 use crate::node::supervisor::{Options, Supervisor};
@@ -12,9 +14,9 @@ use crate::tools::Failure;
 /// Run the triggers of a manifest.
 ///
 /// Any number of nodes may run the same manifest: Kafka's consumer groups spread the partitions over
-/// them. Changes of the manifest and of components are taken on while running. SIGTERM and SIGINT
-/// finish what runs, commit, and end the process with exit code 0; a second one, half a second later or
-/// more, ends it at once with 1.
+/// them. Changes of the manifest and of components are taken on while running. SIGTERM, SIGINT and
+/// SIGHUP finish what runs, commit, and end the process with exit code 0; a second one, half a second
+/// later or more, ends it at once with 1. Under nohup SIGHUP is ignored.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  tidegate run --manifest tidegate.toml --node node-1")]
 pub(super) struct Arguments {
@@ -23,7 +25,7 @@ pub(super) struct Arguments {
     manifest: PathBuf,
 
     /// Name of this node, the same after a restart. The host's name if it is not given.
-    #[arg(long, value_name = "NAME", env = "TIDEGATE_NODE")]
+    #[arg(long, value_name = "NAME", env = "TIDEGATE_NODE", value_parser = NonEmptyStringValueParser::new())]
     node: Option<String>,
 }
 
@@ -60,6 +62,7 @@ pub(super) async fn serve(Node { manifest, options }: Node) -> anyhow::Result<()
         stopper.stop().await;
         let signal = signals::stop_again().await?;
         tracing::warn!("{signal} again: ends at once; records under way will be repeated");
+        log::flush();
         std::process::exit(1);
         #[allow(unreachable_code)]
         anyhow::Ok(())

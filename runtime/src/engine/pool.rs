@@ -15,17 +15,16 @@ use tokio::sync::mpsc;
 use wasmtime::{PoolConcurrencyLimitError, Store};
 
 use super::bindings::Runner;
-use super::columns::{lower, lowered_bytes, outcome};
+use super::columns::{lifted_bytes, lower, lowered_bytes, outcome};
 use super::compile::Compiled;
-use super::fault::{MAX_TRANSFER_BYTES, classify};
+use super::fault::{classify, is_too_large};
 use super::guests::Guests;
 use super::host::Host;
 use super::http::Client;
 use super::log::{self, LogScope};
-use super::{Call, CallError, Completion, Engine, Invoker};
+use super::{Call, CallError, Completion, Engine, Invoker, MAX_OUTCOME_BYTES};
 use crate::manifest::{Function, Reuse, Trigger};
 use crate::record::Topics;
-use crate::record::batch::Batch;
 use crate::record::outcome::{Cause, Checked, Fault};
 
 /// A call that will be over so soon begins on the caller's thread: handing it to another one would
@@ -251,6 +250,7 @@ impl Drop for BugGuard {
                 result: Err(CallError::Bug),
                 started: None,
                 elapsed: Duration::ZERO,
+                outcome_bytes: 0,
             };
             let _ = completions.try_send(completion);
         }
@@ -268,7 +268,7 @@ impl Shared {
         store.limiter(|host| &mut host.limits);
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
-        store.set_hostcall_fuel(MAX_TRANSFER_BYTES);
+        store.set_hostcall_fuel(MAX_OUTCOME_BYTES);
         let guard = self.engine.inner.ticker.call();
         let started = within(START_LIMIT, self.compiled.pre.instantiate_async(&mut store)).await;
         drop(guard);
@@ -276,7 +276,7 @@ impl Shared {
         let runner = match started {
             Some(Ok(runner)) => runner,
             Some(Err(error)) => {
-                let fault = classify(&error, store.data(), &printed);
+                let fault = classify(&error, store.data().limits.refused, &printed);
                 return Err(if error.is::<PoolConcurrencyLimitError>() {
                     NoStart::Full(fault.reason)
                 } else if is_of_the_system(&error) {
@@ -326,6 +326,7 @@ impl Shared {
             }
         };
         let start = Instant::now();
+        let mut outcome_bytes = 0;
         let result = match instance {
             // Others start: it is this batch that the function has no room for.
             Err(NoStart::Guest(fault))
@@ -336,28 +337,38 @@ impl Shared {
             }
             Err(no_start) => Err(CallError::NoInstance(no_start.reason())),
             Ok(mut instance) => {
-                let result = self.cross(&mut instance, &call.batch).await;
+                let result = self.cross(&mut instance, &call, &mut outcome_bytes).await;
                 if result.is_ok() && self.is_reusable(&instance) {
                     instance.last_used = Instant::now();
                     giving.instance = Some(instance);
                 }
-                result.map_err(CallError::Fault)
+                result
             }
         };
         // First the instance, then the completion: who reads the completion finds the instance free.
         drop(giving);
         guard.completions = None;
-        let completion = Completion { id: call.id, batch: Some(call.batch), result, started, elapsed: start.elapsed() };
+        let elapsed = start.elapsed();
+        let completion = Completion { id: call.id, batch: Some(call.batch), result, started, elapsed, outcome_bytes };
         // A trigger that is gone takes its records from its successor.
         let _ = self.completions.send(completion).await;
     }
 
-    async fn cross(&self, instance: &mut Instance, batch: &Batch) -> Result<Checked, Fault> {
+    /// One call. `outcome_bytes` is what its outcome took, if it has one.
+    async fn cross(
+        &self,
+        instance: &mut Instance,
+        call: &Call,
+        outcome_bytes: &mut usize,
+    ) -> Result<Checked, CallError> {
         let Instance { store, runner, calls, .. } = instance;
+        let batch = &call.batch;
         *calls += 1;
         let first_offset = batch.offsets().first().copied().unwrap_or(-1);
         store.data().lines.begin(batch.topic(), batch.partition(), first_offset, batch.len());
         store.set_epoch_deadline(1);
+        let granted = call.outcome_bytes.min(MAX_OUTCOME_BYTES);
+        store.set_hostcall_fuel(granted);
         let deadline = self.setup.function.deadline;
         store.data_mut().begin_call(deadline);
         let ended = {
@@ -366,13 +377,19 @@ impl Shared {
             within(deadline, handler.call_handle(&mut *store, lower(batch))).await
         };
         let printed = store.data().lines.end();
-        match ended {
+        let fault = match ended {
             Some(Ok(lifted)) => {
-                outcome(lifted).check(batch.len(), &self.setup.topics).and_then(|checked| checked.check_size(batch))
+                *outcome_bytes = lifted_bytes(&lifted);
+                let checked = outcome(lifted).check(batch.len(), &self.setup.topics);
+                return checked.and_then(|checked| checked.check_size(batch)).map_err(CallError::Fault);
             }
-            Some(Err(error)) => Err(classify(&error, store.data(), &printed)),
-            None => Err(Fault::new(Cause::Deadline, format!("the call took longer than {deadline:?}"))),
-        }
+            Some(Err(error)) if granted < MAX_OUTCOME_BYTES && is_too_large(&error) => {
+                return Err(CallError::OutcomeTooLarge { granted });
+            }
+            Some(Err(error)) => classify(&error, store.data().limits.refused, &printed),
+            None => Fault::new(Cause::Deadline, format!("the call took longer than {deadline:?}")),
+        };
+        Err(CallError::Fault(fault))
     }
 
     fn is_reusable(&self, instance: &Instance) -> bool {

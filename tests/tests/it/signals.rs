@@ -48,6 +48,17 @@ fn a_signal_that_comes_twice_at_once_is_one() {
     assert!(in_time, "this machine is too busy to tell");
 }
 
+/// Else a terminal that is closed would leave the group to notice that a member is missing.
+#[test]
+fn a_hangup_ends_a_node_as_sigterm_does() {
+    let (pipe, mut node) = busy("hangup", 1_500);
+    node.signal(Signal::Hup);
+    wait::until("it is taken", PATIENCE, || node.logs().contains("SIGHUP: finishes what runs"));
+    let exit = node.end();
+    assert_eq!(exit.code, Some(0), "{}", node.logs());
+    assert_eq!(pipe.output.read_all().len(), 1, "it had its time");
+}
+
 #[test]
 fn a_second_signal_ends_a_node_at_once() {
     let (pipe, mut node) = busy("second", 50_000);

@@ -15,6 +15,7 @@ use super::{Sources, Target};
 use crate::author::golden::{self, Case, Paint, Suite};
 use crate::author::toolchain;
 use crate::engine::Engine;
+use crate::log;
 use crate::manifest::{self, Component, Function, Manifest};
 
 /// How often the source folders are checked for changes.
@@ -51,7 +52,9 @@ impl Builder {
             if io::stderr().is_terminal() {
                 say(&format!("building {name} …"));
             }
-            match self.build(target, &mut |line| eprintln!("{line}")) {
+            // What builds it writes to standard error by itself.
+            log::flush();
+            match self.build(target, &mut |line| log::tell(line)) {
                 Ok(bytes) => say(&format!("built {name} ({} KiB)", bytes >> 10)),
                 Err(error) => {
                     say(&format!("error: {error}"));

@@ -9,6 +9,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::log;
 use crate::tools::display::{COLUMNS, wrapped};
 
 const INDENT: &str = "  ";
@@ -17,7 +18,7 @@ const KNOWN: [&str; 7] = ["trigger", "function", "revision", "topic", "partition
 
 /// Tells the author something.
 pub fn say(text: &str) {
-    eprintln!("{}", folded(text));
+    log::tell(&folded(text));
 }
 
 /// Folds a text into lines of 80 columns.

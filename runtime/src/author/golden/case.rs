@@ -5,9 +5,9 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::Verdict;
+use super::answers::HttpAnswer;
 use super::expectation::{self, Expectation};
 use super::http;
-use crate::engine::HttpAnswer;
 use crate::files::{self, Replacement};
 use crate::tools::ndjson::{self, Malformed, RecordLine};
 
@@ -192,7 +192,7 @@ impl Case {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::HttpLeft;
+    use crate::author::golden::answers::HttpLeft;
     use crate::record::outcome::{Cause, Fault, Timestamp};
     use crate::tools::ndjson::Message;
 

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::answers::{HttpAnswer, HttpRequest};
 use super::difference::{Difference, Sides};
 use super::expectation::{self, given};
-use crate::engine::{HttpAnswer, HttpDifference, HttpRequest, HttpSent};
+use super::sent::{HttpDifference, HttpSent};
 use crate::tools::ndjson::{self, Bytes, Malformed, Pair};
 
 /// The longest delay of an answer. No call takes longer.

@@ -69,6 +69,7 @@
 //!
 //! A file has at most 64 MiB. At most 10 differing records per case and 10 differences per record are shown.
 
+mod answers;
 mod case;
 mod declared;
 mod difference;
@@ -76,12 +77,14 @@ mod expectation;
 mod http;
 mod report;
 mod scratch;
+mod sent;
 mod shown;
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
+use answers::{HttpAnswers, HttpLeft};
 pub use case::{Broken, Case, FOLDER, find};
 use declared::Calls;
 pub use declared::{Declared, Target, load};
@@ -89,7 +92,7 @@ pub use report::{Paint, broken, hint, verdict};
 use scratch::Scratch;
 
 use crate::author::invoke::{self, Session};
-use crate::engine::{Compiled, Engine, HttpAnswers, HttpLeft};
+use crate::engine::{Compiled, Engine};
 use crate::record::outcome::Fault;
 use crate::record::revision::Digest;
 use crate::tools::ndjson::Message;
@@ -153,7 +156,7 @@ impl Suite {
         let Calls { mut setup, batches, places } = calls;
         let _scratch = Scratch::replace(&mut setup).map_err(Error::Folder)?;
         let http = HttpAnswers::new(case.answers().iter().map(|own| own.answer.clone()).collect());
-        let engine = self.engine.answered_by(http.clone());
+        let engine = self.engine.through(http.clone());
         let mut session = Session::of(&engine, self.compiled.clone(), setup).await.map_err(invoke::Error::from)?;
         let indices: HashMap<&Place, usize> = places.iter().zip(0..).collect();
         let mut answers: Vec<Option<Answer>> = places.iter().map(|_| None).collect();

@@ -19,7 +19,9 @@ use tokio::sync::mpsc;
 
 pub use batch::{Batcher, Misplaced};
 
-use crate::engine::{Call, CallError, Compiled, Completion, Engine, Invoker as _, Pool, PoolError, Rejected, Setup};
+use crate::engine::{
+    Call, CallError, Compiled, Completion, Engine, Invoker as _, MAX_OUTCOME_BYTES, Pool, PoolError, Rejected, Setup,
+};
 use crate::manifest::{self, Function, Ordering, Trigger};
 use crate::record::batch::{Batch, BatchRecord};
 use crate::record::outcome::{Checked, Fault};
@@ -153,14 +155,16 @@ impl Session {
     /// One call.
     async fn cross(&mut self, batch: Batch) -> Result<(Batch, Result<Checked, Fault>), Error> {
         self.calls += 1;
-        self.pool.start(Call { id: self.calls, batch, expected: Duration::MAX });
+        let (expected, outcome_bytes) = (Duration::MAX, MAX_OUTCOME_BYTES);
+        self.pool.start(Call { id: self.calls, batch, expected, outcome_bytes });
         let completion = self.completions.recv().await.ok_or(Error::Bug)?;
         let batch = completion.batch.ok_or(Error::Bug)?;
         match completion.result {
             Ok(checked) => Ok((batch, Ok(checked))),
             Err(CallError::Fault(fault)) => Ok((batch, Err(fault))),
             Err(CallError::NoInstance(reason)) => Err(Error::NoInstance(reason)),
-            Err(CallError::Bug) => Err(Error::Bug),
+            // It was granted the maximum.
+            Err(CallError::OutcomeTooLarge { .. } | CallError::Bug) => Err(Error::Bug),
         }
     }
 

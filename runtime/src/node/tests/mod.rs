@@ -154,7 +154,10 @@ async fn a_compilation_that_ends_late_does_not_overtake_a_newer_one() {
     world.compiled("v2").await;
     world.start_ends("a", "v3", Ok(())).await;
     assert!(world.starting().is_empty());
-    assert_eq!((world.adopted("a"), world.shown(&["v1", "v2", "v3"])), (vec!["v1".to_owned(), "v3".into()], Some("v3")));
+    assert_eq!(
+        (world.adopted("a"), world.shown(&["v1", "v2", "v3"])),
+        (vec!["v1".to_owned(), "v3".into()], Some("v3"))
+    );
 }
 
 #[tokio::test(start_paused = true)]

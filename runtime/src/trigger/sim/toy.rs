@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::clients::SimClients;
 use super::history::Drives;
-use crate::engine::{Call, CallError, Completion, Invoker};
+use crate::engine::{Call, CallError, Completion, Invoker, MAX_OUTCOME_BYTES};
 use crate::kafka::broker::Event;
 use crate::kafka::sink::Batching;
 use crate::kafka::{Acknowledgement, Broker, Clients, Error, Partition, Position, Sink, Taken};
@@ -405,7 +405,7 @@ impl Toy {
         batch.push(&record, failed.map_or(0, |failed| failed.attempts) + 1);
         self.running = Some((id, partition, record.offset));
         if let Some(invoker) = &mut self.invoker {
-            invoker.start(Call { id, batch, expected: Duration::ZERO });
+            invoker.start(Call { id, batch, expected: Duration::ZERO, outcome_bytes: MAX_OUTCOME_BYTES });
         }
         false
     }
@@ -416,7 +416,7 @@ impl Toy {
         let cause = match &completion.result {
             Ok(checked) => checked.failures().first().map(|(_, fault)| fault.cause),
             Err(CallError::Fault(fault)) => Some(fault.cause),
-            Err(CallError::NoInstance(_) | CallError::Bug) => return,
+            Err(CallError::NoInstance(_) | CallError::OutcomeTooLarge { .. } | CallError::Bug) => return,
         };
         let Some(cause) = cause else { return self.handled(partition, completion) };
         let before = part.failed.get(&offset).copied();

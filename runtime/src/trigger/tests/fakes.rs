@@ -192,6 +192,7 @@ impl World {
             result,
             started: None,
             elapsed: Duration::from_micros(10),
+            outcome_bytes: 0,
         };
         self.flow.complete(completion, self.now);
         self.flow.acknowledge(self.now);

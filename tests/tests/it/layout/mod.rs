@@ -19,7 +19,7 @@ const FLOORS: &[&[&str]] = &[
     &["trigger", "registry"],
     &["engine", "kafka"],
     &["manifest", "record"],
-    &["counted", "files", "signals", "throttle"],
+    &["counted", "files", "log", "signals", "throttle"],
 ];
 
 /// Who may name whom on the same floor, and why.
@@ -49,8 +49,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("aws_*", &["registry"]),
     ("clap*", &["cli"]),
     ("anyhow", &["cli", "tools"]),
-    ("hyper", &["node/admin", "engine/http"]),
-    ("hyper_util", &["node/admin", "engine/http"]),
+    ("hyper", &["node/admin", "engine/http", "author/golden/answers"]),
+    ("hyper_util", &["node/admin", "engine/http", "author/golden/answers"]),
 ];
 
 /// Modules that compute and nothing else.

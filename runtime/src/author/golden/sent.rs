@@ -1,7 +1,7 @@
 //! What a request has to carry to fit its answer, and where it did not.
 
 use bytes::Bytes;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 
 /// Headers that say nothing of a function: they follow from the URL and the body.
 const OF_THE_CLIENT: [HeaderName; 4] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION];

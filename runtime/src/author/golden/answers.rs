@@ -11,18 +11,17 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, TRANSFER_ENCODING};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, TRANSFER_ENCODING};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 
-use super::failure::Failure;
-use super::grants;
 use super::sent::{HttpDifference, HttpSent, HttpUnlike, read_headers};
+use crate::engine::{HttpDialer, HttpFailure, HttpStream, http_target};
 use crate::manifest::{Http, Origin};
 
 /// Bytes that lie in each direction between client and server.
@@ -59,7 +58,7 @@ impl HttpRequest {
         let method = Method::from_bytes(method.as_bytes()).ok().filter(|_| is_method);
         let method = method.ok_or("a method is a word in capitals, such as GET")?;
         let uri: Option<Uri> = url.parse().ok();
-        let known = uri.and_then(|uri| Some((grants::origin(&uri)?, grants::path(&uri))));
+        let known = uri.and_then(|uri| http_target(&uri));
         let (origin, path) = known.ok_or("the URL is none that could be asked for; write it as the function asks")?;
         Ok(Self { method, origin, path })
     }
@@ -71,7 +70,7 @@ impl HttpRequest {
 
     /// Whether these settings of a function let it through.
     pub fn is_allowed(&self, by: &Http) -> bool {
-        grants::find(by, &self.origin).is_some()
+        by.allow_hosts.iter().any(|entry| entry.covers(&self.origin))
     }
 }
 
@@ -94,7 +93,7 @@ pub struct HttpAnswer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Reply {
     Response { status: StatusCode, headers: HeaderMap, body: Bytes },
-    Failure(Failure),
+    Failure(HttpFailure),
 }
 
 impl HttpAnswer {
@@ -128,7 +127,7 @@ impl HttpAnswer {
     ///
     /// There is no such failure.
     pub fn failure(request: HttpRequest, name: &str) -> Result<Self, String> {
-        let all = Failure::of_others();
+        let all = HttpFailure::of_others();
         let found = all.iter().find(|(known, _)| *known == name);
         let (_, failure) = found.ok_or_else(|| {
             let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
@@ -217,21 +216,8 @@ impl HttpAnswers {
         }
     }
 
-    /// Marks a request of this origin with the answer that it gets. To be called when the guest makes it,
-    /// so that the turn is that of the guest, whichever request comes to the server first.
-    pub(super) fn mark<B>(&self, origin: &Origin, request: &mut Request<B>) {
-        let asked =
-            HttpRequest { method: request.method().clone(), origin: origin.clone(), path: grants::path(request.uri()) };
-        let place = self.take(&asked);
-        let headers = request.headers_mut();
-        headers.remove(&PLACE);
-        if let Some(place) = place {
-            headers.insert(PLACE, place.into());
-        }
-    }
-
     /// The place of the next answer to a request. None: there is none any more, which is told in the end.
-    pub(super) fn take(&self, request: &HttpRequest) -> Option<usize> {
+    fn take(&self, request: &HttpRequest) -> Option<usize> {
         let mut state = self.lock();
         if let Some(place) = state.left.get_mut(request).and_then(VecDeque::pop_front) {
             if self.all[place].sent.is_some() {
@@ -246,36 +232,16 @@ impl HttpAnswers {
         None
     }
 
-    /// A connection to whom a name or an address stands for.
-    pub(super) fn connect(self: &Arc<Self>, origin: Origin) -> Given {
-        let (near, far) = duplex(PIPE_BYTES);
-        let failure = Arc::new(OnceLock::new());
-        let given = Given { stream: near, failure: failure.clone() };
-        let answers = self.clone();
-        let service = service_fn(move |request| {
-            let (answers, origin, failure) = (answers.clone(), origin.clone(), failure.clone());
-            async move {
-                let answered = answers.answer(origin, request).await;
-                answered.inspect_err(|own| drop(failure.set(own.clone())))
-            }
-        });
-        let mut server = http1::Builder::new();
-        // Nothing of an answer comes from the clock.
-        server.auto_date_header(false);
-        // What ends a connection early is what was asked for, or the client's doing.
-        tokio::spawn(async move { drop(server.serve_connection(TokioIo::new(far), service).await) });
-        given
-    }
-
-    async fn answer(&self, origin: Origin, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Failure> {
-        let (method, path) = (request.method().clone(), grants::path(request.uri()));
+    async fn answer(&self, origin: Origin, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, HttpFailure> {
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        let method = request.method().clone();
         let (mut head, body) = request.into_parts();
         let place = head.headers.remove(&PLACE).and_then(|place| place.to_str().ok()?.parse::<usize>().ok());
         // A guest that is still sending would be told that, and not why.
-        let body = body.collect().await.map_err(|_| Failure::Ended)?.to_bytes();
+        let body = body.collect().await.map_err(|_| HttpFailure::Ended)?.to_bytes();
         let answer = place.and_then(|place| Some((place, self.all.get(place)?)));
         let Some((place, answer)) = answer else {
-            return Err(Failure::Unanswered(HttpRequest { method, origin, path }.to_string()));
+            return Err(unanswered(&HttpRequest { method, origin, path }));
         };
         if let Some(sent) = &answer.sent {
             self.note(place, sent.differences(&head.headers, &body));
@@ -312,11 +278,48 @@ impl HttpAnswers {
     }
 }
 
+impl HttpDialer for HttpAnswers {
+    /// Marks the request with the answer that it gets.
+    fn admit(&self, origin: &Origin, method: &Method, path: &str, headers: &mut HeaderMap) {
+        let asked = HttpRequest { method: method.clone(), origin: origin.clone(), path: path.to_owned() };
+        let place = self.take(&asked);
+        headers.remove(&PLACE);
+        if let Some(place) = place {
+            headers.insert(PLACE, place.into());
+        }
+    }
+
+    fn dial(self: Arc<Self>, origin: &Origin) -> Box<dyn HttpStream> {
+        let (near, far) = duplex(PIPE_BYTES);
+        let failure = Arc::new(OnceLock::new());
+        let given = Given { stream: near, failure: failure.clone() };
+        let origin = origin.clone();
+        let service = service_fn(move |request| {
+            let (answers, origin, failure) = (self.clone(), origin.clone(), failure.clone());
+            async move {
+                let answered = answers.answer(origin, request).await;
+                answered.inspect_err(|own| drop(failure.set(own.clone())))
+            }
+        });
+        let mut server = http1::Builder::new();
+        // Nothing of an answer comes from the clock.
+        server.auto_date_header(false);
+        // What ends a connection early is what was asked for, or the client's doing.
+        tokio::spawn(async move { drop(server.serve_connection(TokioIo::new(far), service).await) });
+        Box::new(given)
+    }
+}
+
+/// How a request fails that no answer is left for.
+fn unanswered(request: &HttpRequest) -> HttpFailure {
+    HttpFailure::Internal(format!("no answer is given to {request}, and nobody else is asked"))
+}
+
 /// The client's end of a connection in memory.
-pub(super) struct Given {
+struct Given {
     stream: DuplexStream,
     /// What it ends in, if it is no ordinary end.
-    failure: Arc<OnceLock<Failure>>,
+    failure: Arc<OnceLock<HttpFailure>>,
 }
 
 impl AsyncRead for Given {
@@ -345,3 +348,6 @@ impl AsyncWrite for Given {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests;

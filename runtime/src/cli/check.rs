@@ -32,7 +32,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     if let Err(errors) = manifest.check_runs() {
         // Functions alone can be tried and tested.
         if manifest.functions.is_empty() {
-            return Err(usage(errors));
+            return Err(usage(&errors));
         }
         eprintln!("warning: it declares no trigger, so no node takes it: `tidegate run` refuses it");
     }
@@ -63,16 +63,16 @@ fn missing_folders(manifest: &Manifest) -> Vec<String> {
 /// Reads a manifest, and checks the properties that only the Kafka client knows.
 pub(super) fn load(path: &Path) -> Result<Manifest, Failure> {
     let accepts = |cluster: &Cluster| check_properties(cluster).map_err(|error| error.reason);
-    manifest::load_checked(path, &node::environment, &accepts).map_err(usage)
+    manifest::load_checked(path, &node::environment, &accepts).map_err(|errors| usage(&errors))
 }
 
 /// Reads a manifest for a node to run.
 pub(super) fn load_to_run(path: &Path) -> Result<Manifest, Failure> {
     let manifest = load(path)?;
-    manifest.check_runs().map_err(usage)?;
+    manifest.check_runs().map_err(|errors| usage(&errors))?;
     Ok(manifest)
 }
 
-fn usage(errors: Errors) -> Failure {
+fn usage(errors: &Errors) -> Failure {
     Failure::Usage(errors.render(colours(&std::io::stderr())))
 }

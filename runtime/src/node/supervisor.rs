@@ -186,7 +186,7 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
         match event {
             Event::Compiled { path, generation, digest, result } => match result {
                 Ok(compiled) => self.compiled(&path, Build { generation, digest, compiled }),
-                Err(rejected) => self.refuse(&path, generation, rejected.reason),
+                Err(rejected) => self.refuse(&path, generation, &rejected.reason),
             },
             Event::Warm { trigger, attempt, result } => self.warm(&trigger, attempt, result),
             Event::Gone { trigger } => {
@@ -337,9 +337,9 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
     }
 
     /// Nothing replaces what serves.
-    fn refuse(&mut self, path: &Path, generation: Generation, reason: String) {
-        if self.artifacts.refused(path, generation, reason.clone()) == Taken::Refused {
-            self.log_refusal(path, &reason);
+    fn refuse(&mut self, path: &Path, generation: Generation, reason: &str) {
+        if self.artifacts.refused(path, generation, reason.to_owned()) == Taken::Refused {
+            self.log_refusal(path, reason);
         }
     }
 

@@ -201,11 +201,6 @@ impl Calls {
         *self = Self { next: self.next, ..Self::default() };
     }
 
-    /// Calls that run.
-    pub fn running(&self) -> usize {
-        self.running.len()
-    }
-
     /// Bytes of the batches that are kept for messages that are not acknowledged.
     pub fn batch_bytes(&self) -> usize {
         self.batch_bytes

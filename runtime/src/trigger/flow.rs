@@ -452,10 +452,10 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             let together = self.calls.reported(token.call);
             self.partitions.at(place).into_iter().for_each(|assigned| assigned.window.all_acknowledged(&together));
         }
-        if let Some(reason) = &self.refuses {
-            if !matches!(self.stop, Some(Stop::Bug(_))) {
-                self.stop = Some(Stop::Refused(reason.clone()));
-            }
+        if let Some(reason) = &self.refuses
+            && !matches!(self.stop, Some(Stop::Bug(_)))
+        {
+            self.stop = Some(Stop::Refused(reason.clone()));
         }
     }
 

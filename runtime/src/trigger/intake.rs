@@ -7,19 +7,8 @@
 //! memory back and costs fetching again what was fetched. Pure: it says what is to be done.
 
 use super::budget::MAX_HELD;
-use super::partitions::{Assigned, Partitions};
+use super::partitions::{Assigned, Intake, Partitions};
 use crate::kafka::Partition;
-
-/// Whether a partition's records come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Intake {
-    #[default]
-    Flows,
-    /// They wait in a queue of their own. The number grows with each that is held back.
-    Held { number: u64 },
-    /// None are fetched.
-    Paused,
-}
 
 /// What is to be done with a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

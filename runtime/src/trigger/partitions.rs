@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
-use super::intake::Intake;
 use super::progress::Progress;
 use super::sequencer::{Limits, Window};
 use crate::kafka::Partition;
@@ -17,6 +16,17 @@ pub struct Place {
     index: usize,
     /// Tells it from earlier and later ones at the same index.
     epoch: u64,
+}
+
+/// Whether a partition's records come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Intake {
+    #[default]
+    Flows,
+    /// They wait in a queue of their own. The number grows with each that is held back.
+    Held { number: u64 },
+    /// None are fetched.
+    Paused,
 }
 
 /// One assignment of one partition.
@@ -129,11 +139,6 @@ impl<R> Partitions<R> {
     /// Records that could start now.
     pub fn startable(&self) -> usize {
         self.iter().filter(|assigned| !assigned.leaving).map(|assigned| assigned.window.startable()).sum()
-    }
-
-    /// Records in calls.
-    pub fn running(&self) -> usize {
-        self.iter().map(|assigned| assigned.window.running()).sum()
     }
 
     pub fn next_due(&self) -> Option<Instant> {

@@ -21,12 +21,15 @@ pub const MANIFEST: &str = "tidegate.toml";
 /// The component of the function `f`.
 pub const COMPONENT: &str = "f.wasm";
 
+/// Ends the start of instances.
+type Started = oneshot::Sender<Result<(), PoolError>>;
+
 /// What the fakes share with the test.
 #[derive(Default)]
 struct State {
     /// Compilations under way, and instances that start, in the order in which they began.
     compiling: Vec<(String, oneshot::Sender<Result<String, Rejected>>)>,
-    starting: Vec<(String, Setup, oneshot::Sender<Result<(), PoolError>>)>,
+    starting: Vec<(String, Setup, Started)>,
     /// The texts of the revisions that each trigger took on, in order, since it was started.
     adopted: BTreeMap<Name, Vec<String>>,
     statuses: BTreeMap<Name, watch::Sender<Status>>,

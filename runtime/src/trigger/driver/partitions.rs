@@ -8,8 +8,8 @@ use crate::kafka::{Broker, Clients, Error, ErrorKind, Position};
 use crate::trigger::beginning::{Beginning, Choice, Surprise, beginnings};
 use crate::trigger::durability::Gate;
 use crate::trigger::health::Condition;
-use crate::trigger::intake::Intake;
 use crate::trigger::membership::Step;
+use crate::trigger::partitions::Intake;
 use crate::trigger::retreat::UnderWay;
 
 impl<C: Clients> Driver<C> {

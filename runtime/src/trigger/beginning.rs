@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn metadata_that_cannot_be_read_costs_repeats_only() {
-        let log = Log { committed: vec![(Some(5), "1!".to_owned())], ranges: vec![0..20] };
+        let log = Log { committed: vec![(Some(5), "2!".to_owned())], ranges: vec![0..20] };
         let [beginning] = &begin(&log, Start::Latest, &[])[..] else { panic!("one") };
         assert_eq!(beginning.surprise, Some(Surprise::Unreadable(Unreadable::Damaged)));
         assert_eq!(beginning.progress, Progress::at(5));

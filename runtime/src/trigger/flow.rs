@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::breaker::Seen;
 use super::budget::Share as BudgetShare;
 use super::calls::{CallKey, Calls, Case, OpenCall};
 use super::clock::Now;
 use super::delivery::{Delivered, Delivery};
-use super::lane::Lanes;
+use super::lane::{Lanes, Route};
 use super::partitions::Partitions;
 use super::progress::Progress;
 use super::sequencer::Sequence;
@@ -29,8 +30,10 @@ use crate::record::outcome::{Cause, Checked, Fault};
 use crate::record::{OwnedRecord, Record, Topics};
 use crate::throttle::Throttle;
 
-/// Batches of ready records that are kept at hand.
+/// Batches of records that are kept at hand, and so many records at most: one partition alone cannot
+/// start more, because of the size of its progress.
 const BATCHES_AT_HAND: usize = 4;
+const MOST_AT_HAND: usize = 1_200;
 /// How long a broker may acknowledge nothing before that is shown.
 const SILENT: Duration = Duration::from_secs(10);
 /// By how much the records of a failed call are split.
@@ -151,7 +154,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     }
 
     /// Takes in a fetched record.
-    pub fn admit(&mut self, partition: Partition, record: R) {
+    pub fn admit(&mut self, partition: Partition, record: R, now: Now) {
         let group = match self.trigger.ordering {
             Ordering::Key => record.key().map(xxh3_64),
             Ordering::Partition => Some(0),
@@ -168,7 +171,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             self.stop.get_or_insert(Stop::WentBack(reason));
         }
         let is_whole = record.defect().is_none();
-        let is_open = window.admit(offset, group, record.bytes(), record);
+        let is_open = window.admit(offset, group, Route::STABLE, record.bytes(), record, now);
         if is_open && !is_whole {
             // Alone, because it does not get into a call.
             window.suspect(sequence, 1);
@@ -190,7 +193,8 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     /// it is better left with the client. Records that wait for their key do not count, so that
     /// others run ahead of them.
     pub fn has_enough_work(&self) -> bool {
-        self.partitions.startable() >= BATCHES_AT_HAND * self.trigger.batch.records.get() as usize
+        let batches = BATCHES_AT_HAND * self.trigger.batch.records.get() as usize;
+        self.partitions.startable() >= batches.min(MOST_AT_HAND)
     }
 
     /// Starts as many calls as there are records that may run, instances and room for outputs.
@@ -200,6 +204,10 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         }
         let Some(lane) = self.lanes.serving_mut().filter(|lane| !lane.is_held_off(now.instant)) else { return };
         let probing = lane.breaker.is_open();
+        if probing {
+            self.give_up_old(now);
+        }
+        let Some(lane) = self.lanes.serving_mut() else { return };
         let is_early = lane.breaker.next_probe().is_some_and(|next| now.instant < next);
         if probing && (lane.running() > 0 || is_early) {
             return;
@@ -208,15 +216,15 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         let mut free = lane.free();
         while free > 0 && tried < self.partitions.len() && self.has_room_for_outputs() {
             let Some(lane) = self.lanes.serving_mut() else { return };
-            let Some((place, assigned)) = self.partitions.next_ready() else { return };
-            let mut share = lane.sizing.share(assigned.window.ready(), free);
+            let Some((place, assigned)) = self.partitions.next_ready(Route::STABLE) else { return };
+            let mut share = lane.sizing.share(assigned.window.ready(Route::STABLE), free);
             if probing {
                 share.records = 1;
             }
             let mut batch = self.calls.prepare(&assigned.topic, assigned.partition.number);
             let mut sequences = Vec::with_capacity(share.records);
             let mut defect = None;
-            assigned.window.take(share, |taken| {
+            assigned.window.take(Route::STABLE, share, |taken| {
                 sequences.push(taken.sequence);
                 batch.push(&taken.record, taken.attempt);
                 if let Some(found) = taken.record.defect() {
@@ -332,7 +340,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         }
         if let Some(lane) = self.lanes.get_mut(call.lane) {
             lane.counts.handled += messages.len() as u64;
-            lane.breaker.observe(messages.len() as u32, 0, now.instant);
+            lane.breaker.observe(Seen { handled: messages.len() as u32, ..Seen::default() }, now.instant);
         }
     }
 
@@ -348,22 +356,24 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         let mut faults: FxHashMap<usize, &Fault> = FxHashMap::default();
         faults.extend(checked.failures().iter().map(|(source, fault)| (*source as usize, fault)));
         let mut handled = vec![false; batch.len()];
+        let mut seen = Seen::default();
         for case in self.cases(call) {
             let Some(assigned) = self.partitions.at(case.place) else { return handled };
             let window = &mut assigned.window;
             if window.is_blocked(case.sequence) {
                 window.put_back(case.sequence, R::from(batch.record(case.index).to_owned()));
             } else if let Some(&fault) = faults.get(&case.index) {
+                *(if window.has_failed(case.sequence) { &mut seen.again } else { &mut seen.failed }) += 1;
                 self.fail(case, batch, fault, now);
             } else {
                 window.handled(case.sequence, messages[case.index]);
                 handled[case.index] = true;
             }
         }
-        let count = handled.iter().filter(|&&handled| handled).count();
+        seen.handled = handled.iter().filter(|&&handled| handled).count() as u32;
         if let Some(lane) = self.lanes.get_mut(self.calls.get(call).lane) {
-            lane.counts.handled += count as u64;
-            lane.breaker.observe(count as u32, faults.len() as u32, now.instant);
+            lane.counts.handled += u64::from(seen.handled);
+            lane.breaker.observe(seen, now.instant);
         }
         handled
     }
@@ -379,8 +389,10 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     fn bisect(&mut self, call: CallKey, batch: &Batch, fault: &Fault, now: Now) {
         let cases = self.cases(call);
         if let [case] = cases[..] {
+            let failed_before = self.partitions.at(case.place).is_some_and(|it| it.window.has_failed(case.sequence));
+            let seen = Seen { handled: 0, failed: u32::from(!failed_before), again: u32::from(failed_before) };
             if let Some(lane) = self.lanes.get_mut(self.calls.get(call).lane) {
-                lane.breaker.observe(0, 1, now.instant);
+                lane.breaker.observe(seen, now.instant);
             }
             self.fail(case, batch, fault, now);
             return;
@@ -463,15 +475,16 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     }
 
     /// When [`Flow::wake`] or [`Flow::dispatch`] has something to do without any event.
-    pub fn next_due(&self) -> Option<Instant> {
+    pub fn next_due(&self, now: Now) -> Option<Instant> {
         let lane = self.lanes.serving();
         // Not while it could not start: what hinders it wakes the loop when it ends.
         let probe = lane.filter(|lane| {
-            lane.running() == 0 && self.paused.is_none() && self.has_room_for_outputs() && self.partitions.ready() > 0
+            lane.running() == 0 && self.paused.is_none() && self.has_room_for_outputs() && self.partitions.has_ready()
         });
         let probe = probe.and_then(|lane| lane.breaker.next_probe());
-        let held_off = lane.and_then(|lane| lane.held_off_until()).filter(|_| self.partitions.ready() > 0);
-        self.partitions.next_due().into_iter().chain(probe).chain(held_off).min()
+        let held_off = lane.and_then(|lane| lane.held_off_until()).filter(|_| self.partitions.has_ready());
+        let given_up = lane.filter(|lane| lane.breaker.is_open()).and_then(|_| self.next_given_up(now));
+        self.partitions.next_due().into_iter().chain(probe).chain(held_off).chain(given_up).min()
     }
 
     /// What to say about messages that the broker does not acknowledge, if that is so for a while.

@@ -204,7 +204,7 @@ impl<C: Clients> Driver<C> {
         match self.phase {
             Phase::Over => Turn::Over,
             _ if more => Turn::Again,
-            _ => Turn::Park(self.next_due(at)),
+            _ => Turn::Park(self.next_due(now)),
         }
     }
 
@@ -294,7 +294,10 @@ impl<C: Clients> Driver<C> {
             && matches!(self.phase, Phase::Joined)
             && let Some(broker) = &mut self.broker
         {
-            self.silent_group.get_or_insert(now);
+            // The newer protocol (KIP-848) tells a member without partitions nothing.
+            if self.context.cluster.properties.get("group.protocol").is_none_or(|protocol| protocol != "consumer") {
+                self.silent_group.get_or_insert(now);
+            }
             if let Err(error) = broker.subscribe(&topics) {
                 self.end(Why::Broken(format!("cannot subscribe: {error}")), now);
             }
@@ -377,7 +380,7 @@ impl<C: Clients> Driver<C> {
 
     /// Takes records, starts calls, and holds partitions back. Returns whether there is more.
     fn work(&mut self, now: Now) -> bool {
-        let taken = self.take(now.instant);
+        let taken = self.take(now);
         if self.durability.is_open() {
             self.flow.dispatch(now);
         }
@@ -398,7 +401,7 @@ impl<C: Clients> Driver<C> {
         released || taken == TAKE
     }
 
-    fn take(&mut self, now: Instant) -> usize {
+    fn take(&mut self, now: Now) -> usize {
         self.starved = !self.flow.may_admit();
         if self.flow.paused.is_some() || self.starved || self.flow.has_enough_work() {
             return 0;
@@ -407,7 +410,7 @@ impl<C: Clients> Driver<C> {
         let (flow, health, topics) = (&mut self.flow, &mut self.health, &self.context.trigger.topics);
         let mut damaged = None;
         let taken = broker.take(TAKE, |partition, taken| match taken {
-            Taken::Record(record) => flow.admit(partition, record),
+            Taken::Record(record) => flow.admit(partition, record, now),
             Taken::Failed { offset, error } => {
                 let place = format!("{}/{}", topics[partition.topic], partition.number);
                 let reason = format!("records of {place} cannot be fetched at offset {offset}: {error}");
@@ -415,17 +418,17 @@ impl<C: Clients> Driver<C> {
                 if error.name == "_BAD_MSG" {
                     damaged = Some(reason.clone());
                 }
-                health.seen(Condition::FetchFailing, reason, now);
+                health.seen(Condition::FetchFailing, reason, now.instant);
             }
         });
         if let Some(reason) = damaged {
-            self.end(Why::Broken(reason), now);
+            self.end(Why::Broken(reason), now.instant);
         }
         taken
     }
 
     /// When there is something to do without any event.
-    fn next_due(&self, now: Instant) -> Instant {
+    fn next_due(&self, now: Now) -> Instant {
         let dirty = self.flow.partitions.iter().any(|assigned| assigned.window.is_dirty());
         let leaving = match &self.phase {
             Phase::Leaving { retreat, closing, .. } => closing.or(retreat.next_due()),
@@ -443,13 +446,13 @@ impl<C: Clients> Driver<C> {
             self.producer_due(),
             self.topology.next_due().filter(|_| matches!(self.phase, Phase::Joined)),
             self.health.next_due(),
-            self.flow.next_due().filter(|_| self.durability.is_open()),
+            self.flow.next_due(now).filter(|_| self.durability.is_open()),
             self.report.next_due(),
-            self.starved.then_some(now + STARVED),
-            self.is_retreating().then_some(now + RETREAT_POLL),
+            self.starved.then_some(now.instant + STARVED),
+            self.is_retreating().then_some(now.instant + RETREAT_POLL),
         ];
         // What was due and did not help is not due again at once: no loop without end.
-        times.into_iter().flatten().fold(self.next_shrink, Instant::min).max(now + LEAST_PARK)
+        times.into_iter().flatten().fold(self.next_shrink, Instant::min).max(now.instant + LEAST_PARK)
     }
 
     /// What the trigger is doing, and why not more.

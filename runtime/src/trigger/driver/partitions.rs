@@ -145,7 +145,6 @@ impl<C: Clients> Driver<C> {
                 self.flow.revoke(partition);
             }
         }
-        self.silent_group.get_or_insert(now);
         let Some(broker) = &mut self.broker else { return };
         if let Err(error) = broker.unassign(partitions) {
             self.end(Why::Broken(format!("the assignment cannot be given back: {error}")), now);
@@ -194,6 +193,7 @@ impl<C: Clients> Driver<C> {
         self.flow.partitions.iter_mut().for_each(|assigned| assigned.window.mark_dirty());
         if error.name == "OFFSET_METADATA_TOO_LARGE" {
             let limit = self.durability.shorten_metadata();
+            self.flow.partitions.set_metadata_limit(limit);
             let reason = format!(
                 "the broker takes less commit metadata than 4096 bytes (offset.metadata.max.bytes), so progress is cut \
                  to {limit} characters and more is repeated after a restart"

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Driver, Phase};
-use crate::kafka::{Clients, Sink as _};
+use crate::kafka::{Batching, Clients, Sink as _};
 use crate::trigger::durability::Gate;
 use crate::trigger::health::Condition;
 
@@ -46,6 +46,7 @@ impl<C: Clients> Driver<C> {
                 self.topology.outputs().into_iter().for_each(|outputs| sink.update(outputs));
                 self.topology.producer_lives();
                 self.flow.delivery.replace(sink);
+                self.flow.partitions.set_careful(self.durability.batching() == Batching::Single);
                 self.durability.open();
                 self.health.clear(Condition::OutputsFailing, now);
             }

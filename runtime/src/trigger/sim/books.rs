@@ -22,10 +22,18 @@ pub struct Emitted {
 #[derive(Clone, Debug)]
 pub enum Kind {
     /// The message of this number, of the try of this number.
-    Message { index: usize, attempt: u32 },
-    DeadLetter { attempts: u32, cause: String },
+    Message {
+        index: usize,
+        attempt: u32,
+    },
+    DeadLetter {
+        attempts: u32,
+        cause: String,
+    },
     /// What the function did beside its messages.
-    Work { attempt: u32 },
+    Work {
+        attempt: u32,
+    },
 }
 
 impl fmt::Display for Emitted {
@@ -146,7 +154,15 @@ impl Books {
         }
     }
 
-    pub fn produced(&mut self, id: usize, place: Place, incarnation: u32, offset: i64, timestamp_ms: i64, at: Duration) {
+    pub fn produced(
+        &mut self,
+        id: usize,
+        place: Place,
+        incarnation: u32,
+        offset: i64,
+        timestamp_ms: i64,
+        at: Duration,
+    ) {
         self.pages[id].found = Some(Found { place, incarnation, offset, timestamp_ms, at });
     }
 

@@ -48,9 +48,9 @@ impl World {
 
     /// Where a record is, for people.
     fn record(&self, id: usize) -> String {
-        let place = self.books.pages[id].found.map_or("nowhere".to_owned(), |found| {
-            format!("{}@{}", self.place(found.place), found.offset)
-        });
+        let place = self.books.pages[id]
+            .found
+            .map_or("nowhere".to_owned(), |found| format!("{}@{}", self.place(found.place), found.offset));
         format!("record {id} ({place}, {})", self.items[id])
     }
 
@@ -309,7 +309,8 @@ impl World {
         let stale: Vec<_> = stale.map(|((group, place), last)| (last.1, highest[&(group, place)].1, place)).collect();
         for (last, newest, place) in stale.into_iter().take(3) {
             let place = place.map_or("what functions did".to_owned(), |(place, _)| self.place(place));
-            let text = format!("the last of its key in {place} is of {}, not of {}", self.record(last), self.record(newest));
+            let text =
+                format!("the last of its key in {place} is of {}, not of {}", self.record(last), self.record(newest));
             self.violation("nothing stale", text);
         }
     }

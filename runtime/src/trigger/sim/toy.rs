@@ -422,7 +422,7 @@ impl Toy {
         let before = part.failed.get(&offset).copied();
         let since_unix_s = before.map_or(now.unix_s(), |failed| failed.since_unix_s);
         let attempts = before.map_or(0, |failed| failed.attempts) + 1;
-        part.failed.insert(offset, Failed { offset, attempts, since_unix_s });
+        part.failed.insert(offset, Failed { offset, attempts, since_unix_s, due_unix_s: 0 });
         part.dirty = true;
         let policy = &self.parts.context.trigger.retry;
         let age = Duration::from_secs(now.unix_s() - since_unix_s);
@@ -589,8 +589,12 @@ impl Drives for Toy {
         let due = self.owned.values().filter_map(|part| part.due).min();
         let again = self.reads_again.as_ref().map(|(due, _)| *due);
         let latest = now.instant + Duration::from_secs(5);
-        Turn::Park([soon, commit, due, again].into_iter().flatten().fold(latest, Instant::min).max(
-            now.instant + Duration::from_millis(1),
-        ))
+        Turn::Park(
+            [soon, commit, due, again]
+                .into_iter()
+                .flatten()
+                .fold(latest, Instant::min)
+                .max(now.instant + Duration::from_millis(1)),
+        )
     }
 }

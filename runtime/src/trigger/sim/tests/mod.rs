@@ -101,7 +101,11 @@ fn check(from: u64, count: u64, breadth: Breadth, make: &Make) {
     }
     if let Some((seed, report)) = sum.failed.first() {
         let case = Case::draw(*seed, breadth, &Less::default());
-        panic!("{} histories fail; the first one:\n{}", sum.failed.len(), explain(&case, breadth, make, report, &Less::default()));
+        panic!(
+            "{} histories fail; the first one:\n{}",
+            sum.failed.len(),
+            explain(&case, breadth, make, report, &Less::default())
+        );
     }
 }
 

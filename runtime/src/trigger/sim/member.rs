@@ -6,7 +6,7 @@
 //! handed out, and everything that was fetched is thrown away.
 //! What it fetches stands in [`fetch`](super::fetch).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::brokers::{Condition, Request};
@@ -27,6 +27,8 @@ pub struct Member {
     generation: u64,
     /// A request that is not answered, by its number.
     waits_for: Option<u64>,
+    /// The broker that has it.
+    asked: usize,
     joins: bool,
     next_ticket: u64,
     /// It has to join again.
@@ -45,8 +47,8 @@ pub struct Member {
     /// What it owns, and so fetches.
     pub owned: BTreeMap<Place, Fetcher>,
     pub queue: Queue,
-    /// Numbers of the commits that did not end.
-    commits: BTreeSet<u64>,
+    /// Numbers of the commits that did not end, and which broker has them.
+    commits: BTreeMap<u64, usize>,
     pub closing: Closing,
 }
 
@@ -78,6 +80,7 @@ impl World {
             id: None,
             generation: 0,
             waits_for: None,
+            asked: 0,
             joins: false,
             next_ticket: 0,
             rejoins: false,
@@ -90,7 +93,7 @@ impl World {
             told_of_loss: false,
             owned: BTreeMap::new(),
             queue: Queue::new(queue_bytes),
-            commits: BTreeSet::new(),
+            commits: BTreeMap::new(),
             closing: Closing::No,
         };
         let id = self.client_id();
@@ -197,7 +200,7 @@ impl World {
         if let Ask::Join { .. } = ask {
             known.joins = true;
         }
-        known.waits_for = Some(ticket);
+        (known.waits_for, known.asked) = (Some(ticket), broker);
         if reachable {
             self.after(there, Event::Arrive { broker, request: Request::of_member(member, ticket, ask) });
         } else {
@@ -206,14 +209,18 @@ impl World {
         }
     }
 
-    /// The coordinator is away: what it was asked is asked again.
-    pub fn group_connections_broke(&mut self) {
+    /// A coordinator is away: what it was asked is asked again.
+    pub fn group_connections_broke(&mut self, broker: usize) {
         let members: Vec<u64> = self.members.keys().copied().collect();
         for member in members {
             let Some(known) = self.member(member) else { continue };
-            known.waits_for = None;
-            known.rejoins |= std::mem::take(&mut known.joins);
-            for number in known.commits.clone() {
+            if known.asked == broker {
+                known.waits_for = None;
+                known.rejoins |= std::mem::take(&mut known.joins);
+            }
+            let with_it = known.commits.iter().filter(|(_, asked)| **asked == broker);
+            let with_it: Vec<u64> = with_it.map(|(&number, _)| number).collect();
+            for number in with_it {
                 let soon = self.between(ms(1), ms(500));
                 self.after(soon, Event::CommitEnds { member, number, result: Err("_TRANSPORT") });
             }
@@ -430,7 +437,7 @@ impl World {
         let broker = self.coordinator;
         let there = self.latency();
         let Some(known) = self.member(member) else { return };
-        known.commits.insert(number);
+        known.commits.insert(number, broker);
         let ask = Ask::Commit { id: known.id, generation: known.generation, number, positions: positions.clone() };
         self.tell(|world| {
             let parts: Vec<_> = positions
@@ -450,7 +457,7 @@ impl World {
 
     pub fn commit_ended(&mut self, member: u64, number: u64, result: Result<(), &'static str>) {
         let Some(known) = self.member(member) else { return };
-        if !known.commits.remove(&number) {
+        if known.commits.remove(&number).is_none() {
             return;
         }
         known.events.push_back(Told::Committed { number, result: result.map_err(error) });

@@ -282,16 +282,24 @@ impl World {
         type Where = Option<(Place, u32)>;
         let mut highest: BTreeMap<(KeyGroup, Where), (i64, usize)> = BTreeMap::new();
         let mut last: BTreeMap<(KeyGroup, Where), (i64, usize)> = BTreeMap::new();
+        let mut last_of: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut last_at: BTreeMap<(KeyGroup, Where), usize> = BTreeMap::new();
         let mut in_order: BTreeMap<(u64, Option<u64>, KeyGroup, Where), (i64, usize)> = BTreeMap::new();
         let mut broken = Vec::new();
-        for effect in self.books.effects.iter().filter(|effect| !effect.stray) {
+        for (number, effect) in self.books.effects.iter().enumerate().filter(|(_, effect)| !effect.stray) {
             let id = effect.emitted.id;
+            // A message without a key lies anywhere, and at its repetition elsewhere.
+            if effect.place.is_some() && self.items[id].key.is_none() {
+                continue;
+            }
             let Some(group) = self.books.key_group(id) else { continue };
             let Some(found) = self.books.pages[id].found else { continue };
             let here = (found.offset, id);
             let high = highest.entry((group, effect.place)).or_insert(here);
             *high = here.max(*high);
             last.insert((group, effect.place), here);
+            last_of.insert(id, number);
+            last_at.insert((group, effect.place), number);
             if matches!(effect.emitted.kind, Kind::Work { .. }) {
                 continue;
             }
@@ -305,7 +313,13 @@ impl World {
             let text = format!("{emitted} follows {} in {place}, from the same owner", self.record(before));
             self.violation("order", text);
         }
-        let stale = last.into_iter().filter(|(at, last)| highest[at] != *last);
+        // A record that failed at some try may have ended differently when it was repeated.
+        let ended_elsewhere = |at: &(KeyGroup, Where)| {
+            let newest = highest[at].1;
+            let failed = self.books.pages[newest].tries.iter().any(|tried| tried.verdict != Verdict::Handled);
+            failed && last_of[&newest] > last_at[at]
+        };
+        let stale = last.into_iter().filter(|(at, last)| highest[at] != *last && !ended_elsewhere(at));
         let stale: Vec<_> = stale.map(|((group, place), last)| (last.1, highest[&(group, place)].1, place)).collect();
         for (last, newest, place) in stale.into_iter().take(3) {
             let place = place.map_or("what functions did".to_owned(), |(place, _)| self.place(place));

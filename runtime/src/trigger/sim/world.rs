@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::books::Books;
-use super::brokers::{Broker, Request};
+use super::brokers::{Broker, COORDINATOR, Request};
 use super::function::Ending;
 use super::group::{Group, Reply};
 use super::load::{DEAD, INPUTS, Item, TOPICS};
@@ -148,7 +148,7 @@ impl World {
             rng,
             topics: topics.collect(),
             brokers: (0..cluster.brokers).map(|_| Broker::default()).collect(),
-            coordinator: 0,
+            coordinator: COORDINATOR,
             group: Group::new(&cluster),
             members: BTreeMap::new(),
             producers: BTreeMap::new(),

@@ -111,18 +111,22 @@ fn histories() {
     check(from, number("TIDEGATE_HISTORIES").unwrap_or(HISTORIES), Breadth::All, &real);
 }
 
-/// One history, told line by line. Without a seed there is nothing to replay.
-#[test]
-fn replay() {
+/// Tells one history line by line. Without a seed there is nothing to tell.
+fn tell(breadth: Breadth, make: &Make) {
     let Some(seed) = number("TIDEGATE_SEED") else { return };
-    let case = Case::draw(seed, Breadth::All, &less());
-    let report = alone(&case, &real, true);
+    let case = Case::draw(seed, breadth, &less());
+    let report = alone(&case, make, true);
     report.story.iter().for_each(|line| println!("{line}"));
     println!("\n{case}");
     for violation in &report.violations {
         println!("\"{}\": {}", violation.promise, violation.text);
     }
     assert!(report.violations.is_empty(), "the history of seed {seed} breaks a promise");
+}
+
+#[test]
+fn replay() {
+    tell(Breadth::All, &real);
 }
 
 #[test]

@@ -7,10 +7,10 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use super::Partition;
 use super::client::{Error, Metadata};
 use super::list::Position;
 use super::sink::{Batching, Sink};
-use super::Partition;
 use crate::record::{OwnedRecord, Record};
 
 /// What a member reports beside records.
@@ -32,7 +32,10 @@ pub enum Event {
 pub enum Taken<R> {
     Record(R),
     /// Something at this offset cannot be read.
-    Failed { offset: i64, error: Error },
+    Failed {
+        offset: i64,
+        error: Error,
+    },
 }
 
 /// A question for [`Broker::ask`]. It sends its answer wherever it wants.

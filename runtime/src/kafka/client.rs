@@ -65,7 +65,7 @@ impl Error {
     }
 
     #[allow(clippy::needless_pass_by_value)] // so that `map_err` takes it as it is
-    pub(super) fn invalid(reason: impl ToString) -> Self {
+    pub fn invalid(reason: impl ToString) -> Self {
         Self { name: "_INVALID_ARG".to_owned(), reason: reason.to_string(), fatal: false }
     }
 }
@@ -250,6 +250,12 @@ pub struct Metadata {
 }
 
 impl Metadata {
+    /// How many partitions a topic has. An error if it cannot be used.
+    pub fn partitions_of(&self, topic: &str) -> Result<i32, Error> {
+        let missing = || self.missing.get(topic).cloned().unwrap_or_default();
+        self.partitions.get(topic).copied().ok_or_else(|| Error::invalid(format!("topic {topic}: {}", missing())))
+    }
+
     /// Asks the brokers about topics. Blocks up to `limit` for each of them.
     ///
     /// `client` has to be a live client.

@@ -8,6 +8,7 @@
 pub mod broker;
 pub mod cleanup;
 pub mod client;
+mod clients;
 pub mod create;
 pub mod embedded;
 mod fetched;
@@ -18,12 +19,13 @@ pub mod scan;
 pub mod sink;
 pub mod source;
 
-pub use broker::{Broker, Clients, Question, Reader, Taken, TopicsQuestion};
+pub use broker::{Broker, Clients, Event, Question, Reader, Taken, TopicsQuestion};
 pub use client::{Error, Metadata, Wake, keep_memory};
+pub use clients::KafkaClients;
 pub use fetched::{Detached, Fetched};
 pub use list::Position;
-pub use sink::{Acknowledgement, KafkaSink, Refusal, Sink};
-pub use source::{Event, Source};
+pub use sink::{Acknowledgement, Batching, KafkaSink, Refusal, Sink};
+pub use source::Source;
 
 /// A partition among the topics of one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

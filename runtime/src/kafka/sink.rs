@@ -7,8 +7,8 @@ use std::sync::Arc;
 use rdkafka::bindings as c;
 use rdkafka::producer::{BaseProducer, Producer as _};
 
-use super::client::{Code, Context, Error, Metadata, OK, WakeEnd, settings};
 use super::broker::TopicsQuestion;
+use super::client::{Code, Context, Error, Metadata, OK, WakeEnd, settings};
 use super::murmur2::partition_of;
 use super::queue::Queue;
 use crate::manifest::Cluster;
@@ -336,6 +336,11 @@ impl Sink for KafkaSink {
             });
         }
     }
+
+    fn update(&mut self, metadata: &Metadata) {
+        KafkaSink::update(self, metadata)
+    }
+    fn ask(&self, _answer: TopicsQuestion) {}
 
     fn outstanding(&self) -> usize {
         self.outstanding

@@ -301,6 +301,8 @@ pub struct Trigger {
     pub commit_interval: Duration,
     /// How long running calls may go on when a partition is taken away.
     pub rebalance_drain: Duration,
+    /// How long messages may wait for their acknowledgement when a partition is taken away.
+    pub message_drain: Duration,
     /// How long running calls may go on at shutdown.
     pub drain: Duration,
 }

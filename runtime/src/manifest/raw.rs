@@ -211,6 +211,11 @@ pub(super) struct RawTrigger {
     /// How long running calls may go on when a partition moves to another node, 0s to 1m. The
     /// trigger's other partitions on this node stand still meanwhile.
     pub rebalance_drain: Field<Period<0, MINUTE, 100>>,
+    /// How long messages may wait for their acknowledgement when a partition moves to another node, 0s
+    /// to 4m, and below the cluster's max.poll.interval.ms. What is not acknowledged by then is given up
+    /// and handled again by the next owner, so that nothing old is written after its messages. The
+    /// trigger's other partitions on this node stand still meanwhile.
+    pub message_drain: Field<Period<0, { 4 * MINUTE }, { 30 * SECOND }>>,
     /// How long running calls may go on at shutdown, 0s to 1h.
     pub drain: Field<Period<0, HOUR, { 10 * SECOND }>>,
 }

@@ -52,6 +52,7 @@ pub(super) fn check(
     let retry = retry(raw.retry, report);
     let commit_interval = raw.commit_interval.or_default(report).0;
     let rebalance_drain = raw.rebalance_drain.or_default(report).0;
+    let message_drain = raw.message_drain.or_default(report).0;
     let drain = raw.drain.or_default(report).0;
     let trigger = || {
         Some(Trigger {
@@ -74,6 +75,7 @@ pub(super) fn check(
             window,
             commit_interval,
             rebalance_drain,
+            message_drain,
             drain,
         })
     };

@@ -366,7 +366,7 @@ impl Supervisor {
         match result {
             Ok(pool) => {
                 tracing::info!(trigger = %name, revision = revision.short(), "serves a revision");
-                handle.adopt(pool, revision).await;
+                handle.adopt(Box::new(pool), revision).await;
                 if let Some(artifact) = self.artifacts.get_mut(path)
                     && let Some(candidate) = artifact.candidate.take()
                 {

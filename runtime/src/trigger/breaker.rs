@@ -88,11 +88,6 @@ impl Breaker {
             open.next_probe = now + open.pause;
         }
     }
-
-    /// Forgets everything: another revision serves.
-    pub fn reset(&mut self) {
-        *self = Self::new();
-    }
 }
 
 #[cfg(test)]

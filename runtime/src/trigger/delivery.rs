@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::flights::FlightKey;
+use super::calls::CallKey;
 use crate::kafka::{Acknowledgement, Refusal, Sink};
 use crate::record::batch::Batch;
 use crate::record::columns::Field;
@@ -20,7 +20,7 @@ pub const HEADER_PREFIX: &str = "tidegate-";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token {
     /// The call that the record was in.
-    pub flight: FlightKey,
+    pub call: CallKey,
     /// Its index in the call's batch.
     pub index: usize,
     /// The message is the record's dead letter.
@@ -31,13 +31,13 @@ impl Token {
     const INDEX_BITS: u32 = 32;
 
     fn pack(self) -> u64 {
-        u64::from(self.dead_letter) << 63 | (self.flight as u64) << Self::INDEX_BITS | self.index as u64
+        u64::from(self.dead_letter) << 63 | (self.call as u64) << Self::INDEX_BITS | self.index as u64
     }
 
     fn unpack(token: u64) -> Self {
         Self {
             dead_letter: token >> 63 == 1,
-            flight: (token << 1 >> (Self::INDEX_BITS + 1)) as usize,
+            call: (token << 1 >> (Self::INDEX_BITS + 1)) as usize,
             index: (token & u64::from(u32::MAX)) as usize,
         }
     }
@@ -59,7 +59,7 @@ pub struct Delivered {
 
 /// What a dead letter says about its record, beside the record itself.
 #[derive(Debug)]
-pub struct Obituary<'a> {
+pub struct DeadLetter<'a> {
     pub topic: &'a str,
     pub partition: i32,
     pub trigger: &'a str,
@@ -71,21 +71,62 @@ pub struct Obituary<'a> {
 
 /// The outputs of one trigger.
 pub struct Delivery<S> {
-    sink: S,
+    /// `None` from the moment that a producer was given up until another one takes over. Nothing may
+    /// be sent then.
+    sink: Option<S>,
+    /// The producer was given up: what is under way may still be acknowledged.
+    retiring: bool,
     topics: Arc<Topics>,
 }
 
 impl<S: Sink> Delivery<S> {
-    pub fn new(sink: S, topics: Arc<Topics>) -> Self {
-        Self { sink, topics }
+    pub fn new(topics: Arc<Topics>) -> Self {
+        Self { sink: None, retiring: false, topics }
     }
 
-    pub fn sink(&self) -> &S {
-        &self.sink
+    pub fn sink(&self) -> Option<&S> {
+        self.sink.as_ref()
     }
 
-    pub fn sink_mut(&mut self) -> &mut S {
-        &mut self.sink
+    pub fn sink_mut(&mut self) -> Option<&mut S> {
+        self.sink.as_mut()
+    }
+
+    /// Another producer takes over.
+    pub fn replace(&mut self, sink: S) {
+        (self.sink, self.retiring) = (Some(sink), false);
+    }
+
+    /// Nothing more may be sent by this producer.
+    pub fn retire(&mut self) {
+        self.retiring = true;
+        self.sink.iter_mut().for_each(Sink::flush);
+    }
+
+    pub fn is_retiring(&self) -> bool {
+        self.retiring
+    }
+
+    /// Takes the producer away.
+    pub fn take(&mut self) -> Option<S> {
+        self.sink.take()
+    }
+
+    /// Messages that are not acknowledged.
+    pub fn outstanding(&self) -> usize {
+        self.sink.as_ref().map_or(0, Sink::outstanding)
+    }
+
+    /// Whether more messages may be under way.
+    pub fn has_room(&self) -> bool {
+        self.sink.as_ref().is_some_and(|sink| sink.outstanding() < sink.most_outstanding())
+    }
+
+    fn produce(&mut self, messages: &[Message<'_>], headers: &[Header<'_>]) {
+        match &mut self.sink {
+            Some(sink) if !self.retiring => sink.send(messages, headers),
+            _ => debug_assert!(false, "nothing is sent while the gate is closed"),
+        }
     }
 
     /// Produces the messages of the records for which `is_handled` is true; those of others are
@@ -94,7 +135,7 @@ impl<S: Sink> Delivery<S> {
         &mut self,
         checked: &Checked,
         batch: &Batch,
-        flight: FlightKey,
+        call: CallKey,
         is_handled: impl Fn(usize) -> bool,
     ) -> Sent {
         let mut messages = Vec::with_capacity(checked.len());
@@ -118,32 +159,32 @@ impl<S: Sink> Delivery<S> {
                 key: resolve(message.key, record.key()),
                 value: resolve(message.value, record.value()),
                 headers: first_header..headers.len(),
-                token: Token { flight, index: message.source, dead_letter: false }.pack(),
+                token: Token { call, index: message.source, dead_letter: false }.pack(),
             };
             bytes += message.bytes(&headers[first_header..]);
             messages.push(message);
         }
         if !messages.is_empty() {
-            self.sink.send(&messages, &headers);
+            self.produce(&messages, &headers);
         }
         Sent { messages: messages.len(), bytes }
     }
 
     /// Produces a record, byte for byte, to the dead letter topic, with headers that say why.
     /// `None`: there is no such topic.
-    pub fn dead_letter(&mut self, record: &impl Record, obituary: &Obituary<'_>, token: Token) -> Option<Sent> {
+    pub fn dead_letter(&mut self, record: &impl Record, letter: &DeadLetter<'_>, token: Token) -> Option<Sent> {
         let topic = self.topics.dead_letters()?;
         let facts = [
-            ("topic", obituary.topic.to_owned()),
-            ("partition", obituary.partition.to_string()),
+            ("topic", letter.topic.to_owned()),
+            ("partition", letter.partition.to_string()),
             ("offset", record.offset().to_string()),
             ("timestamp", record.timestamp_ms().unwrap_or(-1).to_string()),
-            ("trigger", obituary.trigger.to_owned()),
-            ("function", obituary.function.to_owned()),
-            ("revision", obituary.revision.to_owned()),
-            ("attempts", obituary.attempts.to_string()),
-            ("cause", obituary.fault.cause.to_string()),
-            ("reason", obituary.fault.reason.clone()),
+            ("trigger", letter.trigger.to_owned()),
+            ("function", letter.function.to_owned()),
+            ("revision", letter.revision.to_owned()),
+            ("attempts", letter.attempts.to_string()),
+            ("cause", letter.fault.cause.to_string()),
+            ("reason", letter.fault.reason.clone()),
         ];
         let facts = facts.map(|(name, value)| (format!("{HEADER_PREFIX}{name}"), value));
         let mut headers: Vec<Header<'_>> = record.headers().collect();
@@ -159,13 +200,14 @@ impl<S: Sink> Delivery<S> {
             token: Token { dead_letter: true, ..token }.pack(),
         };
         let bytes = message.bytes(&headers);
-        self.sink.send(&[message], &headers);
+        self.produce(&[message], &headers);
         Some(Sent { messages: 1, bytes })
     }
 
     /// Hands out what became of messages since the last call.
     pub fn acknowledgements(&mut self, mut each: impl FnMut(Delivered)) {
-        self.sink.acknowledgements(&mut |Acknowledgement { token, result }| {
+        let Some(sink) = &mut self.sink else { return };
+        sink.acknowledgements(&mut |Acknowledgement { token, result }| {
             each(Delivered { token: Token::unpack(token), result });
         });
     }
@@ -186,9 +228,9 @@ mod tests {
     #[test]
     fn a_token_comes_back_as_it_went() {
         for token in [
-            Token { flight: 0, index: 0, dead_letter: false },
-            Token { flight: (1 << 31) - 1, index: u32::MAX as usize, dead_letter: true },
-            Token { flight: 5, index: 6, dead_letter: false },
+            Token { call: 0, index: 0, dead_letter: false },
+            Token { call: (1 << 31) - 1, index: u32::MAX as usize, dead_letter: true },
+            Token { call: 5, index: 6, dead_letter: false },
         ] {
             assert_eq!(Token::unpack(token.pack()), token);
         }

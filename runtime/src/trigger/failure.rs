@@ -1,9 +1,10 @@
 //! What becomes of a record that failed: another try, a dead letter, or an end by policy.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::delivery::{Obituary, Token};
-use super::flights::Case;
+use super::calls::Case;
+use super::clock::Now;
+use super::delivery::{DeadLetter, Token};
 use super::flow::Flow;
 use super::progress::Failed;
 use super::retry::{self, Verdict};
@@ -16,28 +17,28 @@ use crate::record::{OwnedRecord, Record};
 
 impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     /// An attempt of a running record failed.
-    pub(super) fn fail(&mut self, case: Case, batch: &Batch, fault: &Fault, now: Instant) {
+    pub(super) fn fail(&mut self, case: Case, batch: &Batch, fault: &Fault, now: Now) {
         let chance = self.rng.f64();
         let Some(assigned) = self.partitions.at(case.place) else { return };
         let window = &mut assigned.window;
         self.counts.failed += 1;
         if matches!(fault.cause, Cause::Reject | Cause::Unreadable) {
-            let failed = window.count_failure(case.sequence, Self::unix_s());
+            let failed = window.count_failure(case.sequence, now.unix_s());
             self.exhausted(case, batch, failed, fault, now);
             return;
         }
-        if self.breaker.is_open() {
+        if self.lanes.get_mut(self.calls.get(case.call).lane).is_some_and(|lane| lane.breaker.is_open()) {
             // An outage uses up no attempts.
             let attempts = window.failures(case.sequence).attempts.max(1);
-            let due = now + retry::backoff(&self.trigger.retry, attempts, chance);
+            let due = now.instant + retry::backoff(&self.trigger.retry, attempts, chance);
             self.wait(case, batch, fault, due);
             return;
         }
-        let failed = window.count_failure(case.sequence, Self::unix_s());
-        let age = Duration::from_secs(Self::unix_s().saturating_sub(failed.since_unix_s));
+        let failed = window.count_failure(case.sequence, now.unix_s());
+        let age = Duration::from_secs(now.unix_s().saturating_sub(failed.since_unix_s));
         match retry::judge(&self.trigger.retry, failed.attempts, age, chance) {
             Verdict::Again { after } => {
-                self.wait(case, batch, fault, now + after);
+                self.wait(case, batch, fault, now.instant + after);
                 self.counts.retried += 1;
                 self.log(case, failed, fault, "is tried again", now);
             }
@@ -47,17 +48,17 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
 
     /// The record of a call that does not start cannot be read whole: no function is given it, and no
     /// other try would read more.
-    pub(super) fn give_up(&mut self, call: u64, batch: Batch, defect: &str, now: Instant) {
-        let Some(flight) = self.flights.land(call) else { return };
+    pub(super) fn give_up(&mut self, call: u64, batch: Batch, defect: &str, now: Now) {
+        let Some(key) = self.calls.ended(call) else { return };
         let reason = format!("{defect}; the function was not called, and a dead letter lacks them too");
         let fault = Fault::new(Cause::Unreadable, reason);
-        for case in self.cases(flight) {
+        for case in self.cases(key) {
             self.fail(case, &batch, &fault, now);
         }
-        self.settle(flight, batch);
+        self.keep(key, batch);
     }
 
-    fn wait(&mut self, case: Case, batch: &Batch, fault: &Fault, due: Instant) {
+    fn wait(&mut self, case: Case, batch: &Batch, fault: &Fault, due: std::time::Instant) {
         let Some(assigned) = self.partitions.at(case.place) else { return };
         let record = R::from(batch.record(case.index).to_owned());
         // Those behind it may wait for long too, and would pin the whole fetch they came with.
@@ -69,11 +70,11 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     }
 
     /// A running record will not be tried again.
-    fn exhausted(&mut self, case: Case, batch: &Batch, failed: Failed, fault: &Fault, now: Instant) {
+    fn exhausted(&mut self, case: Case, batch: &Batch, failed: Failed, fault: &Fault, now: Now) {
         let over = match self.trigger.on_exhausted {
             OnExhausted::DeadLetter => {
                 self.log(case, failed, fault, "is a dead letter", now);
-                self.bury(case, batch, failed, fault, now).then_some(1)
+                self.dead_letter(case, batch, failed, fault).then_some(1)
             }
             OnExhausted::Skip => {
                 self.counts.skipped += 1;
@@ -94,37 +95,37 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     }
 
     /// Produces a record's dead letter. `false`, and the trigger pauses, if it has nowhere to go.
-    fn bury(&mut self, case: Case, batch: &Batch, failed: Failed, fault: &Fault, now: Instant) -> bool {
-        let obituary = Obituary {
+    fn dead_letter(&mut self, case: Case, batch: &Batch, failed: Failed, fault: &Fault) -> bool {
+        let letter = DeadLetter {
             topic: batch.topic(),
             partition: batch.partition(),
             trigger: &self.trigger.name,
             function: &self.trigger.function,
-            revision: &self.revision,
+            revision: &self.calls.get(case.call).revision.clone(),
             attempts: failed.attempts,
             fault,
         };
-        let token = Token { flight: case.flight, index: case.index, dead_letter: true };
-        let Some(sent) = self.delivery.dead_letter(&batch.record(case.index), &obituary, token) else {
+        let token = Token { call: case.call, index: case.index, dead_letter: true };
+        let Some(sent) = self.delivery.dead_letter(&batch.record(case.index), &letter, token) else {
             self.pause(case, failed, fault);
             return false;
         };
-        self.flights.sent(case.flight, sent.messages, sent.bytes, now);
+        self.calls.sent(case.call, sent.messages, sent.bytes);
         self.counts.dead_letters += 1;
         true
     }
 
     /// The broker refused a message of a handled record for good.
-    pub(super) fn refused(&mut self, token: Token, fault: &Fault, now: Instant) {
-        let flight = self.flights.get(token.flight);
-        let (place, sequence) = (flight.place, flight.sequences[token.index]);
-        let case = Case { flight: token.flight, index: token.index, place, sequence };
+    pub(super) fn refused(&mut self, token: Token, fault: &Fault, now: Now) {
+        let call = self.calls.get(token.call);
+        let (place, sequence) = (call.place, call.sequences[token.index]);
+        let case = Case { call: token.call, index: token.index, place, sequence };
         let Some(assigned) = self.partitions.at(place) else { return };
         let mut failed = assigned.window.failures(sequence);
         self.counts.failed += 1;
         if token.dead_letter {
             self.log(case, failed, fault, "is a dead letter that the broker refuses; the trigger pauses", now);
-            self.flights.spoil(token.flight);
+            self.calls.spoil(token.call);
             self.pause(case, failed, fault);
             return;
         }
@@ -132,16 +133,16 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         match self.trigger.on_exhausted {
             OnExhausted::DeadLetter => {
                 self.log(case, failed, fault, "is a dead letter", now);
-                let Some(batch) = self.flights.take_batch(token.flight) else {
+                let Some(batch) = self.calls.take_batch(token.call) else {
                     self.bug("the records of a refused message are gone");
                     return;
                 };
-                let is_buried = self.bury(case, &batch, failed, fault, now);
-                self.flights.settle(token.flight, batch);
-                if !is_buried {
-                    self.flights.spoil(token.flight);
+                let is_sent = self.dead_letter(case, &batch, failed, fault);
+                self.calls.keep(token.call, batch);
+                if !is_sent {
+                    self.calls.spoil(token.call);
                 }
-                if is_buried && let Some(assigned) = self.partitions.at(place) {
+                if is_sent && let Some(assigned) = self.partitions.at(place) {
                     assigned.window.one_more_message(sequence);
                     assigned.window.acknowledged(sequence);
                 }
@@ -155,7 +156,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             }
             OnExhausted::Pause => {
                 self.log(case, failed, fault, "pauses the trigger", now);
-                self.flights.spoil(token.flight);
+                self.calls.spoil(token.call);
                 self.pause(case, failed, fault);
             }
         }
@@ -175,12 +176,12 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         ));
     }
 
-    fn log(&mut self, case: Case, failed: Failed, fault: &Fault, what: &str, now: Instant) {
-        let Some(dropped) = self.throttle.pass(now) else { return };
+    fn log(&mut self, case: Case, failed: Failed, fault: &Fault, what: &str, now: Now) {
+        let Some(dropped) = self.throttle.pass(now.instant) else { return };
         let Some(assigned) = self.partitions.at(case.place) else { return };
         tracing::warn!(
             trigger = %self.trigger.name,
-            revision = self.revision,
+            revision = %self.calls.get(case.call).revision,
             topic = %assigned.topic,
             partition = assigned.partition.number,
             offset = failed.offset,

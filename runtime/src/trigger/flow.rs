@@ -1,48 +1,47 @@
 //! What moves records through a trigger between two events: the windows of its partitions, the
 //! calls, what their outcomes mean, the messages.
 //!
-//! One task owns a flow and drives it; it does no IO of its own, so tests drive it with an invoker
-//! and a sink that they hold in hand.
+//! One task owns a flow and drives it. It does no IO of its own and knows no clock, so tests drive it
+//! with an invoker and a sink that they hold in hand. It lives as long as its trigger: partitions come
+//! and go, and so do producers.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::breaker::Breaker;
 use super::budget::Share as BudgetShare;
+use super::calls::{CallKey, Calls, Case, OpenCall};
+use super::clock::Now;
 use super::delivery::{Delivered, Delivery};
-use super::flights::{Case, Flight, FlightKey, Flights};
+use super::lane::Lanes;
 use super::partitions::Partitions;
 use super::progress::Progress;
 use super::sequencer::Sequence;
-use super::sizing::Sizing;
 use super::status::Counts;
 use crate::counted::counted;
-use crate::engine::{Call, CallError, Completion, Invoker};
-use crate::kafka::{Partition, Refusal, Sink};
+use crate::engine::{Call, CallError, Completion};
+use crate::kafka::{Partition, Position, Refusal, Sink};
 use crate::manifest::{OnExhausted, Ordering, Trigger};
 use crate::record::batch::Batch;
 use crate::record::outcome::{Cause, Checked, Fault};
 use crate::record::{OwnedRecord, Record, Topics};
 use crate::throttle::Throttle;
 
-/// How long no call starts after an instance could not be started.
-const HOLD_OFF: Duration = Duration::from_secs(1);
 /// Batches of ready records that are kept at hand.
-const APPETITE: usize = 4;
-/// How long a broker may acknowledge nothing before that is a problem.
+const BATCHES_AT_HAND: usize = 4;
+/// How long a broker may acknowledge nothing before that is shown.
 const SILENT: Duration = Duration::from_secs(10);
 /// By how much the records of a failed call are split.
 const SPLIT: usize = 8;
 /// Lines about failed records in a second.
 const FAILURE_LINES: u32 = 10;
 
-/// Why a flow cannot go on. It is built again from what is committed.
+/// Why a flow cannot go on as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// The broker or the client does not take messages any more.
+    /// The broker or the client does not take messages any more: another producer is needed.
     Delivery(String),
     /// The broker refuses a message for good, and others with it. Sent one by one, it will be the
     /// only one.
@@ -58,13 +57,9 @@ pub struct Flow<R, S> {
     pub(super) trigger: Arc<Trigger>,
     pub(super) partitions: Partitions<R>,
     pub(super) delivery: Delivery<S>,
-    /// Name of the revision that serves, for dead letters.
-    pub(super) revision: String,
-    pub(super) flights: Flights,
-    sizing: Sizing,
-    pub(super) breaker: Breaker,
+    pub(super) lanes: Lanes,
+    pub(super) calls: Calls,
     pub(super) budget: BudgetShare,
-    hold_off: Option<(Instant, String)>,
     /// A record is exhausted and the trigger is to pause then.
     pub(super) paused: Option<String>,
     stop: Option<Stop>,
@@ -72,39 +67,45 @@ pub struct Flow<R, S> {
     refuses: Option<String>,
     /// Since when messages are under way and none was acknowledged.
     silent_since: Option<Instant>,
+    /// What happened to records, apart from what belongs to a revision.
     pub(super) counts: Counts,
     pub(super) rng: fastrand::Rng,
     pub(super) throttle: Throttle,
 }
 
 impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
-    pub fn new(trigger: Arc<Trigger>, topics: Arc<Topics>, sink: S, budget: BudgetShare, now: Instant) -> Self {
+    pub fn new(
+        trigger: Arc<Trigger>,
+        topics: Arc<Topics>,
+        budget: BudgetShare,
+        rng: fastrand::Rng,
+        now: Instant,
+    ) -> Self {
         Self {
             partitions: Partitions::new(&trigger),
-            delivery: Delivery::new(sink, topics),
-            revision: String::new(),
-            flights: Flights::default(),
-            sizing: Sizing::new(trigger.batch),
-            breaker: Breaker::new(),
+            delivery: Delivery::new(topics),
+            lanes: Lanes::new(trigger.batch),
+            calls: Calls::default(),
             budget,
-            hold_off: None,
             paused: None,
             stop: None,
             refuses: None,
             silent_since: None,
             counts: Counts::default(),
-            rng: fastrand::Rng::new(),
+            rng,
             throttle: Throttle::new(FAILURE_LINES, now),
             trigger,
         }
     }
 
-    /// Another revision serves from the next call on.
-    pub fn revision_changed(&mut self, revision: String) {
-        self.revision = revision;
-        self.sizing = Sizing::new(self.trigger.batch);
-        self.breaker.reset();
-        self.hold_off = None;
+    /// Something broke: all that is under way is forgotten, save which revision serves.
+    pub fn rebuild(&mut self, now: Instant) {
+        self.partitions = Partitions::new(&self.trigger);
+        self.delivery.take();
+        self.calls.forget_all();
+        self.lanes.forget_calls();
+        (self.paused, self.stop, self.refuses, self.silent_since) = (None, None, None, None);
+        self.throttle = Throttle::new(FAILURE_LINES, now);
     }
 
     /// A partition is ours and continues where `progress` ended.
@@ -115,13 +116,43 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     /// A partition is gone. Whatever of it is under way is forgotten.
     pub fn revoke(&mut self, partition: Partition) {
         if let Some(place) = self.partitions.revoke(partition) {
-            self.flights.forget(place);
+            self.calls.forget(place);
         }
+    }
+
+    /// All partitions are gone.
+    pub fn revoke_all(&mut self) {
+        let all: Vec<_> = self.partitions.iter().map(|assigned| assigned.partition).collect();
+        all.into_iter().for_each(|partition| self.revoke(partition));
+    }
+
+    /// The producer is gone, and with it every message that was not acknowledged. Returns where
+    /// partitions have to be read again, see [`Flow::go_back`].
+    pub fn forget_messages(&mut self) -> Vec<Position> {
+        self.calls.forget_messages();
+        (self.refuses, self.silent_since) = (None, None);
+        self.go_back()
+    }
+
+    /// Partitions with messages that were not acknowledged go back to the progress that stands, and
+    /// have to be read again from there.
+    pub fn go_back(&mut self) -> Vec<Position> {
+        let unacknowledged = self.partitions.iter_mut().filter(|it| !it.leaving && it.window.sent() > 0);
+        let behind: Vec<_> = unacknowledged.map(|it| (it.partition, it.topic.clone(), it.window.progress())).collect();
+        let restart = |(partition, topic, progress): (Partition, Arc<str>, Progress)| {
+            let position = Position { offset: Some(progress.low), ..Position::of(&topic, partition.number) };
+            self.revoke(partition);
+            self.assign(partition, &topic, progress);
+            // Whatever was reported of it may not be committed yet.
+            self.partitions.get_mut(partition).into_iter().for_each(|it| it.window.mark_dirty());
+            position
+        };
+        behind.into_iter().map(restart).collect()
     }
 
     /// Takes in a fetched record.
     pub fn admit(&mut self, partition: Partition, record: R) {
-        let line = match self.trigger.ordering {
+        let group = match self.trigger.ordering {
             Ordering::Key => record.key().map(xxh3_64),
             Ordering::Partition => Some(0),
             Ordering::None => None,
@@ -137,7 +168,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             self.stop.get_or_insert(Stop::WentBack(reason));
         }
         let is_whole = record.defect().is_none();
-        let is_open = window.admit(offset, line, record.bytes(), record);
+        let is_open = window.admit(offset, group, record.bytes(), record);
         if is_open && !is_whole {
             // Alone, because it does not get into a call.
             window.suspect(sequence, 1);
@@ -150,7 +181,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
 
     /// Whether the node's memory allows to take more records.
     pub fn may_admit(&mut self) -> bool {
-        let held = self.partitions.bytes() + self.flights.bytes() + self.flights.batch_bytes();
+        let held = self.partitions.bytes() + self.calls.bytes() + self.calls.batch_bytes();
         self.budget.hold(held as u64 + self.budget.prefetch_bytes());
         self.budget.has_room()
     }
@@ -158,28 +189,31 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     /// Whether there is work enough for all instances. More would only lie in memory and grow cold;
     /// it is better left with the client. Records that wait for their key do not count, so that
     /// others run ahead of them.
-    pub fn is_sated(&self) -> bool {
-        self.partitions.startable() >= APPETITE * self.trigger.batch.records.get() as usize
+    pub fn has_enough_work(&self) -> bool {
+        self.partitions.startable() >= BATCHES_AT_HAND * self.trigger.batch.records.get() as usize
     }
 
     /// Starts as many calls as there are records that may run, instances and room for outputs.
-    pub fn dispatch(&mut self, invoker: &mut impl Invoker, now: Instant) {
-        if self.paused.is_some() || self.stop.is_some() || self.is_held_off(now) {
+    pub fn dispatch(&mut self, now: Now) {
+        if self.paused.is_some() || self.stop.is_some() {
             return;
         }
-        let probing = self.breaker.is_open();
-        if probing && (self.flights.running() > 0 || self.breaker.next_probe().is_some_and(|next| now < next)) {
+        let Some(lane) = self.lanes.serving_mut().filter(|lane| !lane.is_held_off(now.instant)) else { return };
+        let probing = lane.breaker.is_open();
+        let is_early = lane.breaker.next_probe().is_some_and(|next| now.instant < next);
+        if probing && (lane.running() > 0 || is_early) {
             return;
         }
         let mut tried = 0;
-        let mut free = invoker.free();
+        let mut free = lane.free();
         while free > 0 && tried < self.partitions.len() && self.has_room_for_outputs() {
+            let Some(lane) = self.lanes.serving_mut() else { return };
             let Some((place, assigned)) = self.partitions.next_ready() else { return };
-            let mut share = self.sizing.share(assigned.window.ready(), free);
+            let mut share = lane.sizing.share(assigned.window.ready(), free);
             if probing {
                 share.records = 1;
             }
-            let mut batch = self.flights.prepare(&assigned.topic, assigned.partition.number);
+            let mut batch = self.calls.prepare(&assigned.topic, assigned.partition.number);
             let mut sequences = Vec::with_capacity(share.records);
             let mut defect = None;
             assigned.window.take(share, |taken| {
@@ -190,11 +224,11 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
                 }
             });
             if batch.is_empty() {
-                self.flights.recycle(batch);
+                self.calls.recycle(batch);
                 tried += 1;
                 continue;
             }
-            let id = self.flights.start(place, sequences);
+            let id = self.calls.start(place, lane, sequences);
             if let Some(defect) = defect {
                 // The window hands it out alone.
                 debug_assert_eq!(batch.len(), 1);
@@ -204,112 +238,117 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
                 }
                 continue;
             }
-            self.counts.calls += 1;
-            let expected = self.sizing.expected(batch.len());
-            invoker.start(Call { id, batch, expected });
+            let expected = lane.sizing.expected(batch.len());
+            lane.start(Call { id, batch, expected });
             if probing {
-                self.breaker.probe(now);
+                lane.breaker.probe(now.instant);
                 return;
             }
             free -= 1;
         }
     }
 
-    fn is_held_off(&self, now: Instant) -> bool {
-        self.hold_off.as_ref().is_some_and(|(until, _)| now < *until)
-    }
-
     fn has_room_for_outputs(&self) -> bool {
-        (self.flights.bytes() as u64) < self.budget.outstanding_bytes()
-            && self.delivery.sink().outstanding() < self.delivery.sink().most_outstanding()
+        (self.calls.bytes() as u64) < self.budget.outstanding_bytes() && self.delivery.has_room()
     }
 
     /// A call ended.
-    pub fn complete(&mut self, completion: Completion, now: Instant) {
-        let Some(flight) = self.flights.land(completion.id) else { return };
+    pub fn complete(&mut self, completion: Completion, now: Now) {
+        let Some(key) = self.calls.ended(completion.id) else { return };
+        let OpenCall { place, lane, .. } = *self.calls.get(key);
         let Some(batch) = completion.batch else {
-            self.flights.settle_bare(flight);
-            self.stop = Some(Stop::Bug("a call vanished".to_owned()));
+            self.calls.drop_batch(key);
+            self.lanes.ended(lane);
+            self.bug("a call vanished");
             return;
         };
-        self.counts.instances += u64::from(completion.started.is_some());
-        // Unless the partition was revoked meanwhile: then others do this work.
-        let place = self.flights.get(flight).place;
-        if self.partitions.at(place).is_some() {
-            self.sizing.observe(batch.len(), completion.elapsed);
-            match completion.result {
-                // Nothing is accepted any more; it runs again from what is committed.
-                _ if self.refuses.is_some() => self.put_back(flight, &batch),
-                Ok(checked) => self.handle(flight, &batch, &checked, now),
-                Err(CallError::Fault(fault)) => self.blame(flight, &batch, &fault, now),
-                Err(CallError::NoInstance(reason)) => {
-                    self.put_back(flight, &batch);
-                    self.hold_off = Some((now + HOLD_OFF, reason));
-                }
-                Err(CallError::Bug) => self.stop = Some(Stop::Bug("a call broke".to_owned())),
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.counts.instances += u64::from(completion.started.is_some());
+            if !matches!(completion.result, Err(CallError::NoInstance(_) | CallError::Bug)) {
+                lane.sizing.observe(batch.len(), completion.elapsed);
+                lane.release();
             }
         }
-        self.settle(flight, batch);
+        // Unless the partition was revoked meanwhile: then others do this work.
+        if self.partitions.at(place).is_some_and(|assigned| !assigned.drops_calls) {
+            match completion.result {
+                // Nothing is accepted any more; it runs again from what is committed.
+                _ if self.refuses.is_some() => self.put_back(key, &batch),
+                Ok(checked) => self.handle(key, &batch, &checked, now),
+                Err(CallError::Fault(fault)) => self.bisect(key, &batch, &fault, now),
+                Err(CallError::NoInstance(reason)) => {
+                    self.put_back(key, &batch);
+                    if let Some(lane) = self.lanes.get_mut(lane) {
+                        lane.hold_off(reason, now.instant);
+                    }
+                }
+                Err(CallError::Bug) => self.bug("a call broke"),
+            }
+        }
+        self.lanes.ended(lane);
+        self.keep(key, batch);
     }
 
     /// What was to be done with the records of a call is done.
-    pub(super) fn settle(&mut self, flight: FlightKey, batch: Batch) {
+    pub(super) fn keep(&mut self, call: CallKey, batch: Batch) {
         // Only a dead letter would be made of it.
         if self.trigger.on_exhausted == OnExhausted::DeadLetter {
-            self.flights.settle(flight, batch);
+            self.calls.keep(call, batch);
         } else {
-            self.flights.recycle(batch);
-            self.flights.settle_bare(flight);
+            self.calls.recycle(batch);
+            self.calls.drop_batch(call);
         }
     }
 
     /// An outcome: failures fail, what is blocked by them runs again, the rest is handled.
-    fn handle(&mut self, flight: FlightKey, batch: &Batch, checked: &Checked, now: Instant) {
+    fn handle(&mut self, call: CallKey, batch: &Batch, checked: &Checked, now: Now) {
         // One more than there are: a record waits for the messages of the whole call, since one that is
         // emitted for another record may stand for it, as a total does.
         let mut messages = vec![1; batch.len()];
         checked.sources().iter().for_each(|&source| messages[source as usize] += 1);
         let (sent, together) = if checked.failures().is_empty() {
-            self.handle_all(flight, &messages, now);
-            (self.delivery.send(checked, batch, flight, |_| true), self.flights.get(flight).sequences.clone())
+            self.handle_all(call, &messages, now);
+            (self.delivery.send(checked, batch, call, |_| true), self.calls.get(call).sequences.clone())
         } else {
-            let handled = self.handle_some(flight, batch, checked, &messages, now);
-            let sequences = self.flights.get(flight).sequences.iter().zip(&handled);
+            let handled = self.handle_some(call, batch, checked, &messages, now);
+            let sequences = self.calls.get(call).sequences.iter().zip(&handled);
             let together = sequences.filter(|(_, handled)| **handled).map(|(&sequence, _)| sequence).collect();
-            (self.delivery.send(checked, batch, flight, |index| handled[index]), together)
+            (self.delivery.send(checked, batch, call, |index| handled[index]), together)
         };
-        self.flights.sent(flight, sent.messages, sent.bytes, now);
+        self.calls.sent(call, sent.messages, sent.bytes);
         if sent.messages > 0 {
-            self.flights.hold(flight, together);
+            self.calls.hold(call, together);
         } else {
-            let place = self.flights.get(flight).place;
+            let place = self.calls.get(call).place;
             self.partitions.at(place).into_iter().for_each(|assigned| assigned.window.all_acknowledged(&together));
         }
     }
 
-    fn handle_all(&mut self, flight: FlightKey, messages: &[u32], now: Instant) {
-        let flight = self.flights.get(flight);
-        let Some(assigned) = self.partitions.at(flight.place) else { return };
-        for (&sequence, &messages) in flight.sequences.iter().zip(messages) {
+    fn handle_all(&mut self, call: CallKey, messages: &[u32], now: Now) {
+        let call = self.calls.get(call);
+        let Some(assigned) = self.partitions.at(call.place) else { return };
+        for (&sequence, &messages) in call.sequences.iter().zip(messages) {
             assigned.window.handled(sequence, messages);
         }
-        self.counts.handled += messages.len() as u64;
-        self.breaker.observe(messages.len() as u32, 0, now);
+        if let Some(lane) = self.lanes.get_mut(call.lane) {
+            lane.counts.handled += messages.len() as u64;
+            lane.breaker.observe(messages.len() as u32, 0, now.instant);
+        }
     }
 
     /// Returns which records are handled.
     fn handle_some(
         &mut self,
-        flight: FlightKey,
+        call: CallKey,
         batch: &Batch,
         checked: &Checked,
         messages: &[u32],
-        now: Instant,
+        now: Now,
     ) -> Vec<bool> {
         let mut faults: FxHashMap<usize, &Fault> = FxHashMap::default();
         faults.extend(checked.failures().iter().map(|(source, fault)| (*source as usize, fault)));
         let mut handled = vec![false; batch.len()];
-        for case in self.cases(flight) {
+        for case in self.cases(call) {
             let Some(assigned) = self.partitions.at(case.place) else { return handled };
             let window = &mut assigned.window;
             if window.is_blocked(case.sequence) {
@@ -322,73 +361,82 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             }
         }
         let count = handled.iter().filter(|&&handled| handled).count();
-        self.counts.handled += count as u64;
-        self.breaker.observe(count as u32, faults.len() as u32, now);
+        if let Some(lane) = self.lanes.get_mut(self.calls.get(call).lane) {
+            lane.counts.handled += count as u64;
+            lane.breaker.observe(count as u32, faults.len() as u32, now.instant);
+        }
         handled
     }
 
     /// The records of a call.
-    pub(super) fn cases(&self, flight: FlightKey) -> Vec<Case> {
-        let Flight { place, sequences, .. } = self.flights.get(flight);
-        let case = |(index, &sequence): (usize, &Sequence)| Case { flight, index, place: *place, sequence };
+    pub(super) fn cases(&self, call: CallKey) -> Vec<Case> {
+        let OpenCall { place, sequences, .. } = self.calls.get(call);
+        let case = |(index, &sequence): (usize, &Sequence)| Case { call, index, place: *place, sequence };
         sequences.iter().enumerate().map(case).collect()
     }
 
     /// No outcome: a single record is at fault, of several it is not known which one.
-    fn blame(&mut self, flight: FlightKey, batch: &Batch, fault: &Fault, now: Instant) {
-        let cases = self.cases(flight);
+    fn bisect(&mut self, call: CallKey, batch: &Batch, fault: &Fault, now: Now) {
+        let cases = self.cases(call);
         if let [case] = cases[..] {
-            self.breaker.observe(0, 1, now);
+            if let Some(lane) = self.lanes.get_mut(self.calls.get(call).lane) {
+                lane.breaker.observe(0, 1, now.instant);
+            }
             self.fail(case, batch, fault, now);
             return;
         }
-        self.counts.split += 1;
+        if let Some(lane) = self.lanes.get_mut(self.calls.get(call).lane) {
+            lane.counts.split += 1;
+        }
         tracing::debug!(
             trigger = %self.trigger.name, records = batch.len(), cause = %fault.cause,
             "a call failed and is split: {}", fault.reason,
         );
-        let cohort = batch.len().div_ceil(SPLIT);
+        let group = batch.len().div_ceil(SPLIT);
         for case in cases {
             let Some(assigned) = self.partitions.at(case.place) else { return };
-            assigned.window.suspect(case.sequence, cohort);
+            assigned.window.suspect(case.sequence, group);
         }
-        self.put_back(flight, batch);
+        self.put_back(call, batch);
     }
 
-    fn put_back(&mut self, flight: FlightKey, batch: &Batch) {
-        let flight = self.flights.get(flight);
-        let Some(assigned) = self.partitions.at(flight.place) else { return };
-        for (&sequence, record) in flight.sequences.iter().zip(batch.records()) {
+    fn put_back(&mut self, call: CallKey, batch: &Batch) {
+        let call = self.calls.get(call);
+        let Some(assigned) = self.partitions.at(call.place) else { return };
+        for (&sequence, record) in call.sequences.iter().zip(batch.records()) {
             assigned.window.put_back(sequence, R::from(record.to_owned()));
         }
     }
 
     /// Takes in what became of messages.
-    pub fn acknowledge(&mut self, now: Instant) {
+    pub fn acknowledge(&mut self, now: Now) {
         let (mut refused, mut any) = (Vec::new(), false);
-        let (partitions, flights) = (&mut self.partitions, &mut self.flights);
+        let (partitions, calls) = (&mut self.partitions, &mut self.calls);
         self.delivery.acknowledgements(|Delivered { token, result }| {
             any = true;
             if let Err(refusal) = result {
                 refused.push((token, refusal));
                 return;
             }
-            let flight = flights.get(token.flight);
-            let (place, sequence) = (flight.place, flight.sequences[token.index]);
-            let together = flights.reported(token.flight, now);
+            let call = calls.get(token.call);
+            let (place, sequence) = (call.place, call.sequences[token.index]);
+            let together = calls.reported(token.call);
             if let Some(assigned) = partitions.at(place) {
                 assigned.window.acknowledged(sequence);
                 assigned.window.all_acknowledged(&together);
             }
         });
-        let under_way = self.delivery.sink().outstanding() > 0;
-        self.silent_since = under_way.then(|| self.silent_since.filter(|_| !any).unwrap_or(now));
+        let under_way = self.delivery.outstanding() > 0;
+        self.silent_since = under_way.then(|| self.silent_since.filter(|_| !any).unwrap_or(now.instant));
         for (token, refusal) in refused {
-            let place = self.flights.get(token.flight).place;
-            if !matches!(refusal, Refusal::ForGood(_)) {
-                self.flights.spoil(token.flight);
+            let place = self.calls.get(token.call).place;
+            let is_judged = matches!(refusal, Refusal::ForGood(_)) && !self.delivery.is_retiring();
+            if !is_judged {
+                self.calls.spoil(token.call);
             }
             match refusal {
+                // It is handled again, and refused again by another producer.
+                _ if self.delivery.is_retiring() => {}
                 Refusal::ForGood(error) => self.refused(token, &Fault::new(Cause::Output, error.to_string()), now),
                 Refusal::WithOthers(error) => {
                     self.refuses.get_or_insert_with(|| error.to_string());
@@ -399,66 +447,60 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
                 // What it follows is reported too, and says why.
                 Refusal::Following => {}
             }
-            let together = self.flights.reported(token.flight, now);
+            let together = self.calls.reported(token.call);
             self.partitions.at(place).into_iter().for_each(|assigned| assigned.window.all_acknowledged(&together));
         }
         if let Some(reason) = &self.refuses {
             if !matches!(self.stop, Some(Stop::Bug(_))) {
                 self.stop = Some(Stop::Refused(reason.clone()));
             }
-            self.delivery.sink_mut().abandon();
         }
     }
 
     /// Lets records run again whose time has come.
-    pub fn wake(&mut self, now: Instant) {
-        self.partitions.iter_mut().for_each(|assigned| assigned.window.wake(now));
-        if !self.is_held_off(now) {
-            self.hold_off = None;
-        }
+    pub fn wake(&mut self, now: Now) {
+        self.partitions.iter_mut().for_each(|assigned| assigned.window.wake(now.instant));
     }
 
     /// When [`Flow::wake`] or [`Flow::dispatch`] has something to do without any event.
     pub fn next_due(&self) -> Option<Instant> {
+        let lane = self.lanes.serving();
         // Not while it could not start: what hinders it wakes the loop when it ends.
-        let probe = self.breaker.next_probe().filter(|_| {
-            self.flights.running() == 0
-                && self.paused.is_none()
-                && self.has_room_for_outputs()
-                && self.partitions.ready() > 0
+        let probe = lane.filter(|lane| {
+            lane.running() == 0 && self.paused.is_none() && self.has_room_for_outputs() && self.partitions.ready() > 0
         });
-        let hold_off = self.hold_off.as_ref().map(|(until, _)| *until);
-        self.partitions.next_due().into_iter().chain(probe).chain(hold_off).min()
-    }
-
-    /// Why nothing is called although records are there, if that is so.
-    pub fn obstacle(&self) -> Option<String> {
-        if let Some((_, reason)) = &self.hold_off {
-            return Some(format!("no instance of the function can be started: {reason}"));
-        }
-        self.breaker.is_open().then(|| "most records fail; probing with single ones".to_owned())
+        let probe = probe.and_then(|lane| lane.breaker.next_probe());
+        let held_off = lane.and_then(|lane| lane.held_off_until()).filter(|_| self.partitions.ready() > 0);
+        self.partitions.next_due().into_iter().chain(probe).chain(held_off).min()
     }
 
     /// What to say about messages that the broker does not acknowledge, if that is so for a while.
     pub fn stalled_outputs(&self, now: Instant) -> Option<String> {
         let since = self.silent_since.filter(|since| now.saturating_duration_since(*since) > SILENT)?;
-        let outstanding = self.delivery.sink().outstanding();
+        let outstanding = self.delivery.outstanding();
         let seconds = now.saturating_duration_since(since).as_secs();
         Some(format!("{} under way, none acknowledged for {seconds} s", counted(outstanding, "message")))
     }
 
-    /// Why the flow must be built again, once.
+    /// Since when messages are under way and none was acknowledged.
+    pub fn silent_since(&self) -> Option<Instant> {
+        self.silent_since
+    }
+
+    /// Why the flow cannot go on as it is, once.
     pub fn take_stop(&mut self) -> Option<Stop> {
         self.stop.take()
+    }
+
+    /// What happened to records, all revisions together.
+    pub fn all_counts(&self) -> Counts {
+        let mut all = self.counts;
+        all += self.lanes.counts();
+        all
     }
 
     /// Something happened that cannot happen.
     pub(super) fn bug(&mut self, reason: &str) {
         self.stop = Some(Stop::Bug(reason.to_owned()));
-    }
-
-    /// Seconds since 1970-01-01 UTC.
-    pub(super) fn unix_s() -> u64 {
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
     }
 }

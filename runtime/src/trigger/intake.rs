@@ -4,91 +4,87 @@
 //! partitions share, which takes effect at once, keeps what was fetched, and is undone in
 //! microseconds. But then its queue has a limit of its own, so at most [`MAX_HELD`] partitions are
 //! held back in this way; of more, those that were held back first are paused, which gives their
-//! memory back and costs fetching again what was fetched.
-
-use std::time::Instant;
+//! memory back and costs fetching again what was fetched. Pure: it says what is to be done.
 
 use super::budget::MAX_HELD;
-use super::partitions::Intake;
-use super::session::{SHOWN, Session};
+use super::partitions::{Assigned, Partitions};
 use crate::kafka::Partition;
 
-/// Records taken before the loop looks at everything else again.
-pub(super) const TAKE: usize = 500;
-/// The client's name for a batch that does not fit its checksum.
-const DAMAGED: &str = "_BAD_MSG";
+/// Whether a partition's records come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Intake {
+    #[default]
+    Flows,
+    /// They wait in a queue of their own. The number grows with each that is held back.
+    Held { number: u64 },
+    /// None are fetched.
+    Paused,
+}
 
-impl Session {
-    pub(super) fn take(&mut self, now: Instant) -> usize {
-        self.starved = !self.flow.may_admit();
-        if self.leaving.is_some() || self.flow.paused.is_some() || self.starved || self.flow.is_sated() {
-            return 0;
-        }
-        let (flow, problems, broken) = (&mut self.flow, &mut self.problems, &mut self.broken);
-        self.source.take(
-            TAKE,
-            |partition, record| flow.admit(partition, record),
-            |error| {
-                let reason = format!("records cannot be fetched: {error}");
-                // The client goes on behind a damaged batch: nothing behind it may be committed.
-                if error.name == DAMAGED {
-                    *broken = Some(reason.clone());
-                }
-                problems.set_for("fetch", reason, now, SHOWN);
-            },
-        )
-    }
+/// What is to be done with a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Valve {
+    /// Keep its records in a queue of its own.
+    Hold,
+    /// Stop fetching it.
+    Pause,
+    /// Let its records come again. `paused`: it was not fetched.
+    Release { paused: bool },
+}
 
+/// Numbers partitions as they are held back.
+#[derive(Debug, Default)]
+pub struct Valves {
+    holds: u64,
+}
+
+impl Valves {
     /// Holds back partitions whose window is full, and lets them flow again when there is room.
-    /// `true`: records that were held back may have come, which wakes nobody.
-    pub(super) fn hold_back(&mut self) -> bool {
+    /// `turn` does it and returns whether that worked. Returns whether records may have come, which
+    /// wakes nobody.
+    pub fn turn<R>(&mut self, partitions: &mut Partitions<R>, mut turn: impl FnMut(Partition, Valve) -> bool) -> bool {
         let (mut released, mut held) = (false, 0);
-        for assigned in self.flow.partitions.iter_mut() {
-            match assigned.intake {
-                Intake::Flows if assigned.window.has_room() => continue,
-                Intake::Flows => {
-                    if self.source.flow(assigned.partition, false).is_err() {
-                        continue;
-                    }
+        for assigned in partitions.iter_mut() {
+            match self.wanted(assigned) {
+                None => {}
+                Some(valve) if !turn(assigned.partition, valve) => {}
+                Some(Valve::Hold) => {
                     self.holds += 1;
                     assigned.intake = Intake::Held { number: self.holds };
                 }
-                held_back if assigned.window.has_ample_room() => {
-                    if held_back == Intake::Paused && self.source.pause(assigned.partition, false).is_err() {
-                        continue;
-                    }
-                    if self.source.flow(assigned.partition, true).is_ok() {
-                        assigned.intake = Intake::Flows;
-                        released = true;
-                    }
+                Some(Valve::Release { .. }) => {
+                    assigned.intake = Intake::Flows;
+                    released = true;
                 }
-                Intake::Held { .. } | Intake::Paused => {}
+                Some(Valve::Pause) => assigned.intake = Intake::Paused,
             }
             held += usize::from(matches!(assigned.intake, Intake::Held { .. }));
         }
-        (MAX_HELD..held).for_each(|_| self.pause_first());
+        for _ in MAX_HELD..held {
+            if let Some(first) = first_held(partitions)
+                && turn(first.partition, Valve::Pause)
+            {
+                first.intake = Intake::Paused;
+            }
+        }
         released
     }
 
-    /// Undoes a pause: the client would keep it for the time after the partition came back.
-    pub(super) fn go_on(&mut self, partition: Partition) {
-        let is_paused =
-            self.flow.partitions.get_mut(partition).is_some_and(|assigned| assigned.intake == Intake::Paused);
-        if is_paused && let Err(error) = self.source.pause(partition, false) {
-            tracing::debug!("a partition that goes stays paused: {error}");
+    fn wanted<R>(&self, assigned: &Assigned<R>) -> Option<Valve> {
+        match assigned.intake {
+            Intake::Flows => (!assigned.window.has_room()).then_some(Valve::Hold),
+            _ if !assigned.window.has_ample_room() => None,
+            Intake::Held { .. } => Some(Valve::Release { paused: false }),
+            Intake::Paused => Some(Valve::Release { paused: true }),
         }
     }
+}
 
-    /// Pauses the partition that was held back first.
-    fn pause_first(&mut self) {
-        let held = self.flow.partitions.iter_mut().filter_map(|assigned| match assigned.intake {
-            Intake::Held { number } => Some((number, assigned)),
-            Intake::Flows | Intake::Paused => None,
-        });
-        let Some((_, first)) = held.min_by_key(|(number, _)| *number) else { return };
-        match self.source.pause(first.partition, true) {
-            Ok(()) => first.intake = Intake::Paused,
-            Err(error) => tracing::debug!("a partition that is held back cannot be paused: {error}"),
-        }
-    }
+/// The partition that was held back first.
+fn first_held<R>(partitions: &mut Partitions<R>) -> Option<&mut Assigned<R>> {
+    let held = partitions.iter_mut().filter_map(|assigned| match assigned.intake {
+        Intake::Held { number } => Some((number, assigned)),
+        Intake::Flows | Intake::Paused => None,
+    });
+    held.min_by_key(|(number, _)| *number).map(|(_, assigned)| assigned)
 }

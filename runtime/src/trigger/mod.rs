@@ -1,71 +1,59 @@
 //! The data plane of one trigger: from a record of its topics to progress that is committed.
 //!
 //! ```text
-//! kafka::Source ─▶ session ─▶ flow ─▶ sequencer ─▶ Invoker (engine) ─▶ flow ─▶ delivery ─▶ kafka::Sink
+//! kafka::Broker ─▶ driver ─▶ flow ─▶ sequencer ─▶ Invoker (engine) ─▶ flow ─▶ delivery ─▶ kafka::Sink
 //!                     ▲                                                  │
 //!                     └────────────── progress, committed ◀──────────────┘
 //! ```
 //!
-//! One task owns everything here. It runs [sessions](session): a pair of Kafka clients each, built
-//! again with growing pauses when one breaks. [`sequencer`], [`progress`], [`retry`] and [`breaker`]
-//! are pure. Bounded by its windows, its instances and its [share](budget) of the node.
+//! One task owns everything here: its [driver] does all that can be done without waiting, and
+//! then the task waits until something comes. What is to be done is decided by owners that are pure:
+//! [`membership`], [`durability`], [`topology`], [`health`], [`intake`], [`sequencer`], [`progress`],
+//! [`retry`] and [`breaker`]. Bounded by its windows, its instances and its [share](budget) of the node.
 
-mod assignment;
+mod beginning;
 mod breaker;
 pub mod budget;
+mod calls;
 mod clock;
-mod driver;
 mod delivery;
+mod driver;
+mod durability;
 mod failure;
-mod flights;
 mod flow;
+mod health;
+mod inbound;
 mod intake;
+mod lane;
+mod membership;
 mod partitions;
-mod probe;
 mod progress;
+mod retreat;
 mod retry;
 mod sequencer;
-mod session;
 #[cfg(test)]
 mod sim;
 mod sizing;
 mod status;
 #[cfg(test)]
 mod tests;
+mod topology;
 
-use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use self::budget::Budget;
-use self::session::{End, Manner, Session};
+use self::clock::Now;
+use self::driver::{Command, Driver, Parts, Turn};
 pub use self::status::{Counts, State, Status};
-use crate::engine::{Completion, Pool};
-use crate::kafka::sink::Batching;
+use crate::engine::{Completion, Invoker};
+use crate::kafka::{Clients, KafkaClients};
 use crate::manifest::{Cluster, Trigger};
 use crate::record::Topics;
 use crate::record::revision::Digest;
-
-/// Pauses before a session is built again.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// A session that lived so long was well: the next pause is the first one again.
-const WELL: Duration = Duration::from_secs(60);
-/// How long messages are sent one by one after the broker refused a batch for one of them.
-const FIRST_SINGLE: Duration = Duration::from_secs(30);
-const LONGEST_SINGLE: Duration = Duration::from_secs(16 * 60);
-/// How long messages may stay unacknowledged while the brokers answer: at first, and at most.
-const FIRST_PATIENCE: Duration = Duration::from_secs(30);
-const LONGEST_PATIENCE: Duration = Duration::from_secs(16 * 60);
-/// After so long without a refusal the next one is the first one again.
-const CALM: Duration = Duration::from_secs(10 * 60);
-/// How often the status is written at most, unless its state changes.
-const PUBLISH: Duration = Duration::from_millis(100);
 
 /// What a trigger is made of. It does not change: a changed manifest makes another trigger.
 pub struct Context {
@@ -78,14 +66,6 @@ pub struct Context {
     pub node: Arc<str>,
 }
 
-/// What a trigger is told.
-enum Command {
-    /// New calls go to this pool; those that run end on the old one.
-    Adopt { pool: Box<Pool>, revision: Digest },
-    /// Finish what runs, commit, leave the group.
-    Stop,
-}
-
 /// A running trigger.
 pub struct Handle {
     commands: mpsc::Sender<Command>,
@@ -95,15 +75,15 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Where the pools of this trigger report.
+    /// Where the instances of this trigger report.
     pub fn completions(&self) -> mpsc::Sender<Completion> {
         self.completions.clone()
     }
 
     /// Has the trigger take on a revision.
-    pub async fn adopt(&self, pool: Pool, revision: Digest) {
+    pub async fn adopt(&self, invoker: Box<dyn Invoker>, revision: Digest) {
         // A trigger that ended needs no revision.
-        let _ = self.commands.send(Command::Adopt { pool: Box::new(pool), revision }).await;
+        let _ = self.commands.send(Command::Adopt { invoker, revision }).await;
     }
 
     pub fn status(&self) -> watch::Receiver<Status> {
@@ -117,193 +97,44 @@ impl Handle {
     }
 }
 
-/// What reaches the task, kept over its sessions.
-struct Inbox {
-    commands: mpsc::Receiver<Command>,
-    /// Commands received while parked.
-    backlog: VecDeque<Command>,
-    completions: mpsc::Receiver<Completion>,
-    serving: Option<(Pool, Digest)>,
-    told_to_stop: bool,
-    status: watch::Sender<Status>,
-    next_publish: Instant,
-}
-
 /// Starts a trigger. It calls nothing before it [adopted](Handle::adopt) a revision.
 pub fn start(context: Context) -> Handle {
     let most = context.trigger.instances.max.get() as usize;
     let (commands, commands_in) = mpsc::channel(8);
-    // Calls of a pool that was replaced may still end beside those of the new one.
+    // Calls of a revision that was replaced may still end beside those of the new one.
     let (completions, completions_in) = mpsc::channel(2 * most);
     let status = Status { function: context.trigger.function.to_string(), ..Status::default() };
     let (publish, status) = watch::channel(status);
-    let inbox = Inbox {
+    let context = Arc::new(context);
+    let clients = KafkaClients::new(
+        context.cluster.clone(),
+        context.output_cluster.clone(),
+        context.trigger.clone(),
+        context.topics.clone(),
+        context.node.clone(),
+    );
+    let parts = Parts {
+        context,
+        clients,
         commands: commands_in,
-        backlog: VecDeque::new(),
         completions: completions_in,
-        serving: None,
-        told_to_stop: false,
         status: publish,
-        next_publish: Instant::now(),
+        rng: fastrand::Rng::new(),
     };
-    let task = tokio::spawn(run(Arc::new(context), inbox));
+    let task = tokio::spawn(run(Driver::new(parts, Now::read())));
     Handle { commands, completions, status, task }
 }
 
-impl Manner {
-    /// Learns from a session that ended after so long.
-    fn adapt(&mut self, end: &End, lived: Duration) {
-        let longer = |last: Duration| if lived > CALM { Duration::ZERO } else { last * 2 };
-        self.batching = Batching::Full;
-        match end {
-            // One refusal now and then is cheap; of a function that causes many, most time is spent
-            // sending messages one by one, and little on changing over.
-            End::Refused(_) => {
-                self.batching = Batching::Single;
-                self.single = longer(self.single).clamp(FIRST_SINGLE, LONGEST_SINGLE);
-            }
-            // Or it was the cluster that could not acknowledge them.
-            End::LeftBehind(_) => self.patience = longer(self.patience).clamp(FIRST_PATIENCE, LONGEST_PATIENCE),
-            _ => {}
-        }
-    }
-}
-
-/// Sessions, one after another, until it is told to stop.
-async fn run(context: Arc<Context>, mut inbox: Inbox) {
-    // Without a revision to call, a trigger would only keep its partitions from other nodes.
-    if inbox.wait_for_revision().await {
-        inbox.publish(State::Stopped, None);
-        return;
-    }
-    let mut pause = FIRST_PAUSE;
-    let mut manner = Manner { batching: Batching::Full, single: Duration::ZERO, patience: FIRST_PATIENCE };
+/// Turns a driver until its trigger is gone. A panic is a bug of ours: everything is built again from
+/// what is committed.
+async fn run<C: Clients>(mut driver: Driver<C>) {
     loop {
-        let started = Instant::now();
-        let ended = one_session(&context, manner, &mut inbox).await;
-        manner.adapt(&ended, started.elapsed());
-        let reason = match ended {
-            // However the session ended, what was asked for counts.
-            _ if inbox.told_to_stop => break,
-            End::Stopped => break,
-            End::Restored => continue,
-            End::Refused(reason) => {
-                tracing::warn!(
-                    trigger = %context.trigger.name,
-                    "the broker refuses a batch for one of its messages, which are sent one by one now: {reason}",
-                );
-                continue;
-            }
-            End::Resumed => {
-                tracing::info!(trigger = %context.trigger.name, "goes on with another revision");
-                continue;
-            }
-            End::Broken(reason) | End::LeftBehind(reason) => reason,
-        };
-        if started.elapsed() > WELL {
-            pause = FIRST_PAUSE;
+        let turned = std::panic::catch_unwind(AssertUnwindSafe(|| driver.turn(Now::read())));
+        match turned {
+            Ok(Turn::Over) => return,
+            Ok(Turn::Again) => tokio::task::yield_now().await,
+            Ok(Turn::Park(until)) => driver.park(until).await,
+            Err(panic) => driver.recover(&*panic, Now::read()),
         }
-        // The first time quietly: a fenced or timed-out client is part of a broker's restart.
-        if pause > FIRST_PAUSE {
-            tracing::warn!(trigger = %context.trigger.name, "starts again in {pause:?}: {reason}");
-        } else {
-            tracing::info!(trigger = %context.trigger.name, "starts again: {reason}");
-        }
-        inbox.publish(State::Degraded, Some(reason));
-        if inbox.wait(pause).await {
-            break;
-        }
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
-    inbox.publish(State::Stopped, None);
-}
-
-async fn one_session(context: &Arc<Context>, manner: Manner, inbox: &mut Inbox) -> End {
-    let mut session = match Session::start(context, manner) {
-        Ok(session) => session,
-        Err(error) => return End::Broken(error.to_string()),
-    };
-    let ended = AssertUnwindSafe(session.run(inbox)).catch_unwind().await;
-    // Leaving a group asks the broker: on a thread that may block.
-    let closed = tokio::task::spawn_blocking(move || session.close()).await;
-    if closed.is_err() {
-        tracing::error!(trigger = %context.trigger.name, "bug: a session panicked when it was closed");
-    }
-    ended.unwrap_or_else(|panic| {
-        let reason = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let reason = reason.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        tracing::error!(trigger = %context.trigger.name, "bug: {reason}");
-        End::Broken(format!("a bug in tidegate: {reason}"))
-    })
-}
-
-impl Inbox {
-    /// Waits for the first revision. `true`: it is to stop.
-    async fn wait_for_revision(&mut self) -> bool {
-        while self.serving.is_none() {
-            match self.commands.recv().await {
-                Some(Command::Adopt { pool, revision }) => self.serving = Some((*pool, revision)),
-                Some(Command::Stop) | None => return true,
-            }
-        }
-        false
-    }
-
-    /// Waits between sessions. `true`: it is to stop.
-    async fn wait(&mut self, pause: Duration) -> bool {
-        let end = tokio::time::Instant::now() + pause;
-        loop {
-            let command = match self.backlog.pop_front() {
-                Some(command) => Some(command),
-                None => tokio::select! {
-                    command = self.commands.recv() => command,
-                    // Calls of the last session end meanwhile; nobody waits for them.
-                    Some(_) = self.completions.recv() => continue,
-                    () = tokio::time::sleep_until(end) => return false,
-                },
-            };
-            match command {
-                Some(Command::Adopt { pool, revision }) => self.serving = Some((*pool, revision)),
-                Some(Command::Stop) | None => return true,
-            }
-        }
-    }
-
-    fn publish(&mut self, state: State, reason: Option<String>) {
-        self.status.send_modify(|status| {
-            status.state = state;
-            status.reason = reason;
-            status.partitions = 0;
-        });
-    }
-}
-
-impl Session {
-    /// Shows how the trigger does.
-    fn publish(&mut self, inbox: &mut Inbox, now: Instant) {
-        let (state, reason) = self.state(inbox);
-        let changed = {
-            let shown = inbox.status.borrow();
-            shown.state != state || shown.reason != reason
-        };
-        if !changed && now < inbox.next_publish {
-            self.unpublished = true;
-            return;
-        }
-        self.unpublished = false;
-        inbox.next_publish = now + PUBLISH;
-        let next = Status {
-            state,
-            reason,
-            function: self.context.trigger.function.to_string(),
-            revision: inbox.serving.as_ref().map(|(_, revision)| revision.to_string()),
-            partitions: self.flow.partitions.len(),
-            counts: self.flow.counts,
-        };
-        inbox.status.send_if_modified(|shown| {
-            let differs = *shown != next;
-            *shown = next;
-            differs
-        });
     }
 }

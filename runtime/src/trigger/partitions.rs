@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
+use super::intake::Intake;
 use super::progress::Progress;
 use super::sequencer::{Limits, Window};
 use crate::kafka::Partition;
@@ -26,19 +27,9 @@ pub struct Assigned<R> {
     pub window: Window<R>,
     /// The partition is to go: nothing of it is started.
     pub leaving: bool,
+    /// What still runs comes too late: its outcome is dropped.
+    pub drops_calls: bool,
     pub intake: Intake,
-}
-
-/// Whether a partition's records come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Intake {
-    Flows,
-    /// They wait in a queue of their own. The number grows with each that is held back.
-    Held {
-        number: u64,
-    },
-    /// None are fetched.
-    Paused,
 }
 
 /// A table whose places are used again, so that acknowledgements find their window by an index.
@@ -80,6 +71,7 @@ impl<R> Partitions<R> {
             epoch,
             window: Window::new(progress, self.limits),
             leaving: false,
+            drops_calls: false,
             intake: Intake::Flows,
         };
         self.table[index] = Some(assigned);

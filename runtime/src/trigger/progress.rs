@@ -45,7 +45,7 @@ pub struct Failed {
 
 /// Metadata that cannot be read. Its offset is good all the same; only what was done ahead of it
 /// is unknown, and is done again.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     #[error("progress is in format {0:?}, which a later version of tidegate wrote")]
     Version(char),
@@ -71,20 +71,35 @@ impl Progress {
         Some(self.failed[at])
     }
 
-    /// The metadata to commit with `low`: at most [`MAX_METADATA`] characters, empty where there is
-    /// nothing to say.
-    pub fn encode(&self) -> String {
+    /// Forgets what lies below an offset, because the log begins there.
+    pub fn forget_below(&mut self, start: i64) {
+        self.low = self.low.max(start);
+        self.done.retain_mut(|range| {
+            range.start = range.start.max(start);
+            range.start < range.end
+        });
+        if self.done.first().is_some_and(|range| range.start == self.low) {
+            self.low = self.done.remove(0).end;
+        }
+        self.failed.retain(|failed| failed.offset >= self.low);
+    }
+
+    /// The metadata to commit with `low`: at most `limit` characters, empty where there is nothing to
+    /// say.
+    pub fn encode(&self, limit: usize) -> String {
         let (mut ranges, mut failed) = (self.done.len(), self.failed.len());
         loop {
             let text = self.encode_first(ranges, failed);
-            if text.len() <= MAX_METADATA {
+            if text.len() <= limit {
                 return text;
             }
             // Attempts go first: forgetting one costs a try, forgetting a range costs its records.
             if failed > 0 {
                 failed /= 2;
-            } else {
+            } else if ranges > 0 {
                 ranges -= ranges.div_ceil(8);
+            } else {
+                return String::new();
             }
         }
     }
@@ -211,20 +226,20 @@ mod tests {
                 partitions_at_start: 8,
             },
         ] {
-            assert_eq!(Progress::decode(progress.low, &progress.encode()), Ok(progress));
+            assert_eq!(Progress::decode(progress.low, &progress.encode(MAX_METADATA)), Ok(progress));
         }
     }
 
     #[test]
     fn nothing_ahead_needs_no_metadata() {
-        assert_eq!(Progress::at(12).encode(), "");
+        assert_eq!(Progress::at(12).encode(MAX_METADATA), "");
     }
 
     #[test]
     fn too_long_progress_is_cut_at_its_end() {
         let done: Vec<_> = (0..5_000).map(|n| 2 * n + 1..2 * n + 2).collect();
         let progress = Progress { low: 0, done, failed: vec![failed(0, 1, 5); 9], ..Progress::default() };
-        let text = progress.encode();
+        let text = progress.encode(MAX_METADATA);
         assert!(text.len() <= MAX_METADATA && text.len() > MAX_METADATA / 2, "{} characters", text.len());
         let read = Progress::decode(0, &text).expect("what was cut is still readable");
         assert_eq!(read.done, progress.done[..read.done.len()]);
@@ -234,7 +249,7 @@ mod tests {
     fn foreign_and_damaged_metadata_is_told_apart() {
         assert_eq!(Progress::decode(5, "2AAAA"), Err(Unreadable::Version('2')));
         assert_eq!(Progress::decode(5, "1!"), Err(Unreadable::Damaged));
-        let text = Progress { low: 5, done: vec![9..12], ..Progress::default() }.encode();
+        let text = Progress { low: 5, done: vec![9..12], ..Progress::default() }.encode(MAX_METADATA);
         assert_eq!(Progress::decode(5, &text[..text.len() - 2]), Err(Unreadable::Damaged));
     }
 

@@ -1,7 +1,10 @@
 //! How a trigger does, for health, logs and people.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::health::Reported;
 
 /// What a trigger is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -43,12 +46,29 @@ pub struct Counts {
     pub split: u64,
 }
 
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        let Self { taken, calls, instances, handled, failed, retried, dead_letters, skipped, split } = other;
+        self.taken += taken;
+        self.calls += calls;
+        self.instances += instances;
+        self.handled += handled;
+        self.failed += failed;
+        self.retried += retried;
+        self.dead_letters += dead_letters;
+        self.skipped += skipped;
+        self.split += split;
+    }
+}
+
 /// A trigger as the outside sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Status {
     pub state: State,
-    /// Why it is degraded or paused.
+    /// Why it is degraded or paused: what its conditions say, for people.
     pub reason: Option<String>,
+    /// What is wrong, with stable codes, while it is degraded.
+    pub conditions: Vec<Reported>,
     pub function: String,
     /// SHA-256 of the component that serves.
     pub revision: Option<String>,
@@ -57,36 +77,39 @@ pub struct Status {
     pub counts: Counts,
 }
 
-/// What is wrong, by kind. A problem stays until it is solved, or for a while if nothing tells when
-/// it is.
-#[derive(Debug, Default)]
-pub struct Problems {
-    list: BTreeMap<&'static str, (String, Option<Instant>)>,
+/// How often the status is written at most, unless its state changes.
+const PUBLISH: Duration = Duration::from_millis(100);
+
+/// Writes the status of a trigger, and not too often.
+pub struct Report {
+    shown: watch::Sender<Status>,
+    next: Instant,
+    /// Something may have changed that is not shown yet.
+    pending: bool,
 }
 
-impl Problems {
-    pub fn set(&mut self, kind: &'static str, reason: impl Into<String>) {
-        self.list.insert(kind, (reason.into(), None));
+impl Report {
+    pub fn new(shown: watch::Sender<Status>, now: Instant) -> Self {
+        Self { shown, next: now, pending: false }
     }
 
-    pub fn set_for(&mut self, kind: &'static str, reason: impl Into<String>, now: Instant, time: Duration) {
-        self.list.insert(kind, (reason.into(), Some(now + time)));
+    /// Shows the status if it is time to, or if its state is another one.
+    pub fn publish(&mut self, state: State, now: Instant, status: impl FnOnce() -> Status) {
+        self.pending = now < self.next && self.shown.borrow().state == state;
+        if self.pending {
+            return;
+        }
+        self.next = now + PUBLISH;
+        let next = status();
+        self.shown.send_if_modified(|shown| {
+            let differs = *shown != next;
+            *shown = next;
+            differs
+        });
     }
 
-    pub fn clear(&mut self, kind: &'static str) {
-        self.list.remove(kind);
-    }
-
-    pub fn expire(&mut self, now: Instant) {
-        self.list.retain(|_, (_, end)| end.is_none_or(|end| now < end));
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
-    pub fn reason(&self) -> Option<String> {
-        let reasons: Vec<_> = self.list.values().map(|(reason, _)| reason.as_str()).collect();
-        (!reasons.is_empty()).then(|| reasons.join("; "))
+    /// When the status is to be shown again.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.pending.then_some(self.next)
     }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::Role;
 use crate::author::golden::width;
+use crate::kafka::source::Event;
 use crate::kafka::source::Membership;
-use crate::kafka::{Error, Event, Fetched, Partition, Source, Wake};
+use crate::kafka::{Error, Fetched, Partition, Source, Wake};
 use crate::manifest::Cluster;
 use crate::record::Record;
 

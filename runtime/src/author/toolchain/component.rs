@@ -11,12 +11,12 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 /// The contracts that a module may be built against: their versions, and their text.
-const CONTRACTS: &[(&str, &str)] = &[("0.1.0", include_str!("../../../wit/function.wit"))];
+const CONTRACTS: &[(&str, &str)] = &[("0.1.0", include_str!("../../../../wit/function.wit"))];
 /// What a module may import beside: the packages in the order of their needs.
 const WASI: [(&str, &str); 3] = [
-    ("io.wit", include_str!("../../../wit/deps/io.wit")),
-    ("clocks.wit", include_str!("../../../wit/deps/clocks.wit")),
-    ("http.wit", include_str!("../../../wit/deps/http.wit")),
+    ("io.wit", include_str!("../../../../wit/deps/io.wit")),
+    ("clocks.wit", include_str!("../../../../wit/deps/clocks.wit")),
+    ("http.wit", include_str!("../../../../wit/deps/http.wit")),
 ];
 /// The world of a module in Go. What of it a module does not import, its component does not either.
 const WORLD: &str = "package tidegate:go;

@@ -52,6 +52,7 @@ fn default_trigger() -> Trigger {
         window: Window { records: count(10_000), bytes: 16 << 20 },
         commit_interval: Duration::from_millis(100),
         rebalance_drain: Duration::from_millis(100),
+        message_drain: Duration::from_secs(30),
         drain: Duration::from_secs(10),
     }
 }
@@ -214,6 +215,7 @@ fn orders() -> Trigger {
         window: Window { records: count(7), bytes: 1500 },
         commit_interval: Duration::from_secs(1),
         rebalance_drain: Duration::ZERO,
+        message_drain: Duration::from_secs(240),
         drain: Duration::from_secs(3600),
     }
 }

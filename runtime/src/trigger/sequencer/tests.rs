@@ -225,7 +225,7 @@ impl World {
             return;
         }
         let progress = self.window.progress();
-        let metadata = progress.encode();
+        let metadata = progress.encode(MAX_METADATA);
         assert!(metadata.len() <= MAX_METADATA);
         assert!(progress.low >= self.committed.0, "the committed offset went back");
         let read = Progress::decode(progress.low, &metadata).expect("own metadata is readable");
@@ -393,8 +393,8 @@ fn running_ahead_stops_before_progress_outgrows_the_metadata() {
         }
     }
     let progress = window.progress();
-    assert!(progress.encode().len() <= MAX_METADATA);
-    assert_eq!(Progress::decode(progress.low, &progress.encode()), Ok(progress), "nothing was cut");
+    assert!(progress.encode(MAX_METADATA).len() <= MAX_METADATA);
+    assert_eq!(Progress::decode(progress.low, &progress.encode(MAX_METADATA)), Ok(progress), "nothing was cut");
     assert!(open.len() > 500, "and yet {} ran ahead", open.len());
     for sequence in open {
         window.handled(sequence, 0);

@@ -21,7 +21,7 @@ use crate::record::outcome::Cause;
 use crate::record::{Header, Message, OwnedRecord, Record};
 use crate::trigger::clock::Now;
 use crate::trigger::driver::{Command, Parts, Turn};
-use crate::trigger::progress::{Failed, Progress};
+use crate::trigger::progress::{Failed, MAX_METADATA, Progress};
 use crate::trigger::retry::{self, Verdict};
 use crate::trigger::status::State;
 
@@ -329,7 +329,7 @@ impl Toy {
                 _ => part.low,
             };
             let failed = part.failed.range(low..).map(|(_, failed)| *failed).collect();
-            let metadata = Progress { failed, ..Progress::at(low) }.encode();
+            let metadata = Progress { failed, ..Progress::at(low) }.encode(MAX_METADATA);
             positions.push(Position {
                 offset: Some(low),
                 metadata,

@@ -1,14 +1,15 @@
 //! An invoker and a sink that a test holds in its hand.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::super::budget::Budget;
+use super::super::clock::Now;
 use super::super::flow::Flow;
 use super::super::progress::Progress;
 use crate::engine::{Call, CallError, Completion, Invoker};
-use crate::kafka::{Acknowledgement, Detached, Error, Fetched, Partition, Refusal, Sink};
+use crate::kafka::{Acknowledgement, Detached, Error, Fetched, Metadata, Partition, Refusal, Sink, TopicsQuestion};
 use crate::manifest::{self, Trigger};
 use crate::record::batch::BatchRecord;
 use crate::record::columns::Column;
@@ -16,18 +17,26 @@ use crate::record::outcome::{Cause, Fault, Outcome};
 use crate::record::{Header, Message, OwnedRecord, Topics};
 
 /// Takes calls and leaves it to the test when and how they end.
+#[derive(Clone)]
 pub struct FakeInvoker {
-    pub most: usize,
-    pub calls: VecDeque<Call>,
+    most: usize,
+    calls: Arc<Mutex<VecDeque<Call>>>,
+}
+
+impl FakeInvoker {
+    /// The calls that are under way, the oldest first.
+    pub fn calls(&self) -> MutexGuard<'_, VecDeque<Call>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Invoker for FakeInvoker {
     fn free(&mut self) -> usize {
-        self.most - self.calls.len()
+        self.most - self.calls().len()
     }
 
     fn start(&mut self, call: Call) {
-        self.calls.push_back(call);
+        self.calls().push_back(call);
     }
 
     fn shrink(&mut self) {}
@@ -109,13 +118,17 @@ impl Sink for FakeSink {
     fn flush(&mut self) {}
 
     fn abandon(&mut self) {}
+
+    fn update(&mut self, _metadata: &Metadata) {}
+
+    fn ask(&self, _answer: TopicsQuestion) {}
 }
 
 /// A flow with one partition, driven by hand.
 pub struct World {
     pub flow: Flow<Fetched, FakeSink>,
     pub invoker: FakeInvoker,
-    pub now: Instant,
+    pub now: Now,
     next_offset: i64,
 }
 
@@ -126,13 +139,16 @@ impl World {
     pub fn new(settings: &str) -> Self {
         let trigger = trigger(settings);
         let topics = Topics::new(trigger.output.as_deref(), &trigger.allow_topics, trigger.dead_letters.as_deref());
-        let now = Instant::now();
+        let now = Now::read();
         let share = Budget::new(1 << 30).share();
         let most = trigger.instances.max.get() as usize;
-        let mut flow = Flow::new(trigger, Arc::new(topics), FakeSink::default(), share, now);
-        flow.revision_changed("r1".to_owned());
+        let rng = fastrand::Rng::with_seed(5);
+        let mut flow = Flow::new(trigger, Arc::new(topics), share, rng, now.instant);
+        flow.delivery.replace(FakeSink::default());
+        let invoker = FakeInvoker { most, calls: Arc::default() };
+        flow.lanes.adopt("r1".into(), Box::new(invoker.clone()));
         flow.assign(PARTITION, &"orders".into(), Progress::at(0));
-        Self { flow, invoker: FakeInvoker { most, calls: VecDeque::new() }, now, next_offset: 0 }
+        Self { flow, invoker, now, next_offset: 0 }
     }
 
     pub fn admit(&mut self, key: &str, value: &str) {
@@ -158,15 +174,15 @@ impl World {
 
     /// Starts calls and returns what they carry, in the order they started.
     pub fn dispatch(&mut self) -> Vec<Vec<String>> {
-        let before = self.invoker.calls.len();
+        let before = self.invoker.calls().len();
         self.flow.wake(self.now);
-        self.flow.dispatch(&mut self.invoker, self.now);
-        self.invoker.calls.iter().skip(before).map(values).collect()
+        self.flow.dispatch(self.now);
+        self.invoker.calls().iter().skip(before).map(values).collect()
     }
 
     /// Ends the oldest call. What a record becomes is what its value says; `verdict` sees each.
     pub fn finish(&mut self, verdict: impl Fn(&str, u32) -> Verdict) {
-        let Some(call) = self.invoker.calls.pop_front() else { panic!("no call is under way") };
+        let Some(call) = self.invoker.calls().pop_front() else { panic!("no call is under way") };
         let result = judge(&call, verdict);
         let completion = Completion {
             id: call.id,
@@ -181,18 +197,31 @@ impl World {
 
     /// Dispatches and finishes until nothing can run now.
     pub fn run(&mut self, verdict: impl Fn(&str, u32) -> Verdict) {
-        while !self.dispatch().is_empty() || !self.invoker.calls.is_empty() {
+        while !self.dispatch().is_empty() || !self.invoker.calls().is_empty() {
             self.finish(&verdict);
         }
     }
 
     /// Goes to the time when something is due.
     pub fn pass_time(&mut self) {
-        self.now = self.flow.next_due().expect("something is due").max(self.now);
+        let due = self.flow.next_due().expect("something is due");
+        self.wait(due.saturating_duration_since(self.now.instant));
+    }
+
+    /// Lets time pass, by both clocks.
+    pub fn wait(&mut self, time: Duration) {
+        self.now = Now { instant: self.now.instant + time, unix: self.now.unix + time };
+    }
+
+    /// Why nothing is called although records are there.
+    pub fn obstacle(&self) -> Option<String> {
+        let lane = self.flow.lanes.serving().expect("a revision serves");
+        let open = lane.breaker.is_open().then_some("the breaker is open");
+        lane.obstacle().or(open).map(str::to_owned)
     }
 
     pub fn sink(&mut self) -> &mut FakeSink {
-        self.flow.delivery.sink_mut()
+        self.flow.delivery.sink_mut().expect("there is a producer")
     }
 
     /// Values produced to a topic: 0 is the output, 1 the dead letters.

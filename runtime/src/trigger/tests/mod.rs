@@ -93,7 +93,7 @@ fn attempts_are_part_of_progress() {
     heir.admit("a", "bad");
     heir.admit("b", "good");
     assert_eq!(heir.dispatch(), [["bad"]], "what was done is not run again");
-    assert_eq!(heir.invoker.calls[0].batch.attempts(), [2]);
+    assert_eq!(heir.invoker.calls()[0].batch.attempts(), [2]);
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn a_trap_is_pinned_on_the_record_at_fault() {
     (0..200).for_each(|n| world.admit(&format!("k{n}"), &format!("v{n}")));
     world.run(|value, _| if value == "v77" { Verdict::Fault(Cause::Trap) } else { Verdict::Handle });
     assert_eq!((world.sent(0).len(), world.sent(1)), (199, vec!["v77".to_owned()]));
-    assert_eq!(world.flow.counts.failed, 1, "no other record counts an attempt");
+    assert_eq!(world.flow.all_counts().failed, 1, "no other record counts an attempt");
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn skip_gives_up_without_a_dead_letter() {
     let mut world = World::new("on-exhausted = \"skip\"");
     world.admit("k", "bad");
     world.run(|_, _| Verdict::Reject);
-    assert_eq!((world.progress(), world.flow.counts.skipped), (Progress::at(1), 1));
+    assert_eq!((world.progress(), world.flow.all_counts().skipped), (Progress::at(1), 1));
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn a_record_that_cannot_be_read_whole_is_a_dead_letter_without_a_call() {
         ("unreadable".into(), "1".into())
     );
     assert!(letter.header("tidegate-reason").starts_with("its headers are unread; the function was not called"));
-    let counts = world.flow.counts;
+    let counts = world.flow.all_counts();
     assert_eq!((counts.calls, counts.failed, counts.dead_letters), (4, 2, 1));
     assert_eq!(world.progress(), Progress::at(4));
 }
@@ -226,7 +226,7 @@ fn a_record_that_cannot_be_read_whole_ends_by_the_policy_of_its_trigger() {
     skips.admit("k", "behind");
     assert_eq!(skips.dispatch(), [["behind"]], "nothing has to happen meanwhile");
     skips.finish(ok);
-    assert_eq!((skips.flow.counts.skipped, skips.progress()), (3, Progress::at(4)));
+    assert_eq!((skips.flow.all_counts().skipped, skips.progress()), (3, Progress::at(4)));
 
     let mut pauses = World::new("on-exhausted = \"pause\"");
     pauses.admit_defective("k", "v");
@@ -261,7 +261,7 @@ fn after_a_refused_batch_nothing_is_done_buried_or_counted_any_more() {
     world.finish(ok);
     world.finish(|_, _| Verdict::Reject);
     assert!(matches!(world.flow.take_stop(), Some(Stop::Refused(_))));
-    assert_eq!((world.sent(1), world.flow.counts.failed), (vec![], 0));
+    assert_eq!((world.sent(1), world.flow.all_counts().failed), (vec![], 0));
     assert_eq!(world.progress(), Progress::at(0), "the call of the refused message runs again");
 }
 
@@ -291,12 +291,12 @@ fn without_an_instance_records_wait_and_count_no_attempt() {
     world.dispatch();
     world.finish(|_, _| Verdict::NoInstance);
     assert!(world.dispatch().is_empty());
-    assert!(world.flow.obstacle().is_some());
+    assert!(world.obstacle().is_some());
     world.pass_time();
     world.dispatch();
-    assert_eq!(world.invoker.calls[0].batch.attempts(), [1]);
+    assert_eq!(world.invoker.calls()[0].batch.attempts(), [1]);
     world.finish(ok);
-    assert_eq!((world.flow.obstacle(), world.progress()), (None, Progress::at(1)));
+    assert_eq!((world.obstacle(), world.progress()), (None, Progress::at(1)));
 }
 
 #[test]
@@ -307,9 +307,9 @@ fn an_outage_opens_the_breaker_and_buries_nobody() {
         world.run(|_, _| Verdict::Retry);
         world.pass_time();
     }
-    assert!(world.flow.obstacle().is_some(), "the breaker is open");
+    assert!(world.obstacle().is_some(), "the breaker is open");
     assert_eq!(world.sent(1), [""; 0], "no dead letters");
-    while world.flow.obstacle().is_some() {
+    while world.obstacle().is_some() {
         world.pass_time();
         world.run(ok);
     }
@@ -342,13 +342,13 @@ fn a_broker_that_acknowledges_nothing_is_a_problem_after_a_while() {
     world.sink().corked = true;
     world.admit("k", "v");
     world.run(ok);
-    assert_eq!(world.flow.stalled_outputs(world.now), None);
-    world.now += std::time::Duration::from_secs(11);
+    assert_eq!(world.flow.stalled_outputs(world.now.instant), None);
+    world.wait(std::time::Duration::from_secs(11));
     world.flow.acknowledge(world.now);
-    assert!(world.flow.stalled_outputs(world.now).is_some());
+    assert!(world.flow.stalled_outputs(world.now.instant).is_some());
     world.sink().corked = false;
     world.flow.acknowledge(world.now);
-    assert_eq!(world.flow.stalled_outputs(world.now), None);
+    assert_eq!(world.flow.stalled_outputs(world.now.instant), None);
 }
 
 #[test]

@@ -5,52 +5,47 @@
 //! that may run and by the bytes that may be unacknowledged.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
+use super::lane::{Lane, LaneId};
 use super::partitions::Place;
 use super::sequencer::Sequence;
 use crate::record::batch::Batch;
 
-/// Calls are numbered across all flows, so that one which ends late, after its flow was built
-/// again, is not taken for another.
-static NEXT_CALL: AtomicU64 = AtomicU64::new(0);
-
 /// Batches whose memory is kept for other calls.
 const MAX_SPARE: usize = 32;
 
-/// Where a flight is in the table, until it ends.
-pub type FlightKey = usize;
+/// Where a call is in the table, until it is over.
+pub type CallKey = usize;
 
 /// A call and what came of it.
-pub struct Flight {
+pub struct OpenCall {
     /// The assignment that its records belong to.
     pub place: Place,
+    /// The revision that runs it, and its name for dead letters: it may be gone before they are made.
+    pub lane: LaneId,
+    pub revision: Arc<str>,
     /// For each record its place in the window.
     pub sequences: Vec<Sequence>,
     /// Records that are done together, when all messages of the call are acknowledged: a message may
     /// stand for others than the record it is emitted for.
     together: Vec<Sequence>,
-    /// A message of the call will not be acknowledged any more: they are never done together.
+    /// A message of the call will not be acknowledged any more: its records are never done together.
     spoiled: bool,
     /// The records. `None` while the call runs, and once nobody wants to know.
     pub batch: Option<Batch>,
     running: bool,
-    /// Messages that are not acknowledged, and their bytes, all together.
+    /// Messages that are not acknowledged, and the bytes of all.
     unacknowledged: usize,
     bytes: usize,
-    /// When one of them went out or came back last.
-    last: Option<Instant>,
 }
 
 /// A record of a call.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
-    pub flight: FlightKey,
+    pub call: CallKey,
     /// Its index in the call's batch.
     pub index: usize,
     pub place: Place,
@@ -59,10 +54,12 @@ pub struct Case {
 
 /// All calls of a trigger that are not over.
 #[derive(Default)]
-pub struct Flights {
-    table: Slab<Flight>,
+pub struct Calls {
+    table: Slab<OpenCall>,
     /// Calls that run, by number.
-    running: FxHashMap<u64, FlightKey>,
+    running: FxHashMap<u64, CallKey>,
+    /// The number of the next call.
+    next: u64,
     spare: Vec<Batch>,
     /// Of the messages that are not acknowledged.
     bytes: usize,
@@ -70,7 +67,7 @@ pub struct Flights {
     batch_bytes: usize,
 }
 
-impl Flights {
+impl Calls {
     /// An empty batch, in memory used before.
     pub fn prepare(&mut self, topic: &Arc<str>, partition: i32) -> Batch {
         match self.spare.pop() {
@@ -91,9 +88,11 @@ impl Flights {
     }
 
     /// A call starts. Returns its number.
-    pub fn start(&mut self, place: Place, sequences: Vec<Sequence>) -> u64 {
-        let flight = Flight {
+    pub fn start(&mut self, place: Place, lane: &Lane, sequences: Vec<Sequence>) -> u64 {
+        let call = OpenCall {
             place,
+            lane: lane.id(),
+            revision: lane.revision.clone(),
             sequences,
             together: Vec::new(),
             spoiled: false,
@@ -101,80 +100,78 @@ impl Flights {
             running: true,
             unacknowledged: 0,
             bytes: 0,
-            last: None,
         };
-        let id = NEXT_CALL.fetch_add(1, Relaxed);
-        self.running.insert(id, self.table.insert(flight));
-        id
+        let number = self.next;
+        self.next += 1;
+        self.running.insert(number, self.table.insert(call));
+        number
     }
 
-    /// A call ended. `None`: it was another flow's.
-    pub fn land(&mut self, id: u64) -> Option<FlightKey> {
-        let key = self.running.remove(&id)?;
+    /// A call ended.
+    pub fn ended(&mut self, number: u64) -> Option<CallKey> {
+        let key = self.running.remove(&number)?;
         self.table[key].running = false;
         Some(key)
     }
 
     /// What was to be done with the outcome of a call is done. The batch stays until its messages
     /// are acknowledged.
-    pub fn settle(&mut self, key: FlightKey, batch: Batch) {
+    pub fn keep(&mut self, key: CallKey, batch: Batch) {
         self.batch_bytes += batch.bytes();
         self.table[key].batch = Some(batch);
-        self.end_if_over(key);
+        self.forget_if_over(key);
     }
 
-    /// As [`Flights::settle`], without a batch to keep.
-    pub fn settle_bare(&mut self, key: FlightKey) {
-        self.end_if_over(key);
+    /// As [`Calls::keep`], with no batch to keep.
+    pub fn drop_batch(&mut self, key: CallKey) {
+        self.forget_if_over(key);
     }
 
-    pub fn get(&self, key: FlightKey) -> &Flight {
+    pub fn get(&self, key: CallKey) -> &OpenCall {
         &self.table[key]
     }
 
-    /// Takes the records out, to be given back by [`Flights::settle`].
-    pub fn take_batch(&mut self, key: FlightKey) -> Option<Batch> {
+    /// Takes the records out, to be given back by [`Calls::keep`].
+    pub fn take_batch(&mut self, key: CallKey) -> Option<Batch> {
         let batch = self.table[key].batch.take()?;
         self.batch_bytes -= batch.bytes();
         Some(batch)
     }
 
     /// Messages of the call went out.
-    pub fn sent(&mut self, key: FlightKey, messages: usize, bytes: usize, now: Instant) {
-        let flight = &mut self.table[key];
-        flight.last = Some(now);
-        flight.unacknowledged += messages;
-        flight.bytes += bytes;
+    pub fn sent(&mut self, key: CallKey, messages: usize, bytes: usize) {
+        let call = &mut self.table[key];
+        call.unacknowledged += messages;
+        call.bytes += bytes;
         self.bytes += bytes;
     }
 
     /// These records of the call are done together, when its messages are acknowledged.
-    pub fn hold(&mut self, key: FlightKey, together: Vec<Sequence>) {
+    pub fn hold(&mut self, key: CallKey, together: Vec<Sequence>) {
         self.table[key].together = together;
     }
 
     /// A message of the call will not be acknowledged: what waits for all of them waits for ever, and
     /// runs again from what is committed.
-    pub fn spoil(&mut self, key: FlightKey) {
+    pub fn spoil(&mut self, key: CallKey) {
         self.table[key].spoiled = true;
     }
 
     /// A message came back, whatever became of it, and nothing more is to be done about it. If it was
     /// the last one of its call, returns the records that are done with it.
     #[must_use]
-    pub fn reported(&mut self, key: FlightKey, now: Instant) -> Vec<Sequence> {
-        let flight = &mut self.table[key];
-        flight.unacknowledged -= 1;
-        flight.last = Some(now);
-        let is_last = flight.unacknowledged == 0 && !flight.spoiled;
-        let done = if is_last { std::mem::take(&mut flight.together) } else { Vec::new() };
-        self.end_if_over(key);
+    pub fn reported(&mut self, key: CallKey) -> Vec<Sequence> {
+        let call = &mut self.table[key];
+        call.unacknowledged -= 1;
+        let is_last = call.unacknowledged == 0 && !call.spoiled;
+        let done = if is_last { std::mem::take(&mut call.together) } else { Vec::new() };
+        self.forget_if_over(key);
         done
     }
 
-    fn end_if_over(&mut self, key: FlightKey) {
-        let flight = &self.table[key];
-        if flight.running || flight.unacknowledged > 0 {
+    fn forget_if_over(&mut self, key: CallKey) {
+        let call = &self.table[key];
+        if call.running || call.unacknowledged > 0 {
             return;
         }
         let batch = self.take_batch(key);
@@ -184,13 +181,24 @@ impl Flights {
 
     /// The records of an assignment are others' now.
     pub fn forget(&mut self, place: Place) {
-        for (_, flight) in &mut self.table {
-            if flight.place == place
-                && let Some(batch) = flight.batch.take()
+        for (_, call) in &mut self.table {
+            if call.place == place
+                && let Some(batch) = call.batch.take()
             {
                 self.batch_bytes -= batch.bytes();
             }
         }
+    }
+
+    /// The producer is gone: nothing will be acknowledged any more.
+    pub fn forget_messages(&mut self) {
+        self.table.retain(|_, call| call.running);
+        (self.bytes, self.batch_bytes) = (0, 0);
+    }
+
+    /// Forgets all calls. Those that run are not known any more when they end.
+    pub fn forget_all(&mut self) {
+        *self = Self { next: self.next, ..Self::default() };
     }
 
     /// Calls that run.
@@ -198,19 +206,12 @@ impl Flights {
         self.running.len()
     }
 
-    /// Since when messages of a call are not acknowledged and none of them was, of the call of
-    /// which that is true for longest.
-    pub fn silent_since(&self) -> Option<Instant> {
-        let waiting = self.table.iter().filter(|(_, flight)| flight.unacknowledged > 0);
-        waiting.filter_map(|(_, flight)| flight.last).min()
-    }
-
     /// Bytes of the batches that are kept for messages that are not acknowledged.
     pub fn batch_bytes(&self) -> usize {
         self.batch_bytes
     }
 
-    /// Bytes of messages that are not acknowledged. A call's count until its last one is.
+    /// Bytes of messages that are not acknowledged. Those of a call count until its last one is.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

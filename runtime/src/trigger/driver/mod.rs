@@ -1,0 +1,485 @@
+//! The loop of a trigger, without waiting: each turn does all that can be done now.
+//!
+//! A driver takes what came (commands, events, answers, completions, acknowledgements) and does what
+//! the pure owners beside it say: [`membership`](super::membership) which partitions are ours,
+//! [`durability`](super::durability) when outputs and progress become durable,
+//! [`topology`](super::topology) what the brokers are asked, [`health`](super::health) what is wrong,
+//! [`intake`](super::intake) which partitions are held back, and [`flow`](super::flow) all that happens
+//! to records. It joins its group when a revision serves, and again with growing pauses when its client
+//! breaks. It ends in one way: by a [`retreat`](super::retreat).
+//!
+//! Time is an argument and nothing here waits, so a simulated cluster drives the very same loop.
+
+mod leaving;
+mod partitions;
+mod producer;
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use super::Context;
+use super::beginning::Beginning;
+use super::clock::Now;
+use super::durability::Durability;
+use super::flow::{Flow, Stop};
+use super::health::{Condition, Health, News};
+use super::inbound::Inbound;
+use super::intake::{Valve, Valves};
+use super::membership::Membership;
+use super::retreat::{Drains, Retreat};
+use super::status::{Report, State, Status};
+use super::topology::{Side, Topology};
+use crate::engine::{Completion, Invoker};
+use crate::kafka::{Broker, Clients, Error, Event, Metadata, Partition, Sink as _, Taken};
+use crate::record::revision::Digest;
+
+/// Records taken before the loop looks at everything else again.
+const TAKE: usize = 500;
+/// How long a broker may take to answer about topics.
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
+/// How soon it is looked again whether there is memory: nothing tells when other triggers free some.
+const STARVED: Duration = Duration::from_millis(20);
+/// How soon it is looked again whether a retreat can go on.
+const RETREAT_POLL: Duration = Duration::from_millis(1);
+/// The shortest park.
+const LEAST_PARK: Duration = Duration::from_millis(1);
+/// How often instances that nobody needs are let go.
+const SHRINK: Duration = Duration::from_secs(10);
+/// How long a group may say nothing.
+const NO_ASSIGNMENT: Duration = Duration::from_secs(20);
+/// The first pause before a client is built again.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a trigger is told.
+pub enum Command {
+    /// New calls go to this revision; those that run end on the old one.
+    Adopt { invoker: Box<dyn Invoker>, revision: Digest },
+    /// Finish what runs, commit, leave the group.
+    Stop,
+}
+
+/// What a driver is made of.
+pub struct Parts<C: Clients> {
+    pub context: Arc<Context>,
+    pub clients: C,
+    pub commands: mpsc::Receiver<Command>,
+    pub completions: mpsc::Receiver<Completion>,
+    pub status: watch::Sender<Status>,
+    pub rng: fastrand::Rng,
+}
+
+/// What to do after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// There is more to do at once.
+    Again,
+    /// Nothing until something comes (an event, a record, an acknowledgement, a completion, a
+    /// command, an answer), or until this time.
+    Park(Instant),
+    /// The trigger was stopped and is gone.
+    Over,
+}
+
+/// What helper threads find out. Each bears the number of the client that was asked.
+enum Answer {
+    Progress { client: u64, number: u64, result: Result<Vec<Beginning>, Error> },
+    Topics { client: u64, side: Side, result: Result<Metadata, Error> },
+}
+
+enum Phase {
+    /// There is no client, until a revision serves and this time has come.
+    Apart {
+        until: Instant,
+    },
+    /// A member of the group, or about to become one.
+    Joined,
+    /// On the way out: work is given up, and then the group is left, up to a limit.
+    Leaving {
+        why: Why,
+        retreat: Retreat,
+        closing: Option<Instant>,
+    },
+    Over,
+}
+
+/// Why a client is given up.
+#[derive(Debug)]
+enum Why {
+    Stopped,
+    Broken(String),
+}
+
+/// The loop of a trigger.
+pub struct Driver<C: Clients> {
+    context: Arc<Context>,
+    clients: C,
+    commands: Inbound<Command>,
+    completions: Inbound<Completion>,
+    answers: Inbound<Answer>,
+    /// For those who find out.
+    answer: mpsc::Sender<Answer>,
+    report: Report,
+    // The flow before the broker: its records lie in the client's memory.
+    flow: Flow<<C::Broker as Broker>::Record, C::Sink>,
+    broker: Option<C::Broker>,
+    /// How many clients there were.
+    client: u64,
+    membership: Membership,
+    durability: Durability,
+    topology: Topology,
+    health: Health,
+    valves: Valves,
+    phase: Phase,
+    /// When the client was made, and how long the next pause before another one is.
+    joined: Instant,
+    pause: Duration,
+    /// Since when the group has told nothing.
+    silent_group: Option<Instant>,
+    next_shrink: Instant,
+    /// There is no memory for more records.
+    starved: bool,
+}
+
+impl<C: Clients> Driver<C> {
+    pub fn new(parts: Parts<C>, now: Now) -> Self {
+        let Parts { context, clients, commands, completions, status, rng } = parts;
+        let (trigger, now) = (&context.trigger, now.instant);
+        let drains = Drains { calls: trigger.rebalance_drain, messages: trigger.message_drain };
+        let (answer, answers) = mpsc::channel(64);
+        Self {
+            flow: Flow::new(trigger.clone(), context.topics.clone(), context.budget.share(), rng, now),
+            membership: Membership::new(drains),
+            durability: Durability::new(trigger.commit_interval, now),
+            topology: Topology::new(context.cluster == context.output_cluster, now),
+            health: Health::default(),
+            valves: Valves::default(),
+            commands: Inbound::new(commands),
+            completions: Inbound::new(completions),
+            answers: Inbound::new(answers),
+            report: Report::new(status, now),
+            phase: Phase::Apart { until: now },
+            joined: now,
+            pause: FIRST_PAUSE,
+            silent_group: None,
+            next_shrink: now + SHRINK,
+            starved: false,
+            broker: None,
+            client: 0,
+            context,
+            clients,
+            answer,
+        }
+    }
+
+    /// One round.
+    pub fn turn(&mut self, now: Now) -> Turn {
+        let at = now.instant;
+        self.obey(at);
+        self.hear(at);
+        self.renew_producer(at);
+        while self.durability.is_open()
+            && let Some(completion) = self.completions.try_next()
+        {
+            self.flow.complete(completion, now);
+        }
+        self.flow.wake(now);
+        self.flow.acknowledge(now);
+        self.heed(at);
+        match self.phase {
+            Phase::Apart { until } if at >= until && self.flow.lanes.serving().is_some() => self.join(at),
+            Phase::Apart { .. } | Phase::Over => {}
+            Phase::Joined => self.rebalance(at),
+            Phase::Leaving { .. } => self.leave(at),
+        }
+        if self.durability.is_due(at) {
+            self.commit(at);
+        }
+        self.look_around(at);
+        self.ask_about_topics(at);
+        let more = matches!(self.phase, Phase::Joined) && self.work(now);
+        self.publish(at);
+        match self.phase {
+            Phase::Over => Turn::Over,
+            _ if more => Turn::Again,
+            _ => Turn::Park(self.next_due(at)),
+        }
+    }
+
+    /// Waits until there is something to do, or until a time.
+    pub async fn park(&mut self, until: Instant) {
+        let collects = self.durability.is_open();
+        tokio::select! {
+            () = self.clients.wait() => {}
+            () = self.completions.ready(), if collects => {}
+            () = self.answers.ready() => {}
+            () = self.commands.ready() => {}
+            () = tokio::time::sleep_until(until.into()) => {}
+        }
+    }
+
+    /// A turn broke: a bug of ours. Everything is built again from what is committed.
+    pub fn recover(&mut self, panic: &(dyn Any + Send), now: Now) {
+        let reason = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let reason = reason.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        tracing::error!(trigger = %self.context.trigger.name, "bug: {reason}");
+        self.flow.delivery.retire();
+        self.flow.delivery.sink_mut().into_iter().for_each(|sink| sink.abandon());
+        self.flow.rebuild(now.instant);
+        self.durability = Durability::new(self.context.trigger.commit_interval, now.instant);
+        let was_told_to_stop = matches!(self.phase, Phase::Leaving { why: Why::Stopped, .. } | Phase::Over);
+        let why = if was_told_to_stop { Why::Stopped } else { Why::Broken(format!("a bug in tidegate: {reason}")) };
+        self.part(why, now.instant);
+    }
+
+    fn obey(&mut self, now: Instant) {
+        while let Some(command) = self.commands.try_next() {
+            match command {
+                Command::Adopt { invoker, revision } => self.adopt(&revision, invoker, now),
+                Command::Stop => self.end(Why::Stopped, now),
+            }
+        }
+        // Without a supervisor there is nothing to work for.
+        if self.commands.is_closed() {
+            self.end(Why::Stopped, now);
+        }
+    }
+
+    fn adopt(&mut self, revision: &Digest, invoker: Box<dyn Invoker>, now: Instant) {
+        let name: Arc<str> = revision.to_string().into();
+        let is_another = self.flow.lanes.serving().is_none_or(|lane| lane.revision != name);
+        self.flow.lanes.adopt(name, invoker);
+        if is_another && self.flow.paused.take().is_some() {
+            tracing::info!(trigger = %self.context.trigger.name, revision = revision.short(), "trigger resumed with another revision");
+            let positions = self.flow.go_back();
+            self.seek(&positions, now);
+        }
+    }
+
+    /// Takes in events of the client and answers of helper threads.
+    fn hear(&mut self, now: Instant) {
+        while let Some(event) = self.broker.as_mut().and_then(Broker::next_event) {
+            match event {
+                Event::Assigned(partitions) => self.assigned(partitions, now),
+                Event::Revoked { partitions, lost } => self.revoked(partitions, lost, now),
+                Event::Committed { number, result } => self.committed(number, result, now),
+                Event::Error(error) if error.fatal => self.end(Why::Broken(error.to_string()), now),
+                Event::Error(error) => {
+                    tracing::debug!(trigger = %self.context.trigger.name, "{error}");
+                    self.health.seen(Condition::Client, error.to_string(), now);
+                    // What the brokers say themselves is clearer, and ends when the condition does.
+                    self.topology.hurry(now);
+                }
+            }
+        }
+        while let Some(answer) = self.answers.try_next() {
+            match answer {
+                Answer::Progress { client, number, result } if client == self.client => self.read(number, result, now),
+                Answer::Topics { client, side, result } if client == self.client => self.informed(side, result, now),
+                // Of a client that is gone.
+                Answer::Progress { .. } | Answer::Topics { .. } => {}
+            }
+        }
+    }
+
+    /// The brokers have told about topics.
+    fn informed(&mut self, side: Side, result: Result<Metadata, Error>, now: Instant) {
+        let consequence = self.topology.answered(side, result, &mut self.health, now);
+        if let (Some(outputs), Some(sink)) = (self.topology.outputs(), self.flow.delivery.sink_mut()) {
+            sink.update(outputs);
+        }
+        if let Some(topics) = consequence.subscribe
+            && matches!(self.phase, Phase::Joined)
+            && let Some(broker) = &mut self.broker
+        {
+            self.silent_group.get_or_insert(now);
+            if let Err(error) = broker.subscribe(&topics) {
+                self.end(Why::Broken(format!("cannot subscribe: {error}")), now);
+            }
+        }
+        if let Some(reason) = consequence.producer_lost {
+            self.replace_producer(&reason, now);
+        }
+    }
+
+    /// The flow cannot go on as it is.
+    fn heed(&mut self, now: Instant) {
+        match self.flow.take_stop() {
+            None => {}
+            Some(Stop::Delivery(reason)) => self.replace_producer(&format!("messages are refused: {reason}"), now),
+            Some(Stop::Refused(reason)) => self.send_one_by_one(&reason, now),
+            Some(Stop::WentBack(place)) => {
+                let reason = format!("records went back, the topic was truncated or made anew: {place}");
+                self.end(Why::Broken(reason), now);
+            }
+            Some(Stop::Bug(reason)) => {
+                tracing::error!(trigger = %self.context.trigger.name, "bug: {reason}");
+                self.end(Why::Broken(format!("a bug in tidegate: {reason}")), now);
+            }
+        }
+    }
+
+    /// Keeps an eye on topics, instances and what is shown.
+    fn look_around(&mut self, now: Instant) {
+        self.watch_outputs(now);
+        let (health, flow) = (&mut self.health, &mut self.flow);
+        let lane = flow.lanes.serving();
+        let no_instance = lane.and_then(|lane| lane.obstacle());
+        health.put(
+            Condition::NoInstance,
+            no_instance.map(|why| format!("no instance of the function can be started: {why}")),
+            now,
+        );
+        let most_fail = lane.is_some_and(|lane| lane.breaker.is_open());
+        health.put(
+            Condition::MostFail,
+            most_fail.then(|| "most records fail; probing with single ones".to_owned()),
+            now,
+        );
+        let silent = self.silent_group.filter(|since| now.saturating_duration_since(*since) >= NO_ASSIGNMENT);
+        let group = &self.context.trigger.group;
+        let no_assignment = silent.map(|since| {
+            let seconds = now.saturating_duration_since(since).as_secs();
+            format!("group {group} has assigned nothing for {seconds} s, not even that there is nothing")
+        });
+        health.put(Condition::NoAssignment, no_assignment, now);
+        if now >= self.next_shrink {
+            self.next_shrink = now + SHRINK;
+            flow.lanes.serving_mut().into_iter().for_each(|lane| lane.shrink());
+        }
+        let trigger = &self.context.trigger.name;
+        health.pass_time(now, |news| match news {
+            News::Began { condition, reason } => tracing::warn!(%trigger, condition = condition.code(), "{reason}"),
+            News::Ended { condition, lasted } => {
+                tracing::info!(%trigger, condition = condition.code(), "over, after {} s", lasted.as_secs());
+            }
+        });
+    }
+
+    fn ask_about_topics(&mut self, now: Instant) {
+        let (Some(broker), Some(sink)) = (&mut self.broker, self.flow.delivery.sink()) else { return };
+        if !matches!(self.phase, Phase::Joined) || !self.topology.asks(now) {
+            return;
+        }
+        let (client, topics) = (self.client, self.context.trigger.topics.clone());
+        let answer = self.answer.clone();
+        broker.ask(Box::new(move |reader| {
+            let result = reader.metadata(&topics, PROBE_LIMIT);
+            let _ = answer.try_send(Answer::Topics { client, side: Side::Inputs, result });
+        }));
+        let answer = self.answer.clone();
+        sink.ask(Box::new(move |result| {
+            let _ = answer.try_send(Answer::Topics { client, side: Side::Outputs, result });
+        }));
+    }
+
+    /// Takes records, starts calls, and holds partitions back. Returns whether there is more.
+    fn work(&mut self, now: Now) -> bool {
+        let taken = self.take(now.instant);
+        if self.durability.is_open() {
+            self.flow.dispatch(now);
+        }
+        let Some(broker) = &mut self.broker else { return false };
+        let released = self.valves.turn(&mut self.flow.partitions, |partition, valve| {
+            let turned = match valve {
+                Valve::Hold => broker.flow(partition, false),
+                Valve::Pause => broker.pause(partition, true),
+                Valve::Release { paused: false } => broker.flow(partition, true),
+                Valve::Release { paused: true } => {
+                    broker.pause(partition, false).and_then(|()| broker.flow(partition, true))
+                }
+            };
+            turned
+                .inspect_err(|error| tracing::debug!("{partition:?} cannot be held back or released: {error}"))
+                .is_ok()
+        });
+        released || taken == TAKE
+    }
+
+    fn take(&mut self, now: Instant) -> usize {
+        self.starved = !self.flow.may_admit();
+        if self.flow.paused.is_some() || self.starved || self.flow.has_enough_work() {
+            return 0;
+        }
+        let Some(broker) = &mut self.broker else { return 0 };
+        let (flow, health, topics) = (&mut self.flow, &mut self.health, &self.context.trigger.topics);
+        let mut damaged = None;
+        let taken = broker.take(TAKE, |partition, taken| match taken {
+            Taken::Record(record) => flow.admit(partition, record),
+            Taken::Failed { offset, error } => {
+                let place = format!("{}/{}", topics[partition.topic], partition.number);
+                let reason = format!("records of {place} cannot be fetched at offset {offset}: {error}");
+                // The client goes on after a damaged batch: nothing after it may be committed.
+                if error.name == "_BAD_MSG" {
+                    damaged = Some(reason.clone());
+                }
+                health.seen(Condition::FetchFailing, reason, now);
+            }
+        });
+        if let Some(reason) = damaged {
+            self.end(Why::Broken(reason), now);
+        }
+        taken
+    }
+
+    /// When there is something to do without any event.
+    fn next_due(&self, now: Instant) -> Instant {
+        let dirty = self.flow.partitions.iter().any(|assigned| assigned.window.is_dirty());
+        let leaving = match &self.phase {
+            Phase::Leaving { retreat, closing, .. } => closing.or(retreat.next_due()),
+            _ => None,
+        };
+        let apart = match self.phase {
+            Phase::Apart { until } if self.flow.lanes.serving().is_some() => Some(until),
+            _ => None,
+        };
+        let times = [
+            apart,
+            leaving,
+            self.membership.next_due(),
+            self.durability.next_due().filter(|_| dirty),
+            self.producer_due(),
+            self.topology.next_due().filter(|_| matches!(self.phase, Phase::Joined)),
+            self.health.next_due(),
+            self.flow.next_due().filter(|_| self.durability.is_open()),
+            self.report.next_due(),
+            self.starved.then_some(now + STARVED),
+            self.is_retreating().then_some(now + RETREAT_POLL),
+        ];
+        // What was due and did not help is not due again at once: no loop without end.
+        times.into_iter().flatten().fold(self.next_shrink, Instant::min).max(now + LEAST_PARK)
+    }
+
+    /// What the trigger is doing, and why not more.
+    fn publish(&mut self, now: Instant) {
+        let state = match () {
+            () if matches!(self.phase, Phase::Over) => State::Stopped,
+            () if self.flow.paused.is_some() => State::Paused,
+            () if !self.health.is_good() => State::Degraded,
+            () if !self.topology.is_subscribed() || self.flow.lanes.serving().is_none() => State::Starting,
+            () => State::Running,
+        };
+        let (flow, health, function) = (&self.flow, &self.health, &self.context.trigger.function);
+        self.report.publish(state, now, || {
+            let conditions = health.report();
+            let reasons: Vec<_> = conditions.iter().map(|condition| condition.reason.as_str()).collect();
+            let reason = flow.paused.clone().or_else(|| (!reasons.is_empty()).then(|| reasons.join("; ")));
+            Status {
+                state,
+                reason,
+                conditions,
+                function: function.to_string(),
+                revision: flow.lanes.serving().map(|lane| lane.revision.to_string()),
+                partitions: flow.partitions.len(),
+                counts: flow.all_counts(),
+            }
+        });
+    }
+
+    fn partition(&self, topic: &str, number: i32) -> Option<Partition> {
+        let topic = self.context.trigger.topics.iter().position(|known| known == topic)?;
+        Some(Partition { topic, number })
+    }
+}

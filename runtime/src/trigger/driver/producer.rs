@@ -1,0 +1,111 @@
+//! The producer: made when it is needed, given up when it is of no use any more.
+//!
+//! A producer that is given up keeps the gate closed until what it had handed to the brokers is
+//! answered, or takes too long. Then what was not acknowledged is read and handled again.
+
+use std::time::{Duration, Instant};
+
+use super::{Driver, Phase};
+use crate::kafka::{Clients, Sink as _};
+use crate::trigger::durability::Gate;
+use crate::trigger::health::Condition;
+
+/// How long nothing at all may be acknowledged while the brokers answer and all partitions have
+/// leaders. A producer that is merely slow, or throttled, is acknowledged something by then.
+const LEFT_BEHIND: Duration = Duration::from_secs(120);
+
+impl<C: Clients> Driver<C> {
+    /// Goes on with the replacement of a producer.
+    pub(super) fn renew_producer(&mut self, now: Instant) {
+        match self.durability.gate() {
+            Gate::Open if self.durability.is_single_over(now) && self.flow.paused.is_none() => {
+                self.durability.end_single(now);
+                self.durability.retire(now);
+                self.flow.delivery.retire();
+            }
+            Gate::Open => {}
+            Gate::Retiring { until } if self.flow.delivery.outstanding() > 0 && now < until => {}
+            Gate::Retiring { .. } => {
+                drop(self.flow.delivery.take());
+                let positions = self.flow.forget_messages();
+                self.seek(&positions, now);
+                self.durability.close(now);
+            }
+            Gate::Closed { retry } if now >= retry && self.wants_producer() => self.make_producer(now),
+            Gate::Closed { .. } => {}
+        }
+    }
+
+    fn wants_producer(&self) -> bool {
+        self.flow.lanes.serving().is_some() && matches!(self.phase, Phase::Joined | Phase::Apart { .. })
+    }
+
+    fn make_producer(&mut self, now: Instant) {
+        match self.clients.sink(self.durability.batching()) {
+            Ok(mut sink) => {
+                self.topology.outputs().into_iter().for_each(|outputs| sink.update(outputs));
+                self.topology.producer_lives();
+                self.flow.delivery.replace(sink);
+                self.durability.open();
+                self.health.clear(Condition::OutputsFailing, now);
+            }
+            Err(error) => {
+                self.durability.retry(now);
+                self.health.set(Condition::OutputsFailing, format!("no producer can be made: {error}"), now);
+            }
+        }
+    }
+
+    /// When the replacement of a producer goes on without any event.
+    pub(super) fn producer_due(&self) -> Option<Instant> {
+        match self.durability.gate() {
+            Gate::Open => self.durability.single_until().filter(|_| self.flow.paused.is_none()),
+            Gate::Retiring { until } => Some(until),
+            Gate::Closed { retry } => Some(retry).filter(|_| self.wants_producer()),
+        }
+    }
+
+    /// The producer is of no use any more.
+    pub(super) fn replace_producer(&mut self, reason: &str, now: Instant) {
+        if !self.durability.is_open() {
+            return;
+        }
+        tracing::warn!(trigger = %self.context.trigger.name, "the producer is replaced: {reason}");
+        self.health.seen(Condition::OutputsFailing, reason, now);
+        self.purge(now);
+    }
+
+    /// The broker refuses a request for one of its messages: another producer sends them one by one.
+    pub(super) fn send_one_by_one(&mut self, reason: &str, now: Instant) {
+        if !self.durability.is_open() {
+            return;
+        }
+        tracing::warn!(
+            trigger = %self.context.trigger.name,
+            "the broker refuses a request for one of its messages, which are sent one by one now: {reason}",
+        );
+        self.durability.refused(now);
+        self.purge(now);
+    }
+
+    /// Gives up all messages that were not handed to the brokers yet.
+    pub(super) fn purge(&mut self, now: Instant) {
+        self.flow.delivery.retire();
+        self.flow.delivery.sink_mut().into_iter().for_each(|sink| sink.abandon());
+        self.durability.retire(now);
+    }
+
+    /// Looks whether messages are acknowledged.
+    pub(super) fn watch_outputs(&mut self, now: Instant) {
+        self.health.put(Condition::OutputsStalled, self.flow.stalled_outputs(now), now);
+        let (Some(whole), Some(silent)) = (self.topology.whole_since(), self.flow.silent_since()) else { return };
+        let waited = now.saturating_duration_since(silent.max(whole));
+        if waited >= LEFT_BEHIND {
+            let seconds = waited.as_secs();
+            self.replace_producer(
+                &format!("messages are not acknowledged for {seconds} s, while the brokers answer"),
+                now,
+            );
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What belongs to one revision within a trigger.
+//!
+//! A *lane* is a revision with its instances, what its records cost, its breaker and its counts. A call
+//! knows its lane, so what comes late is charged to the revision that ran it. One lane serves; those
+//! that it replaced stay until their last call has ended.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::breaker::Breaker;
+use super::sizing::Sizing;
+use super::status::Counts;
+use crate::engine::{Call, Invoker};
+use crate::manifest::BatchLimits;
+
+/// How long no call starts after an instance could not be started.
+const HOLD_OFF: Duration = Duration::from_secs(1);
+
+/// Tells lanes of a trigger apart. Never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LaneId(u64);
+
+/// One revision of a trigger's function.
+pub struct Lane {
+    id: LaneId,
+    /// SHA-256 of the component.
+    pub revision: Arc<str>,
+    invoker: Box<dyn Invoker>,
+    pub sizing: Sizing,
+    pub breaker: Breaker,
+    pub counts: Counts,
+    /// No instance could be started: why, and when that is tried again.
+    hold_off: Option<(Instant, String)>,
+    running: usize,
+}
+
+impl Lane {
+    pub fn id(&self) -> LaneId {
+        self.id
+    }
+
+    /// How many calls could be started now.
+    pub fn free(&mut self) -> usize {
+        self.invoker.free()
+    }
+
+    pub fn start(&mut self, call: Call) {
+        self.running += 1;
+        self.counts.calls += 1;
+        self.invoker.start(call);
+    }
+
+    /// Calls that run.
+    pub fn running(&self) -> usize {
+        self.running
+    }
+
+    pub fn shrink(&mut self) {
+        self.invoker.shrink();
+    }
+
+    /// No instance could be started: no call starts for a moment.
+    pub fn hold_off(&mut self, reason: String, now: Instant) {
+        self.hold_off = Some((now + HOLD_OFF, reason));
+    }
+
+    pub fn is_held_off(&self, now: Instant) -> bool {
+        self.hold_off.as_ref().is_some_and(|(until, _)| now < *until)
+    }
+
+    /// An instance answered, so they start again.
+    pub fn release(&mut self) {
+        self.hold_off = None;
+    }
+
+    /// When the lane tries again to start an instance.
+    pub fn held_off_until(&self) -> Option<Instant> {
+        self.hold_off.as_ref().map(|(until, _)| *until)
+    }
+
+    /// Why no instance can be started.
+    pub fn obstacle(&self) -> Option<&str> {
+        self.hold_off.as_ref().map(|(_, reason)| reason.as_str())
+    }
+}
+
+/// The lanes of a trigger.
+pub struct Lanes {
+    batch: BatchLimits,
+    next: u64,
+    serving: Option<Lane>,
+    /// Replaced, with calls under way.
+    draining: Vec<Lane>,
+    /// Of lanes that are gone.
+    counts: Counts,
+}
+
+impl Lanes {
+    pub fn new(batch: BatchLimits) -> Self {
+        Self { batch, next: 0, serving: None, draining: Vec::new(), counts: Counts::default() }
+    }
+
+    /// This revision serves from the next call on.
+    pub fn adopt(&mut self, revision: Arc<str>, invoker: Box<dyn Invoker>) {
+        let id = LaneId(self.next);
+        self.next += 1;
+        let lane = Lane {
+            id,
+            revision,
+            invoker,
+            sizing: Sizing::new(self.batch),
+            breaker: Breaker::new(),
+            counts: Counts::default(),
+            hold_off: None,
+            running: 0,
+        };
+        if let Some(replaced) = self.serving.replace(lane) {
+            self.draining.push(replaced);
+            self.forget_drained();
+        }
+    }
+
+    pub fn serving(&self) -> Option<&Lane> {
+        self.serving.as_ref()
+    }
+
+    pub fn serving_mut(&mut self) -> Option<&mut Lane> {
+        self.serving.as_mut()
+    }
+
+    pub fn get_mut(&mut self, id: LaneId) -> Option<&mut Lane> {
+        self.serving.iter_mut().chain(&mut self.draining).find(|lane| lane.id == id)
+    }
+
+    /// A call of the lane ended, and everything that follows from it was done.
+    pub fn ended(&mut self, id: LaneId) {
+        if let Some(lane) = self.get_mut(id) {
+            lane.running = lane.running.saturating_sub(1);
+        }
+        self.forget_drained();
+    }
+
+    /// Calls that run are not known any more.
+    pub fn forget_calls(&mut self) {
+        self.serving.iter_mut().chain(&mut self.draining).for_each(|lane| lane.running = 0);
+        self.forget_drained();
+    }
+
+    fn forget_drained(&mut self) {
+        let counts = &mut self.counts;
+        self.draining.retain(|lane| {
+            if lane.running == 0 {
+                *counts += lane.counts;
+            }
+            lane.running > 0
+        });
+    }
+
+    /// What all revisions did together.
+    pub fn counts(&self) -> Counts {
+        self.serving.iter().chain(&self.draining).fold(self.counts, |mut sum, lane| {
+            sum += lane.counts;
+            sum
+        })
+    }
+}

@@ -127,8 +127,8 @@ impl History<'_> {
         world.after(Duration::ZERO, Event::Coordinator);
         let failing = self.case.items.iter().filter(|item| item.fate != super::load::Fate::Ok).count();
         if failing * 4 > self.case.items.len() {
-            // The breaker may open, and probes.
-            world.patience = self.trigger.retry.max_age.min(ms(60_000)) + ms(120_000);
+            // The breaker may open; then one record after another is tried, with pauses.
+            world.patience = ms(35_000) * failing as u32;
         }
     }
 

@@ -39,6 +39,8 @@ pub struct Member {
     pub events: VecDeque<Told>,
     /// The rebalance event that is not answered.
     pub pending: Option<Pending>,
+    /// It was told since it joined what it owns, be it nothing.
+    was_told: bool,
     /// What is assigned once a revocation is answered.
     then: Vec<Granted>,
     pub lost: bool,
@@ -88,6 +90,7 @@ impl World {
             polled: now,
             events: VecDeque::new(),
             pending: None,
+            was_told: false,
             then: Vec::new(),
             lost: false,
             told_of_loss: false,
@@ -275,6 +278,7 @@ impl World {
             known.rejoins |= !consumer;
             return;
         }
+        let first = !std::mem::replace(&mut known.was_told, true);
         let gone: Vec<Place> =
             known.owned.keys().filter(|place| granted.iter().all(|new| new.place != **place)).copied().collect();
         let new: Vec<Granted> =
@@ -282,7 +286,7 @@ impl World {
         if !gone.is_empty() {
             (known.then, known.rejoins) = (if consumer { Vec::new() } else { new }, !consumer);
             self.emit_revoked(member, gone, false);
-        } else if !consumer || !new.is_empty() {
+        } else if !consumer || first || !new.is_empty() {
             self.emit_assigned(member, new);
         }
     }
@@ -329,7 +333,7 @@ impl World {
     fn lose(&mut self, member: u64) {
         let Some(known) = self.member(member) else { return };
         (known.id, known.rejoins, known.joins) = (None, true, false);
-        known.waits_for = None;
+        (known.waits_for, known.was_told) = (None, false);
         known.then.clear();
         known.lost = true;
         let owned: Vec<Place> = known.owned.keys().copied().collect();

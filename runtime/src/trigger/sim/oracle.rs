@@ -292,6 +292,10 @@ impl World {
             if effect.place.is_some() && self.items[id].key.is_none() {
                 continue;
             }
+            // That a message is refused is known later than what came of the next records.
+            if matches!(&effect.emitted.kind, Kind::DeadLetter { cause, .. } if cause == "output") {
+                continue;
+            }
             let Some(group) = self.books.key_group(id) else { continue };
             let Some(found) = self.books.pages[id].found else { continue };
             let here = (found.offset, id);

@@ -171,8 +171,8 @@ fn draw_manifest(rng: &mut fastrand::Rng, breadth: Breadth, shape: &Shape) -> St
             one_of(
                 rng,
                 &[
-                    "retry = { attempts = 5, backoff = \"100ms\", max-backoff = \"2s\", max-age = \"1h\" }",
-                    "retry = { attempts = 1, backoff = \"100ms\", max-backoff = \"1s\", max-age = \"1h\" }",
+                    "retry = { attempts = 5, backoff = \"100ms\", max-backoff = \"2s\", max-age = \"60s\" }",
+                    "retry = { attempts = 1, backoff = \"100ms\", max-backoff = \"1s\", max-age = \"60s\" }",
                     "retry = { attempts = 1000, backoff = \"100ms\", max-backoff = \"200ms\", max-age = \"20s\" }",
                     "retry = { attempts = 8, backoff = \"10ms\", max-backoff = \"3s\", max-age = \"10s\" }",
                 ],

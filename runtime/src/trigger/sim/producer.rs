@@ -126,6 +126,7 @@ impl World {
         };
         let id = self.client_id();
         self.producers.insert(id, producer);
+        self.tell(|world| format!("{}: a producer, {batching:?}", world.nodes[node].name));
         id
     }
 
@@ -133,10 +134,12 @@ impl World {
     pub fn drop_producer(&mut self, producer: u64) {
         let Some(known) = self.producers.get_mut(&producer) else { return };
         known.alive = false;
+        let (node, outstanding) = (known.node, known.outstanding);
         for outbox in known.outboxes.values_mut() {
             (outbox.queue, outbox.again, outbox.under_way) = Default::default();
             outbox.epoch += 1;
         }
+        self.tell(|world| format!("{}: drops its producer, {outstanding} outstanding", world.nodes[node].name));
     }
 
     /// A message for a partition.
@@ -450,6 +453,8 @@ impl World {
     pub fn abandon(&mut self, producer: u64) {
         let Some(known) = self.producers.get_mut(&producer) else { return };
         known.abandoned = true;
+        let node = known.node;
+        self.tell(|world| format!("{}: gives up what its producer has not written", world.nodes[node].name));
         self.give_up_queued(producer, |_| Refusal::ForNow(error("_PURGE_QUEUE")));
     }
 

@@ -193,7 +193,9 @@ impl Books {
     pub fn is_exhausted(&self, id: usize, now: Duration) -> bool {
         let page = &self.pages[id];
         let failed: Vec<&Try> = page.tries.iter().filter(|tried| tried.verdict != Verdict::Handled).collect();
-        let aged = failed.first().is_some_and(|first| now + self.retry.max_backoff >= first.at + self.retry.max_age);
+        // Ages are kept in whole seconds.
+        let slack = self.retry.max_backoff + Duration::from_secs(1);
+        let aged = failed.first().is_some_and(|first| now + slack >= first.at + self.retry.max_age);
         matches!(self.fates[id], Fate::Unreadable | Fate::TooLarge)
             || failed.iter().any(|tried| tried.verdict == Verdict::Reject)
             || failed.len() >= self.retry.attempts.get() as usize

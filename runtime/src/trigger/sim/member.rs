@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::brokers::{Condition, Request};
 use super::fetch::{Fetcher, Queue};
-use super::group::{Ask, Granted, Reply, Stored};
+use super::group::{Ask, Granted, Reply};
 use super::plan::Protocol;
 use super::time::ms;
 use super::topics::Place;
@@ -23,8 +23,8 @@ pub struct Member {
     pub node: usize,
     pub subscription: Vec<usize>,
     /// What the coordinator calls it. `None`: it is not in the group.
-    id: Option<u64>,
-    generation: u64,
+    pub id: Option<u64>,
+    pub generation: u64,
     /// A request that is not answered, by its number.
     waits_for: Option<u64>,
     /// The broker that has it.
@@ -41,8 +41,8 @@ pub struct Member {
     pub pending: Option<Pending>,
     /// It was told since it joined what it owns, be it nothing.
     was_told: bool,
-    /// What is assigned once a revocation is answered.
-    then: Vec<Granted>,
+    /// What is assigned once a revocation is answered, be it nothing.
+    then: Option<Vec<Granted>>,
     pub lost: bool,
     /// The loop was told of a loss in this turn.
     pub told_of_loss: bool,
@@ -50,7 +50,7 @@ pub struct Member {
     pub owned: BTreeMap<Place, Fetcher>,
     pub queue: Queue,
     /// Numbers of the commits that did not end, and which broker has them.
-    commits: BTreeMap<u64, usize>,
+    pub commits: BTreeMap<u64, usize>,
     pub closing: Closing,
 }
 
@@ -91,7 +91,7 @@ impl World {
             events: VecDeque::new(),
             pending: None,
             was_told: false,
-            then: Vec::new(),
+            then: None,
             lost: false,
             told_of_loss: false,
             owned: BTreeMap::new(),
@@ -110,7 +110,7 @@ impl World {
         self.members.remove(&member);
     }
 
-    fn member(&mut self, member: u64) -> Option<&mut Member> {
+    pub fn member(&mut self, member: u64) -> Option<&mut Member> {
         self.members.get_mut(&member)
     }
 
@@ -193,7 +193,7 @@ impl World {
     }
 
     /// Sends a request to the coordinator.
-    fn ask(&mut self, member: u64, ask: Ask) {
+    pub fn ask(&mut self, member: u64, ask: Ask) {
         let broker = self.coordinator;
         let reachable = self.brokers[broker].condition != Condition::Dead;
         let there = self.latency();
@@ -284,7 +284,7 @@ impl World {
         let new: Vec<Granted> =
             granted.into_iter().filter(|granted| !known.owned.contains_key(&granted.place)).collect();
         if !gone.is_empty() {
-            (known.then, known.rejoins) = (if consumer { Vec::new() } else { new }, !consumer);
+            (known.then, known.rejoins) = (Some(new), !consumer);
             self.emit_revoked(member, gone, false);
         } else if !consumer || first || !new.is_empty() {
             self.emit_assigned(member, new);
@@ -301,7 +301,7 @@ impl World {
         self.stand_still(member, Pending::Assign(granted), Told::Assigned(positions));
     }
 
-    fn emit_revoked(&mut self, member: u64, places: Vec<Place>, lost: bool) {
+    pub fn emit_revoked(&mut self, member: u64, places: Vec<Place>, lost: bool) {
         let partitions = places.iter().map(|&place| self.position(place)).collect();
         self.tell(|world| {
             let how = if lost { "lost" } else { "revoked" };
@@ -334,7 +334,7 @@ impl World {
         let Some(known) = self.member(member) else { return };
         (known.id, known.rejoins, known.joins) = (None, true, false);
         (known.waits_for, known.was_told) = (None, false);
-        known.then.clear();
+        known.then = None;
         known.lost = true;
         let owned: Vec<Place> = known.owned.keys().copied().collect();
         match known.pending {
@@ -426,113 +426,13 @@ impl World {
             }
             return;
         }
-        if !known.then.is_empty() {
-            let new = std::mem::take(&mut known.then);
+        if let Some(new) = known.then.take() {
             return self.emit_assigned(member, new);
         }
         if known.waits_for.is_none() && (known.rejoins || consumer) {
             self.speak(member);
         }
         self.fetch_all(member);
-    }
-
-    /// The loop commits.
-    pub fn commit(&mut self, member: u64, number: u64, positions: Vec<Stored>) {
-        let broker = self.coordinator;
-        let there = self.latency();
-        let Some(known) = self.member(member) else { return };
-        known.commits.insert(number, broker);
-        let ask = Ask::Commit { id: known.id, generation: known.generation, number, positions: positions.clone() };
-        self.tell(|world| {
-            let parts: Vec<_> = positions
-                .iter()
-                .map(|stored| format!("{} {} {:?}", world.place(stored.place), stored.offset, stored.metadata))
-                .collect();
-            format!("{}: commits {}", world.who(member), parts.join(", "))
-        });
-        self.books.asked_to_commit(member, number, positions);
-        if self.brokers[broker].condition == Condition::Dead {
-            let soon = self.between(ms(1), ms(1_000));
-            self.after(soon, Event::CommitEnds { member, number, result: Err("_WAIT_COORD") });
-        } else {
-            self.after(there, Event::Arrive { broker, request: Request::of_member(member, 0, ask) });
-        }
-    }
-
-    pub fn commit_ended(&mut self, member: u64, number: u64, result: Result<(), &'static str>) {
-        let Some(known) = self.member(member) else { return };
-        if known.commits.remove(&number).is_none() {
-            return;
-        }
-        known.events.push_back(Told::Committed { number, result: result.map_err(error) });
-        let (node, closing) = (known.node, known.closing);
-        self.tell(|world| match result {
-            Ok(()) => format!("{}: commit {number} is done", world.who(member)),
-            Err(error) => format!("{}: commit {number} fails: {error}", world.who(member)),
-        });
-        self.books.commit_ended(member, number, result.is_ok());
-        self.wake(node);
-        if closing == Closing::Asked {
-            self.go_on_closing(member);
-        }
-    }
-
-    /// The loop wants to leave the group.
-    pub fn close(&mut self, member: u64) {
-        let Some(known) = self.member(member) else { return };
-        if known.closing != Closing::No {
-            return;
-        }
-        known.closing = Closing::Asked;
-        let owned: Vec<Place> = known.owned.keys().copied().collect();
-        match known.pending {
-            // No second event for what is to be given back already.
-            Some(Pending::Revoke(_)) => {}
-            _ if !owned.is_empty() => {
-                let lost = known.lost;
-                self.emit_revoked(member, owned, lost);
-            }
-            // Either answer ends it.
-            Some(Pending::Assign(_)) => {}
-            None => self.go_on_closing(member),
-        }
-    }
-
-    fn go_on_closing(&mut self, member: u64) {
-        let Some(known) = self.member(member) else { return };
-        if known.closing != Closing::Asked || known.pending.is_some() || !known.commits.is_empty() {
-            return;
-        }
-        known.closing = Closing::Leaving;
-        match known.id {
-            Some(id) => {
-                self.ask(member, Ask::Leave { id });
-                let patience = self.between(ms(1_000), ms(8_000));
-                self.after(patience, Event::GiveUpLeaving { member });
-            }
-            None => self.closed(member),
-        }
-    }
-
-    pub fn closed(&mut self, member: u64) {
-        let Some(known) = self.member(member) else { return };
-        if known.closing == Closing::Closed {
-            return;
-        }
-        known.closing = Closing::Closed;
-        known.events.clear();
-        let node = known.node;
-        self.tell(|world| format!("{}: has left the group", world.who(member)));
-        self.wake(node);
-    }
-
-    /// The client breaks for good.
-    pub fn break_member(&mut self, node: usize) {
-        let Some(member) = self.nodes[node].member else { return };
-        self.tell(|world| format!("{}: its consumer breaks", world.nodes[node].name));
-        let Some(known) = self.member(member) else { return };
-        known.events.push_back(Told::Error(Error { fatal: true, ..error("_FATAL") }));
-        self.wake(node);
     }
 
     fn disturb(&mut self, member: u64) {

@@ -22,7 +22,7 @@ use super::group::{Granted, Stored};
 use super::load::{Fate, TOPICS};
 use super::time::ms;
 use super::topics::Place;
-use super::world::World;
+use super::world::{Node, World};
 use crate::manifest::{OnExhausted, Start};
 use crate::trigger::progress::Progress;
 use crate::trigger::status::State;
@@ -57,7 +57,9 @@ impl World {
     /// A member is given partitions: from now on it can know what is committed for them.
     pub fn note_known(&mut self, member: u64, granted: &[Granted]) {
         for &Granted { place, .. } in granted {
-            let stored = self.group.committed(place);
+            // What is behind the end speaks of another topic of that name.
+            let end = self.topics[place.topic].log(place.partition).map_or(0, |log| log.end);
+            let stored = self.group.committed(place).filter(|stored| stored.offset <= end);
             let known = stored.map_or(Progress::at(0), |stored| {
                 Progress::decode(stored.offset, &stored.metadata).unwrap_or_else(|_| Progress::at(stored.offset))
             });
@@ -147,7 +149,9 @@ impl World {
         if self.may_pause() && states.contains(&State::Paused) {
             return true;
         }
-        self.open().is_none() && self.uncommitted().is_none() && states.iter().all(|state| *state == State::Running)
+        let well = |node: &Node| node.state() == Some(State::Running) || node.only_probes();
+        let alive = self.nodes.iter().filter(|node| node.alive);
+        self.open().is_none() && self.uncommitted().is_none() && alive.into_iter().all(well)
     }
 
     /// Why it is not finished.
@@ -344,7 +348,9 @@ impl World {
             let failed: Vec<_> =
                 page.tries.iter().filter(|tried| tried.verdict != Verdict::Handled && tried.at <= effect.at).collect();
             let retry = &self.trigger.retry;
-            let aged = failed.first().is_some_and(|first| effect.at + retry.max_backoff >= first.at + retry.max_age);
+            // Ages are kept in whole seconds.
+            let slack = retry.max_backoff + ms(1_000);
+            let aged = failed.first().is_some_and(|first| effect.at + slack >= first.at + retry.max_age);
             let deserved = match (self.items[id].fate, cause.as_str()) {
                 (Fate::TooLarge, "output") | (Fate::Unreadable, "unreadable") => true,
                 (_, "output" | "unreadable") => false,

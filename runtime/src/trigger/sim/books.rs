@@ -22,10 +22,18 @@ pub struct Emitted {
 #[derive(Clone, Debug)]
 pub enum Kind {
     /// The message of this number, of the try of this number.
-    Message { index: usize, attempt: u32 },
-    DeadLetter { attempts: u32, cause: String },
+    Message {
+        index: usize,
+        attempt: u32,
+    },
+    DeadLetter {
+        attempts: u32,
+        cause: String,
+    },
     /// What the function did beside its messages.
-    Work { attempt: u32 },
+    Work {
+        attempt: u32,
+    },
 }
 
 impl fmt::Display for Emitted {
@@ -118,8 +126,6 @@ pub struct Books {
     /// What a member knows to be committed.
     known: BTreeMap<(u64, Place), Progress>,
     commits: BTreeMap<(u64, u64), Vec<Stored>>,
-    /// Partitions that the group has begun with.
-    begun: BTreeSet<Place>,
     /// What nodes took and did not finish, in bytes.
     held: BTreeMap<(usize, Place, i64), usize>,
     /// When something was finished last.
@@ -140,13 +146,20 @@ impl Books {
             retry: trigger.retry,
             known: BTreeMap::new(),
             commits: BTreeMap::new(),
-            begun: BTreeSet::new(),
             held: BTreeMap::new(),
             last_progress: Duration::ZERO,
         }
     }
 
-    pub fn produced(&mut self, id: usize, place: Place, incarnation: u32, offset: i64, timestamp_ms: i64, at: Duration) {
+    pub fn produced(
+        &mut self,
+        id: usize,
+        place: Place,
+        incarnation: u32,
+        offset: i64,
+        timestamp_ms: i64,
+        at: Duration,
+    ) {
         self.pages[id].found = Some(Found { place, incarnation, offset, timestamp_ms, at });
     }
 
@@ -217,11 +230,9 @@ impl Books {
         self.fates[id] == Fate::Ok && self.pages[id].tries.iter().all(|tried| tried.verdict == Verdict::Handled)
     }
 
-    /// The group begins with a partition, or goes on with it, at this offset.
-    pub fn started(&mut self, place: Place, offset: i64, skips: bool) {
-        if !self.begun.insert(place) || !skips {
-            return;
-        }
+    /// The group begins with a partition at this offset, and the manifest lets it leave out what is
+    /// below. It does so again until something is committed.
+    pub fn started(&mut self, place: Place, offset: i64) {
         for page in &mut self.pages {
             page.before_start |= page.found.is_some_and(|found| found.place == place && found.offset < offset);
         }

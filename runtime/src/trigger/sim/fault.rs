@@ -22,37 +22,76 @@ pub struct Fault {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
-    BrokerFreezes { broker: usize },
-    BrokerDies { broker: usize },
+    BrokerFreezes {
+        broker: usize,
+    },
+    BrokerDies {
+        broker: usize,
+    },
     /// A quota: so long for each message.
-    Quota { broker: usize, message: Duration },
+    Quota {
+        broker: usize,
+        message: Duration,
+    },
     /// Too few replicas are in sync.
-    WritesRefused { broker: usize },
+    WritesRefused {
+        broker: usize,
+    },
     /// Answers to requests take long.
-    AnswersLate { broker: usize, by: Duration },
+    AnswersLate {
+        broker: usize,
+        by: Duration,
+    },
     /// It starts again when the fault is over.
-    NodeKilled { node: usize },
+    NodeKilled {
+        node: usize,
+    },
     /// As it is told to, and starts again when the fault is over.
-    NodeStops { node: usize },
+    NodeStops {
+        node: usize,
+    },
     /// The whole process stands still.
-    NodeFreezes { node: usize },
+    NodeFreezes {
+        node: usize,
+    },
     /// Its loop stands still, and its clients go on.
-    NodeStalls { node: usize },
+    NodeStalls {
+        node: usize,
+    },
     /// One more node, for as long as the fault lasts.
     NodeAdded,
     /// Another revision everywhere. A broken one is replaced when the fault is over.
-    Published { broken: bool },
-    InstancesRefused { node: usize },
-    PartitionForgotten { node: usize, place: Place },
-    ProducerBreaks { node: usize },
-    ConsumerBreaks { node: usize },
+    Published {
+        broken: bool,
+    },
+    InstancesRefused {
+        node: usize,
+    },
+    PartitionForgotten {
+        node: usize,
+        place: Place,
+    },
+    ProducerBreaks {
+        node: usize,
+    },
+    ConsumerBreaks {
+        node: usize,
+    },
     /// The group spreads its partitions anew for no reason.
     Rebalance,
-    PartitionsAdded { topic: usize, count: usize },
+    PartitionsAdded {
+        topic: usize,
+        count: usize,
+    },
     /// It is not there while the fault lasts.
-    TopicMadeAnew { topic: usize, partitions: usize },
+    TopicMadeAnew {
+        topic: usize,
+        partitions: usize,
+    },
     /// Of each partition the first half is removed.
-    Retention { topic: usize },
+    Retention {
+        topic: usize,
+    },
 }
 
 impl Fault {
@@ -68,9 +107,13 @@ impl fmt::Display for Fault {
         match &self.what {
             What::BrokerFreezes { broker } => write!(f, "broker {broker} freezes for {lasts:?}"),
             What::BrokerDies { broker } => write!(f, "broker {broker} dies for {lasts:?}"),
-            What::Quota { broker, message } => write!(f, "broker {broker} allows a message every {message:?} for {lasts:?}"),
+            What::Quota { broker, message } => {
+                write!(f, "broker {broker} allows a message every {message:?} for {lasts:?}")
+            }
             What::WritesRefused { broker } => write!(f, "broker {broker} accepts no messages for {lasts:?}"),
-            What::AnswersLate { broker, by } => write!(f, "answers of broker {broker} are late by {by:?} for {lasts:?}"),
+            What::AnswersLate { broker, by } => {
+                write!(f, "answers of broker {broker} are late by {by:?} for {lasts:?}")
+            }
             What::NodeKilled { node } => write!(f, "node {node} is killed, and starts again after {lasts:?}"),
             What::NodeStops { node } => write!(f, "node {node} is stopped, and starts again after {lasts:?}"),
             What::NodeFreezes { node } => write!(f, "node {node} freezes for {lasts:?}"),

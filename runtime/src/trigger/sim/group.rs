@@ -25,13 +25,31 @@ const INITIAL_DELAY: Duration = ms(200);
 /// What a member asks its coordinator.
 #[derive(Clone, Debug)]
 pub enum Ask {
-    Join { id: Option<u64>, subscription: Vec<usize>, owned: Vec<Place> },
+    Join {
+        id: Option<u64>,
+        subscription: Vec<usize>,
+        owned: Vec<Place>,
+    },
     /// Of the classic protocols.
-    Heartbeat { id: u64, generation: u64 },
+    Heartbeat {
+        id: u64,
+        generation: u64,
+    },
     /// Of the consumer protocol; joins too.
-    Report { id: Option<u64>, subscription: Vec<usize>, owned: Vec<Place> },
-    Leave { id: u64 },
-    Commit { id: Option<u64>, generation: u64, number: u64, positions: Vec<Stored> },
+    Report {
+        id: Option<u64>,
+        subscription: Vec<usize>,
+        owned: Vec<Place>,
+    },
+    Leave {
+        id: u64,
+    },
+    Commit {
+        id: Option<u64>,
+        generation: u64,
+        number: u64,
+        positions: Vec<Stored>,
+    },
 }
 
 /// A position that is committed, or is to be.
@@ -50,7 +68,11 @@ pub enum Reply {
     RebalanceInProgress,
     /// The member was expired, or is of an older generation.
     Unknown,
-    Assigned { id: u64, generation: u64, places: Vec<Granted> },
+    Assigned {
+        id: u64,
+        generation: u64,
+        places: Vec<Granted>,
+    },
     Left,
 }
 
@@ -142,9 +164,7 @@ impl Group {
             let owner = self.seats.iter().find(|(_, seat)| seat.owned.contains(&place)).map(|(&id, _)| id);
             let wish = match self.protocol {
                 // Moves everything, as the range assignor does when members come and go.
-                Protocol::Eager => {
-                    self.seats.keys().nth((index + self.generation as usize) % count).copied()
-                }
+                Protocol::Eager => self.seats.keys().nth((index + self.generation as usize) % count).copied(),
                 _ => owner,
             };
             match wish.filter(|id| able(id) && loads[id] < most) {
@@ -269,7 +289,8 @@ impl World {
         self.tell(|world| format!("group: generation {generation} of {} members", world.group.seats.len()));
         let ids: Vec<u64> = self.group.seats.keys().copied().collect();
         for id in ids {
-            let places: Vec<Place> = target.iter().filter(|(_, owner)| **owner == id).map(|(&place, _)| place).collect();
+            let places: Vec<Place> =
+                target.iter().filter(|(_, owner)| **owner == id).map(|(&place, _)| place).collect();
             self.give(id, &places);
             let Some(seat) = self.group.seats.get_mut(&id) else { continue };
             seat.generation = generation;
@@ -390,8 +411,7 @@ impl World {
             seat.joined.is_none() && now > seat.seen + session
                 || seat.revoking_since.is_some_and(|since| now > since + timeout)
         };
-        let expired: Vec<u64> =
-            self.group.seats.iter().filter(|(_, seat)| silent(seat)).map(|(&id, _)| id).collect();
+        let expired: Vec<u64> = self.group.seats.iter().filter(|(_, seat)| silent(seat)).map(|(&id, _)| id).collect();
         for id in expired {
             self.expire(id, "is expired");
         }

@@ -17,6 +17,7 @@
 //! ```text
 //! cargo test -p tidegate --lib trigger::sim                             # all, 2,000 histories among them
 //! TIDEGATE_SEED=5000 TIDEGATE_HISTORIES=20000 cargo test … ::histories  # others, or more
+//! TIDEGATE_FAILURES=1 cargo test … ::histories                          # stops at the first that fails
 //! TIDEGATE_SEED=17 cargo test … ::replay -- --nocapture                 # one of them, told line by line
 //! ```
 //!

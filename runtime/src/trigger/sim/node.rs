@@ -38,12 +38,7 @@ impl Node {
         }
     }
 
-    pub fn begin(
-        &mut self,
-        now: Duration,
-        completions: mpsc::Sender<Completion>,
-        status: watch::Receiver<Status>,
-    ) {
+    pub fn begin(&mut self, now: Duration, completions: mpsc::Sender<Completion>, status: watch::Receiver<Status>) {
         self.incarnation += 1;
         (self.alive, self.stopping, self.awake_since) = (true, false, now);
         (self.frozen_until, self.stalled_until) = (Duration::ZERO, Duration::ZERO);
@@ -124,5 +119,4 @@ impl World {
             member.owned.values_mut().for_each(|fetcher| fetcher.grant = 0);
         }
     }
-
 }

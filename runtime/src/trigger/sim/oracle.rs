@@ -48,9 +48,9 @@ impl World {
 
     /// Where a record is, for people.
     fn record(&self, id: usize) -> String {
-        let place = self.books.pages[id].found.map_or("nowhere".to_owned(), |found| {
-            format!("{}@{}", self.place(found.place), found.offset)
-        });
+        let place = self.books.pages[id]
+            .found
+            .map_or("nowhere".to_owned(), |found| format!("{}@{}", self.place(found.place), found.offset));
         format!("record {id} ({place}, {})", self.items[id])
     }
 
@@ -73,8 +73,9 @@ impl World {
         // Those that are added to a topic later are read from their beginning, whatever `start` says.
         let at_start = self.topics[place.topic].incarnation == 1
             && usize::try_from(place.partition).is_ok_and(|partition| partition < self.cluster.partitions);
-        let skips = fresh && at_start && self.trigger.start != Start::Earliest;
-        self.books.started(place, offset, skips);
+        if fresh && at_start && self.trigger.start != Start::Earliest {
+            self.books.started(place, offset);
+        }
     }
 
     /// The function is called with a record.
@@ -289,6 +290,7 @@ impl World {
         let mut last_of: BTreeMap<usize, usize> = BTreeMap::new();
         let mut last_at: BTreeMap<(KeyGroup, Where), usize> = BTreeMap::new();
         let mut in_order: BTreeMap<(u64, Option<u64>, KeyGroup, Where), (i64, usize)> = BTreeMap::new();
+        let mut firsts = BTreeSet::new();
         let mut broken = Vec::new();
         for (number, effect) in self.books.effects.iter().enumerate().filter(|(_, effect)| !effect.stray) {
             let id = effect.emitted.id;
@@ -312,7 +314,9 @@ impl World {
                 continue;
             }
             let before = in_order.insert((effect.producer, effect.grant, group, effect.place), here);
-            if let Some(before) = before.filter(|before| *before > here) {
+            // What is repeated goes back, and what came after it follows again.
+            let is_first = firsts.insert((id, effect.place));
+            if let Some(before) = before.filter(|before| is_first && *before > here) {
                 broken.push((before.1, effect.emitted.clone(), effect.place));
             }
         }
@@ -331,7 +335,8 @@ impl World {
         let stale: Vec<_> = stale.map(|((group, place), last)| (last.1, highest[&(group, place)].1, place)).collect();
         for (last, newest, place) in stale.into_iter().take(3) {
             let place = place.map_or("what functions did".to_owned(), |(place, _)| self.place(place));
-            let text = format!("the last of its key in {place} is of {}, not of {}", self.record(last), self.record(newest));
+            let text =
+                format!("the last of its key in {place} is of {}, not of {}", self.record(last), self.record(newest));
             self.violation("nothing stale", text);
         }
     }

@@ -131,7 +131,11 @@ impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Cluster { brokers, replicated, protocol, partitions, outputs, metadata_limit, session, .. } = &self.cluster;
         let replicated = if *replicated { "replicated" } else { "not replicated" };
-        writeln!(f, "{} nodes, {brokers} brokers, {replicated}, {protocol:?} protocol, sessions of {session:?}", self.nodes)?;
+        writeln!(
+            f,
+            "{} nodes, {brokers} brokers, {replicated}, {protocol:?} protocol, sessions of {session:?}",
+            self.nodes
+        )?;
         writeln!(f, "{partitions} partitions in, {outputs} out, {metadata_limit} bytes of metadata")?;
         writeln!(f, "{} records, {} bytes of budget", self.items.len(), self.budget_bytes)?;
         self.manifest.lines().try_for_each(|line| writeln!(f, "    {line}"))?;
@@ -181,7 +185,14 @@ fn draw_manifest(rng: &mut fastrand::Rng, breadth: Breadth, shape: &Shape) -> St
         }
     }
     one_of(rng, &["instances = { max = 1 }", "instances = { max = 2 }", "instances = { max = 8 }"]);
-    one_of(rng, &["window = { records = 500 }\nbatch = { records = 500 }", "window = { records = 20 }\nbatch = { records = 5 }", "window = { records = 60 }\nbatch = { records = 1 }"]);
+    one_of(
+        rng,
+        &[
+            "window = { records = 500 }\nbatch = { records = 500 }",
+            "window = { records = 20 }\nbatch = { records = 5 }",
+            "window = { records = 60 }\nbatch = { records = 1 }",
+        ],
+    );
     lines.retain(|line| !line.is_empty() && !(shape.inputs == 2 && line.starts_with("start = {")));
     let mut text = lines.join("\n");
     text.push('\n');

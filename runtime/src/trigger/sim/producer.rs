@@ -503,9 +503,7 @@ impl World {
     pub fn is_muted(&self, producer: u64) -> bool {
         let now = self.now();
         self.producers.get(&producer).is_some_and(|known| {
-            known.muted.iter().any(|(&broker, &until)| {
-                until > now && self.brokers[broker].condition == Condition::Up
-            })
+            known.muted.iter().any(|(&broker, &until)| until > now && self.brokers[broker].condition == Condition::Up)
         })
     }
 }

@@ -32,34 +32,73 @@ pub type Shared = Arc<Mutex<World>>;
 /// What happens at a moment.
 pub enum Event {
     /// A node's turn, unless another one was planned since.
-    Turn { node: usize, ticket: u64 },
+    Turn {
+        node: usize,
+        ticket: u64,
+    },
     /// The next record of the load is produced.
     Load(usize),
     /// A fault begins, or ends. The numbers are those of the plan.
     Fault(usize),
     Relief(usize),
     /// A node starts.
-    Start { node: usize },
+    Start {
+        node: usize,
+    },
     /// A request reaches a broker.
-    Arrive { broker: usize, request: Request },
+    Arrive {
+        broker: usize,
+        request: Request,
+    },
     /// What hung on a broker is given up by those who wait for it.
-    Broken { broker: usize },
+    Broken {
+        broker: usize,
+    },
     /// A partition's leader is away for long: another broker leads it.
-    Election { broker: usize, epoch: u64 },
+    Election {
+        broker: usize,
+        epoch: u64,
+    },
     /// The group coordinator looks at its clock.
     Coordinator,
-    Reply { member: u64, ticket: u64, reply: Reply },
-    CommitEnds { member: u64, number: u64, result: Result<(), &'static str> },
-    Heartbeat { member: u64 },
-    GiveUpLeaving { member: u64 },
-    Fetch { member: u64, place: Place, version: u64 },
+    Reply {
+        member: u64,
+        ticket: u64,
+        reply: Reply,
+    },
+    CommitEnds {
+        member: u64,
+        number: u64,
+        result: Result<(), &'static str>,
+    },
+    Heartbeat {
+        member: u64,
+    },
+    GiveUpLeaving {
+        member: u64,
+    },
+    Fetch {
+        member: u64,
+        place: Place,
+        version: u64,
+    },
     TopicsChanged,
-    Linger { producer: u64 },
+    Linger {
+        producer: u64,
+    },
     Acknowledged(Acknowledged),
-    CallEnds { node: usize, ending: Box<Ending> },
-    Question { node: usize, asked: Asked },
+    CallEnds {
+        node: usize,
+        ending: Box<Ending>,
+    },
+    Question {
+        node: usize,
+        asked: Asked,
+    },
     /// A node that stood still goes on: its clients have things to send.
-    Kick { node: usize },
+    Kick {
+        node: usize,
+    },
     /// Every second: is anything stuck?
     Watch,
 }

@@ -425,8 +425,12 @@ impl Drives for Toy {
         let due = self.owned.values().filter_map(|part| part.due).min();
         let again = self.reads_again.as_ref().map(|(due, _)| *due);
         let latest = now.instant + Duration::from_secs(5);
-        Turn::Park([soon, commit, due, again].into_iter().flatten().fold(latest, Instant::min).max(
-            now.instant + Duration::from_millis(1),
-        ))
+        Turn::Park(
+            [soon, commit, due, again]
+                .into_iter()
+                .flatten()
+                .fold(latest, Instant::min)
+                .max(now.instant + Duration::from_millis(1)),
+        )
     }
 }

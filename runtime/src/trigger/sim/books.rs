@@ -66,10 +66,7 @@ pub struct Effect {
 #[derive(Clone, Copy, Debug)]
 pub struct Try {
     pub at: Duration,
-    pub attempt: u32,
     pub verdict: Verdict,
-    /// No other record was in the call.
-    pub alone: bool,
 }
 
 /// Where a record lies.
@@ -78,7 +75,6 @@ pub struct Found {
     pub place: Place,
     pub incarnation: u32,
     pub offset: i64,
-    pub timestamp_ms: i64,
     pub at: Duration,
 }
 
@@ -151,16 +147,8 @@ impl Books {
         }
     }
 
-    pub fn produced(
-        &mut self,
-        id: usize,
-        place: Place,
-        incarnation: u32,
-        offset: i64,
-        timestamp_ms: i64,
-        at: Duration,
-    ) {
-        self.pages[id].found = Some(Found { place, incarnation, offset, timestamp_ms, at });
+    pub fn produced(&mut self, id: usize, found: Found) {
+        self.pages[id].found = Some(found);
     }
 
     pub fn never_produced(&mut self, id: usize) {

@@ -184,6 +184,6 @@ impl World {
     /// From now on nothing that takes long is taken for stuck, for a while.
     pub fn disturb_all(&mut self) {
         let now = self.now();
-        self.nodes.iter_mut().for_each(|node| node.undisturbed_since = now);
+        self.nodes.iter_mut().for_each(|node| node.undisturbed_since = node.undisturbed_since.max(now));
     }
 }

@@ -58,8 +58,6 @@ pub struct Report {
     pub strays: u64,
     /// Tries of the function beyond the first of each record.
     pub repeats: u64,
-    /// How long it took in virtual time.
-    pub lasted: Duration,
 }
 
 struct History<'a> {
@@ -168,7 +166,6 @@ impl History<'_> {
             turns: self.turns,
             strays: world.books.strays,
             repeats: tries as u64,
-            lasted: world.now(),
         };
         drop(world);
         self.drivers.clear();

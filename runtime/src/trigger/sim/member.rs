@@ -438,6 +438,7 @@ impl World {
     fn disturb(&mut self, member: u64) {
         let now = self.now();
         let Some(node) = self.members.get(&member).map(|known| known.node) else { return };
-        self.nodes[node].undisturbed_since = now;
+        let seat = &mut self.nodes[node];
+        seat.undisturbed_since = seat.undisturbed_since.max(now);
     }
 }

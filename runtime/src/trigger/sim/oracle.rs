@@ -146,13 +146,14 @@ impl World {
 
     /// Whether all is done, or stands still as the manifest says.
     pub fn finished(&self) -> bool {
-        let states: Vec<State> = self.nodes.iter().filter(|node| node.alive).filter_map(|node| node.state()).collect();
-        if self.may_pause() && states.contains(&State::Paused) {
+        let alive = || self.nodes.iter().filter(|node| node.alive);
+        // Somebody has to publish another revision.
+        let may_pause = self.trigger.on_exhausted == OnExhausted::Pause;
+        if may_pause && alive().any(|node| node.state() == Some(State::Paused)) {
             return true;
         }
         let well = |node: &Node| node.state() == Some(State::Running) || node.only_probes();
-        let alive = self.nodes.iter().filter(|node| node.alive);
-        self.open().is_none() && self.uncommitted().is_none() && alive.into_iter().all(well)
+        self.open().is_none() && self.uncommitted().is_none() && alive().all(well)
     }
 
     /// Why it is not finished.

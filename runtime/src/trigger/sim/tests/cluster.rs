@@ -387,7 +387,7 @@ fn questions_are_answered_late_and_with_errors_while_brokers_are_away() {
     let mut member = lab.member(0);
     lab.pass(1_000, &mut [&mut member]);
     let (answers, mut came) = mpsc::channel(8);
-    let mut ask = |member: &mut Hand| {
+    let ask = |member: &mut Hand| {
         let answers = answers.clone();
         member.broker.ask(Box::new(move |reader| {
             let ranges = reader.ranges(&[Position::of("orders", 0)], ms(5_000));

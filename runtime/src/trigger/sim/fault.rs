@@ -4,9 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use super::load::{INPUTS, OUT, TOPICS};
+use super::member::error;
 use super::plan::{Breadth, Cluster};
 use super::time::ms;
-use super::topics::Place;
+use super::topics::{Log, Place, Topic};
+use super::world::{Event, World};
+use crate::kafka::broker::Event as Told;
 
 /// Something that goes wrong. Nodes are counted modulo their number, so that every fault fits a case
 /// with fewer of them.
@@ -204,5 +207,79 @@ impl What {
                 | Self::PartitionsAdded { .. }
                 | Self::Retention { .. }
         )
+    }
+}
+
+impl World {
+    /// Nothing counts as stuck until then.
+    pub fn undisturbed_in(&mut self, time: Duration) {
+        let then = self.now() + time;
+        self.nodes.iter_mut().for_each(|node| node.undisturbed_since = node.undisturbed_since.max(then));
+    }
+
+    pub fn cluster_fault(&mut self, what: &What) {
+        match *what {
+            What::BrokerFreezes { broker } => self.freeze(broker),
+            What::BrokerDies { broker } => self.kill_broker(broker),
+            What::Quota { broker, message } => self.brokers[broker].throttle = Some(message),
+            What::WritesRefused { broker } => self.brokers[broker].refuses_writes = true,
+            What::AnswersLate { broker, by } => self.brokers[broker].slow = by,
+            What::Rebalance => self.rebalance(),
+            What::PartitionsAdded { topic, count } => {
+                let logs = &mut self.topics[topic].logs;
+                logs.extend((0..count).map(|_| Log::default()));
+                self.notice_topics();
+            }
+            What::TopicMadeAnew { topic, .. } => self.delete_topic(topic),
+            What::Retention { topic } => {
+                let Topic { logs, .. } = &mut self.topics[topic];
+                let mut removed = Vec::new();
+                for log in logs {
+                    removed.extend(log.remove_below(log.start.midpoint(log.end)));
+                }
+                self.books.removed(&removed);
+            }
+            _ => {}
+        }
+    }
+
+    pub fn cluster_relief(&mut self, what: &What) {
+        match *what {
+            What::BrokerFreezes { broker } | What::BrokerDies { broker } => self.recover(broker),
+            What::Quota { broker, .. } => self.brokers[broker].throttle = None,
+            What::WritesRefused { broker } => self.brokers[broker].refuses_writes = false,
+            What::AnswersLate { broker, .. } => self.brokers[broker].slow = Duration::ZERO,
+            What::TopicMadeAnew { topic, partitions } if !self.topics[topic].exists() => {
+                let made = &mut self.topics[topic];
+                made.incarnation += 1;
+                made.logs = (0..partitions).map(|_| Log::default()).collect();
+                self.notice_topics();
+            }
+            _ => {}
+        }
+    }
+
+    fn delete_topic(&mut self, topic: usize) {
+        let logs = std::mem::take(&mut self.topics[topic].logs);
+        for log in &logs {
+            let ids: Vec<usize> = log.entries().iter().map(|entry| entry.id).collect();
+            self.books.removed(&ids);
+        }
+        self.group.forget_topic(topic);
+        if topic < INPUTS {
+            for member in self.members.values_mut() {
+                if member.owned.keys().any(|place: &Place| place.topic == topic) {
+                    let gone = error("UNKNOWN_TOPIC_OR_PART");
+                    member.events.push_back(Told::Error(gone));
+                }
+            }
+        }
+        self.notice_topics();
+    }
+
+    /// Somebody notices after a while.
+    fn notice_topics(&mut self) {
+        let late = self.between(ms(300), ms(3_000));
+        self.after(late, Event::TopicsChanged);
     }
 }

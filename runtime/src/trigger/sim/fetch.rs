@@ -214,12 +214,17 @@ impl World {
     pub fn flow(&mut self, member: u64, place: Place, flows: bool) -> bool {
         let Some(known) = self.members.get_mut(&member) else { return false };
         let Some(fetcher) = known.owned.get_mut(&place) else { return false };
+        let changes = fetcher.flows != flows;
         fetcher.flows = flows;
         if flows {
             fetcher.held_bytes = 0;
             for record in std::mem::take(&mut fetcher.held) {
                 known.queue.push(place, record);
             }
+        }
+        if changes {
+            let how = if flows { "flows" } else { "is held back" };
+            self.tell(|world| format!("{}: {} {how}", world.who(member), world.place(place)));
         }
         self.fetch(member, place);
         true
@@ -233,6 +238,8 @@ impl World {
             known.queue.drop_of(place);
         }
         fetcher.paused = pauses;
+        let how = if pauses { "is paused" } else { "is fetched again" };
+        self.tell(|world| format!("{}: {} {how}", world.who(member), world.place(place)));
         self.fetch(member, place);
         true
     }
@@ -243,6 +250,7 @@ impl World {
         fetcher.taken = offset;
         fetcher.start_again();
         known.queue.drop_of(place);
+        self.tell(|world| format!("{}: {} is read again from {offset}", world.who(member), world.place(place)));
         self.fetch(member, place);
         true
     }

@@ -139,10 +139,6 @@ impl Group {
         self.offsets.retain(|place, _| place.topic != topic);
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.seats.is_empty()
-    }
-
     fn number(&mut self) -> u64 {
         self.next += 1;
         self.next

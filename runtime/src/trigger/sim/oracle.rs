@@ -22,7 +22,7 @@ use super::group::{Granted, Stored};
 use super::load::{Fate, TOPICS};
 use super::time::ms;
 use super::topics::Place;
-use super::world::World;
+use super::world::{Node, World};
 use crate::manifest::{OnExhausted, Start};
 use crate::trigger::progress::Progress;
 use crate::trigger::status::State;
@@ -57,7 +57,9 @@ impl World {
     /// A member is given partitions: from now on it can know what is committed for them.
     pub fn note_known(&mut self, member: u64, granted: &[Granted]) {
         for &Granted { place, .. } in granted {
-            let stored = self.group.committed(place);
+            // What is behind the end speaks of another topic of that name.
+            let end = self.topics[place.topic].log(place.partition).map_or(0, |log| log.end);
+            let stored = self.group.committed(place).filter(|stored| stored.offset <= end);
             let known = stored.map_or(Progress::at(0), |stored| {
                 Progress::decode(stored.offset, &stored.metadata).unwrap_or_else(|_| Progress::at(stored.offset))
             });
@@ -71,8 +73,9 @@ impl World {
         // Those that are added to a topic later are read from their beginning, whatever `start` says.
         let at_start = self.topics[place.topic].incarnation == 1
             && usize::try_from(place.partition).is_ok_and(|partition| partition < self.cluster.partitions);
-        let skips = fresh && at_start && self.trigger.start != Start::Earliest;
-        self.books.started(place, offset, skips);
+        if fresh && at_start && self.trigger.start != Start::Earliest {
+            self.books.started(place, offset);
+        }
     }
 
     /// The function is called with a record.
@@ -143,11 +146,14 @@ impl World {
 
     /// Whether all is done, or stands still as the manifest says.
     pub fn finished(&self) -> bool {
-        let states: Vec<State> = self.nodes.iter().filter(|node| node.alive).filter_map(|node| node.state()).collect();
-        if self.may_pause() && states.contains(&State::Paused) {
+        let alive = || self.nodes.iter().filter(|node| node.alive);
+        // Somebody has to publish another revision.
+        let may_pause = self.trigger.on_exhausted == OnExhausted::Pause;
+        if may_pause && alive().any(|node| node.state() == Some(State::Paused)) {
             return true;
         }
-        self.open().is_none() && self.uncommitted().is_none() && states.iter().all(|state| *state == State::Running)
+        let well = |node: &Node| node.state() == Some(State::Running) || node.only_probes();
+        self.open().is_none() && self.uncommitted().is_none() && alive().all(well)
     }
 
     /// Why it is not finished.
@@ -282,21 +288,36 @@ impl World {
         type Where = Option<(Place, u32)>;
         let mut highest: BTreeMap<(KeyGroup, Where), (i64, usize)> = BTreeMap::new();
         let mut last: BTreeMap<(KeyGroup, Where), (i64, usize)> = BTreeMap::new();
+        let mut last_of: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut last_at: BTreeMap<(KeyGroup, Where), usize> = BTreeMap::new();
         let mut in_order: BTreeMap<(u64, Option<u64>, KeyGroup, Where), (i64, usize)> = BTreeMap::new();
+        let mut firsts = BTreeSet::new();
         let mut broken = Vec::new();
-        for effect in self.books.effects.iter().filter(|effect| !effect.stray) {
+        for (number, effect) in self.books.effects.iter().enumerate().filter(|(_, effect)| !effect.stray) {
             let id = effect.emitted.id;
+            // A message without a key lies anywhere, and at its repetition elsewhere.
+            if effect.place.is_some() && self.items[id].key.is_none() {
+                continue;
+            }
+            // That a message is refused is known later than what came of the next records.
+            if matches!(&effect.emitted.kind, Kind::DeadLetter { cause, .. } if cause == "output") {
+                continue;
+            }
             let Some(group) = self.books.key_group(id) else { continue };
             let Some(found) = self.books.pages[id].found else { continue };
             let here = (found.offset, id);
             let high = highest.entry((group, effect.place)).or_insert(here);
             *high = here.max(*high);
             last.insert((group, effect.place), here);
+            last_of.insert(id, number);
+            last_at.insert((group, effect.place), number);
             if matches!(effect.emitted.kind, Kind::Work { .. }) {
                 continue;
             }
             let before = in_order.insert((effect.producer, effect.grant, group, effect.place), here);
-            if let Some(before) = before.filter(|before| *before > here) {
+            // What is repeated goes back, and what came after it follows again.
+            let is_first = firsts.insert((id, effect.place));
+            if let Some(before) = before.filter(|before| is_first && *before > here) {
                 broken.push((before.1, effect.emitted.clone(), effect.place));
             }
         }
@@ -305,7 +326,13 @@ impl World {
             let text = format!("{emitted} follows {} in {place}, from the same owner", self.record(before));
             self.violation("order", text);
         }
-        let stale = last.into_iter().filter(|(at, last)| highest[at] != *last);
+        // A record that failed at some try may have ended differently when it was repeated.
+        let ended_elsewhere = |at: &(KeyGroup, Where)| {
+            let newest = highest[at].1;
+            let failed = self.books.pages[newest].tries.iter().any(|tried| tried.verdict != Verdict::Handled);
+            failed && last_of[&newest] > last_at[at]
+        };
+        let stale = last.into_iter().filter(|(at, last)| highest[at] != *last && !ended_elsewhere(at));
         let stale: Vec<_> = stale.map(|((group, place), last)| (last.1, highest[&(group, place)].1, place)).collect();
         for (last, newest, place) in stale.into_iter().take(3) {
             let place = place.map_or("what functions did".to_owned(), |(place, _)| self.place(place));
@@ -327,7 +354,9 @@ impl World {
             let failed: Vec<_> =
                 page.tries.iter().filter(|tried| tried.verdict != Verdict::Handled && tried.at <= effect.at).collect();
             let retry = &self.trigger.retry;
-            let aged = failed.first().is_some_and(|first| effect.at + retry.max_backoff >= first.at + retry.max_age);
+            // Ages are kept in whole seconds.
+            let slack = retry.max_backoff + ms(1_000);
+            let aged = failed.first().is_some_and(|first| effect.at + slack >= first.at + retry.max_age);
             let deserved = match (self.items[id].fate, cause.as_str()) {
                 (Fate::TooLarge, "output") | (Fate::Unreadable, "unreadable") => true,
                 (_, "output" | "unreadable") => false,

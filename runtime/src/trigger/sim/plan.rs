@@ -119,8 +119,12 @@ impl Case {
     /// The whole manifest.
     pub fn text(&self) -> String {
         let inputs = if self.manifest.contains("topics =") { "" } else { "topics = [\"orders\"]\n" };
+        let protocol = match self.cluster.protocol {
+            Protocol::Consumer => "properties = { \"group.protocol\" = \"consumer\" }\n",
+            _ => "",
+        };
         format!(
-            "[cluster.main]\nbrokers = \"b:1\"\n[function.f]\ncomponent = \"f.wasm\"\n[trigger.t]\nfunction = \"f\"\n\
+            "[cluster.main]\nbrokers = \"b:1\"\n{protocol}[function.f]\ncomponent = \"f.wasm\"\n[trigger.t]\nfunction = \"f\"\n\
              {inputs}output = \"out\"\nallow-topics = [\"audit\"]\n{}",
             self.manifest
         )
@@ -175,8 +179,8 @@ fn draw_manifest(rng: &mut fastrand::Rng, breadth: Breadth, shape: &Shape) -> St
             one_of(
                 rng,
                 &[
-                    "retry = { attempts = 5, backoff = \"100ms\", max-backoff = \"2s\", max-age = \"1h\" }",
-                    "retry = { attempts = 1, backoff = \"100ms\", max-backoff = \"1s\", max-age = \"1h\" }",
+                    "retry = { attempts = 5, backoff = \"100ms\", max-backoff = \"2s\", max-age = \"60s\" }",
+                    "retry = { attempts = 1, backoff = \"100ms\", max-backoff = \"1s\", max-age = \"60s\" }",
                     "retry = { attempts = 1000, backoff = \"100ms\", max-backoff = \"200ms\", max-age = \"20s\" }",
                     "retry = { attempts = 8, backoff = \"10ms\", max-backoff = \"3s\", max-age = \"10s\" }",
                 ],

@@ -32,8 +32,8 @@ pub struct Producer {
     /// Its process lives and has not dropped it.
     pub alive: bool,
     pub abandoned: bool,
-    /// A message was refused and nothing may overtake it: nothing is sent any more.
-    ended: bool,
+    /// Why nothing is sent any more, if that is so.
+    ended: Option<Ended>,
     outboxes: BTreeMap<Place, Outbox>,
     pub acknowledgements: VecDeque<Acknowledgement>,
     pub outstanding: usize,
@@ -45,6 +45,24 @@ pub struct Producer {
     muted: BTreeMap<usize, Duration>,
     /// Requests to a broker arrive in order.
     last_arrival: BTreeMap<usize, Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// A message was refused, and nothing may overtake it.
+    Refused,
+    /// The client broke.
+    Broken,
+}
+
+impl Ended {
+    /// What becomes of messages behind it.
+    fn refusal(self) -> Refusal {
+        match self {
+            Self::Refused => Refusal::Following,
+            Self::Broken => Refusal::ForNow(error("_FATAL")),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -114,7 +132,7 @@ impl World {
             batching,
             alive: true,
             abandoned: false,
-            ended: false,
+            ended: None,
             outboxes: BTreeMap::new(),
             acknowledgements: VecDeque::new(),
             outstanding: 0,
@@ -126,6 +144,7 @@ impl World {
         };
         let id = self.client_id();
         self.producers.insert(id, producer);
+        self.tell(|world| format!("{}: a producer, {batching:?}", world.nodes[node].name));
         id
     }
 
@@ -133,10 +152,12 @@ impl World {
     pub fn drop_producer(&mut self, producer: u64) {
         let Some(known) = self.producers.get_mut(&producer) else { return };
         known.alive = false;
+        let (node, outstanding) = (known.node, known.outstanding);
         for outbox in known.outboxes.values_mut() {
             (outbox.queue, outbox.again, outbox.under_way) = Default::default();
             outbox.epoch += 1;
         }
+        self.tell(|world| format!("{}: drops its producer, {outstanding} outstanding", world.nodes[node].name));
     }
 
     /// A message for a partition.
@@ -144,8 +165,8 @@ impl World {
         let Some(known) = self.producers.get_mut(&producer) else { return };
         known.outstanding += 1;
         known.outstanding_bytes += queued.bytes;
-        if known.ended {
-            return self.report(producer, queued, Err(Refusal::Following));
+        if let Some(ended) = known.ended {
+            return self.report(producer, queued, Err(ended.refusal()));
         }
         if known.abandoned {
             self.violation("sink protocol", "a message is sent after the sink was abandoned".to_owned());
@@ -166,7 +187,7 @@ impl World {
 
     /// Writes requests as far as the rules allow.
     pub fn pump(&mut self, producer: u64) {
-        let sends = |known: &&Producer| known.alive && !known.ended && !known.abandoned;
+        let sends = |known: &&Producer| known.alive && known.ended.is_none() && !known.abandoned;
         let Some(known) = self.producers.get(&producer).filter(sends) else { return };
         if self.is_frozen(known.node) {
             return;
@@ -328,6 +349,11 @@ impl World {
             // It was on its way when its sender lost the partition: nobody can take it back.
             stray: owned_when_written && !owns,
         };
+        let others = source.and_then(|source| self.group.grant(source)) != queued.owner;
+        if queued.owner.is_some() && !owned_when_written && others {
+            let text = format!("{} is sent by node {node}, which had given its partition up", effect.emitted);
+            self.violation("nothing stale", text);
+        }
         self.tell(|world| {
             let stray = if effect.stray { ", which nobody could take back" } else { "" };
             format!("{} in {} by {}{stray}", effect.emitted, world.place(place), world.nodes[node].name)
@@ -360,7 +386,7 @@ impl World {
                     self.report(producer, queued, Err(refusal));
                 }
                 if batching == Batching::Full {
-                    self.end_producer(producer, |_| Refusal::Following);
+                    self.end_producer(producer, Ended::Refused);
                 }
             }
             Verdict::Again(why) => {
@@ -406,8 +432,8 @@ impl World {
     /// A client that sends nothing more sends nothing again either.
     fn give_up_if_over(&mut self, producer: u64) {
         let Some(known) = self.producers.get(&producer) else { return };
-        if known.ended {
-            self.give_up_queued(producer, |_| Refusal::Following);
+        if let Some(ended) = known.ended {
+            self.give_up_queued(producer, |_| ended.refusal());
         } else if known.abandoned {
             self.give_up_queued(producer, |_| Refusal::ForNow(error("_PURGE_QUEUE")));
         }
@@ -427,11 +453,11 @@ impl World {
     }
 
     /// Nothing is sent any more; what was not written is reported.
-    fn end_producer(&mut self, producer: u64, refusal: impl Fn(&Queued) -> Refusal) {
+    fn end_producer(&mut self, producer: u64, why: Ended) {
         if let Some(known) = self.producers.get_mut(&producer) {
-            known.ended = true;
+            known.ended.get_or_insert(why);
         }
-        self.give_up_queued(producer, refusal);
+        self.give_up_queued(producer, |_| why.refusal());
     }
 
     fn give_up_queued(&mut self, producer: u64, refusal: impl Fn(&Queued) -> Refusal) {
@@ -450,6 +476,8 @@ impl World {
     pub fn abandon(&mut self, producer: u64) {
         let Some(known) = self.producers.get_mut(&producer) else { return };
         known.abandoned = true;
+        let node = known.node;
+        self.tell(|world| format!("{}: gives up what its producer has not written", world.nodes[node].name));
         self.give_up_queued(producer, |_| Refusal::ForNow(error("_PURGE_QUEUE")));
     }
 
@@ -459,7 +487,7 @@ impl World {
         let broken = self.producers.iter().filter(|(_, known)| known.node == node && known.alive);
         let broken: Vec<u64> = broken.map(|(&id, _)| id).collect();
         for producer in broken {
-            self.end_producer(producer, |_| Refusal::ForNow(error("_FATAL")));
+            self.end_producer(producer, Ended::Broken);
         }
     }
 

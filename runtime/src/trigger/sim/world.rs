@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::books::Books;
-use super::brokers::{Broker, Request};
+use super::books::{Books, Found};
+use super::brokers::{Broker, COORDINATOR, Request};
 use super::function::Ending;
 use super::group::{Group, Reply};
 use super::load::{DEAD, INPUTS, Item, TOPICS};
@@ -187,7 +187,7 @@ impl World {
             rng,
             topics: topics.collect(),
             brokers: (0..cluster.brokers).map(|_| Broker::default()).collect(),
-            coordinator: 0,
+            coordinator: COORDINATOR,
             group: Group::new(&cluster),
             members: BTreeMap::new(),
             producers: BTreeMap::new(),
@@ -368,7 +368,7 @@ impl World {
         let Some(log) = topic.log_mut(place.partition) else { return };
         log.skip(item.gap);
         let offset = log.append(timestamp_ms, id);
-        self.books.produced(id, place, incarnation, offset, timestamp_ms, self.clock.now());
+        self.books.produced(id, Found { place, incarnation, offset, at: self.clock.now() });
         self.tell(|world| {
             let key = item.key.map_or("no key".to_owned(), |key| format!("key k{key}"));
             format!("record {id} is {} at {offset}, {key}: {item}", world.place(place))

@@ -16,7 +16,9 @@ use crate::kafka::Batching;
 
 /// How long requests that are written to a socket may take after the producer was given up.
 const RETIRE_LIMIT: Duration = Duration::from_secs(10);
-/// Pauses between tries to make another producer.
+/// A producer that worked for so long was well: the next pause is the first one again.
+const WELL: Duration = Duration::from_secs(60);
+/// Pauses before another producer is made, after one broke or could not be made.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long messages are sent one by one after the broker refused a request for one of them.
@@ -51,6 +53,9 @@ pub struct Durability {
     metadata_limit: usize,
     gate: Gate,
     pause: Duration,
+    /// When the producer took over, and whether it broke.
+    opened: Instant,
+    broke: bool,
     single: Single,
 }
 
@@ -74,6 +79,8 @@ impl Durability {
             metadata_limit: MAX_METADATA,
             gate: Gate::Closed { retry: now },
             pause: FIRST_PAUSE,
+            opened: now,
+            broke: false,
             single: Single::default(),
         }
     }
@@ -141,14 +148,24 @@ impl Durability {
         self.gate == Gate::Open
     }
 
-    /// The producer is given up, and so is what it did not hand to the brokers yet.
-    pub fn retire(&mut self, now: Instant) {
+    /// The producer is given up, because it `broke` or for a reason of ours.
+    pub fn retire(&mut self, broke: bool, now: Instant) {
+        if self.gate == Gate::Open {
+            self.broke = broke;
+        }
         self.gate = Gate::Retiring { until: now + RETIRE_LIMIT };
     }
 
     /// Nothing of the given-up producer is under way any more, or it takes too long.
     pub fn close(&mut self, now: Instant) {
-        self.gate = Gate::Closed { retry: now };
+        if now.saturating_duration_since(self.opened) > WELL {
+            self.pause = FIRST_PAUSE;
+        }
+        if self.broke {
+            self.retry(now);
+        } else {
+            self.gate = Gate::Closed { retry: now };
+        }
     }
 
     /// Another producer could not be made.
@@ -158,9 +175,8 @@ impl Durability {
     }
 
     /// Another producer took over.
-    pub fn open(&mut self) {
-        self.gate = Gate::Open;
-        self.pause = FIRST_PAUSE;
+    pub fn open(&mut self, now: Instant) {
+        (self.gate, self.opened) = (Gate::Open, now);
     }
 
     /// How another producer sends.
@@ -203,7 +219,7 @@ mod tests {
     fn durability() -> (Durability, Instant) {
         let now = Instant::now();
         let mut durability = Durability::new(Duration::from_millis(100), now);
-        durability.open();
+        durability.open(now);
         (durability, now)
     }
 
@@ -223,17 +239,21 @@ mod tests {
     #[test]
     fn a_gate_opens_again_with_growing_pauses() {
         let (mut durability, now) = durability();
-        durability.retire(now);
+        durability.retire(false, now);
         assert!(!durability.is_open());
         durability.close(now);
-        assert_eq!(durability.gate(), Gate::Closed { retry: now });
+        assert_eq!(durability.gate(), Gate::Closed { retry: now }, "it did not break");
         durability.retry(now);
         assert_eq!(durability.gate(), Gate::Closed { retry: now + FIRST_PAUSE });
-        durability.retry(now);
+        durability.open(now);
+        durability.retire(true, now);
+        durability.close(now);
         assert_eq!(durability.gate(), Gate::Closed { retry: now + 2 * FIRST_PAUSE });
-        durability.open();
-        durability.retry(now);
-        assert_eq!(durability.gate(), Gate::Closed { retry: now + FIRST_PAUSE });
+        durability.open(now);
+        let later = now + WELL + Duration::from_secs(1);
+        durability.retire(true, later);
+        durability.close(later);
+        assert_eq!(durability.gate(), Gate::Closed { retry: later + FIRST_PAUSE }, "it was well");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::calls::{CallKey, Case};
 use super::clock::Now;
 use super::delivery::{DeadLetter, Token};
-use super::flow::Flow;
+use super::flow::{Flow, Paused};
 use super::progress::Failed;
 use super::retry::{self, Verdict};
 use crate::counted::counted;
@@ -208,7 +208,8 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     /// Nothing more is called until another revision, another manifest or a restart.
     fn pause(&mut self, case: Case, failed: Failed, fault: &Fault) {
         let Some(assigned) = self.partitions.at(case.place) else { return };
-        self.paused = Some(format!(
+        let partition = assigned.partition;
+        let reason = format!(
             "record {}/{}/{} failed {}, at last by {}: {}; publish another revision or restart to go on",
             assigned.topic,
             assigned.partition.number,
@@ -216,7 +217,8 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             counted(failed.attempts, "time"),
             fault.cause,
             fault.reason,
-        ));
+        );
+        self.paused.get_or_insert_with(|| Paused { reason, partitions: Vec::new() }).partitions.push(partition);
     }
 
     fn log(&mut self, case: Case, failed: Failed, fault: &Fault, what: &str, now: Now) {

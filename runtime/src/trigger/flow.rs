@@ -55,6 +55,14 @@ pub enum Stop {
     Bug(String),
 }
 
+/// Nothing is called until another revision serves.
+#[derive(Clone, Debug)]
+pub struct Paused {
+    pub reason: String,
+    /// The partitions of the records that are exhausted.
+    pub partitions: Vec<Partition>,
+}
+
 /// The data plane of one trigger, apart from where its records come from.
 pub struct Flow<R, S> {
     pub(super) trigger: Arc<Trigger>,
@@ -64,7 +72,7 @@ pub struct Flow<R, S> {
     pub(super) calls: Calls,
     pub(super) budget: BudgetShare,
     /// A record is exhausted and the trigger is to pause then.
-    pub(super) paused: Option<String>,
+    pub(super) paused: Option<Paused>,
     stop: Option<Stop>,
     /// The broker refuses a batch: why. Nothing reaches it any more.
     refuses: Option<String>,
@@ -137,20 +145,38 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         self.go_back()
     }
 
+    /// A trigger that paused goes on. Returns where partitions have to be read again.
+    pub fn resume(&mut self) -> Vec<Position> {
+        let Some(Paused { mut partitions, .. }) = self.paused.take() else { return Vec::new() };
+        partitions.extend(self.unacknowledged());
+        partitions.sort_unstable();
+        partitions.dedup();
+        partitions.into_iter().filter_map(|partition| self.restart(partition)).collect()
+    }
+
     /// Partitions with messages that were not acknowledged go back to the progress that stands, and
     /// have to be read again from there.
     pub fn go_back(&mut self) -> Vec<Position> {
-        let unacknowledged = self.partitions.iter_mut().filter(|it| !it.leaving && it.window.sent() > 0);
-        let behind: Vec<_> = unacknowledged.map(|it| (it.partition, it.topic.clone(), it.window.progress())).collect();
-        let restart = |(partition, topic, progress): (Partition, Arc<str>, Progress)| {
-            let position = Position { offset: Some(progress.low), ..Position::of(&topic, partition.number) };
-            self.revoke(partition);
-            self.assign(partition, &topic, progress);
-            // Whatever was reported of it may not be committed yet.
-            self.partitions.get_mut(partition).into_iter().for_each(|it| it.window.mark_dirty());
-            position
-        };
-        behind.into_iter().map(restart).collect()
+        self.unacknowledged().into_iter().filter_map(|partition| self.restart(partition)).collect()
+    }
+
+    fn unacknowledged(&self) -> Vec<Partition> {
+        let sent = self.partitions.iter().filter(|assigned| !assigned.leaving && assigned.window.sent() > 0);
+        sent.map(|assigned| assigned.partition).collect()
+    }
+
+    fn restart(&mut self, partition: Partition) -> Option<Position> {
+        let assigned = self.partitions.get_mut(partition)?;
+        let (topic, intake, progress) = (assigned.topic.clone(), assigned.intake, assigned.window.progress());
+        let position = Position { offset: Some(progress.low), ..Position::of(&topic, partition.number) };
+        self.revoke(partition);
+        self.assign(partition, &topic, progress);
+        let restarted = self.partitions.get_mut(partition)?;
+        // The client still keeps its records back, if it did.
+        restarted.intake = intake;
+        // Whatever was reported of it may not be committed yet.
+        restarted.window.mark_dirty();
+        Some(position)
     }
 
     /// Takes in a fetched record.
@@ -472,6 +498,9 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     /// Lets records run again whose time has come.
     pub fn wake(&mut self, now: Now) {
         self.partitions.iter_mut().for_each(|assigned| assigned.window.wake(now.instant));
+        if let Some(lane) = self.lanes.serving_mut().filter(|lane| !lane.is_held_off(now.instant)) {
+            lane.release();
+        }
     }
 
     /// When [`Flow::wake`] or [`Flow::dispatch`] has something to do without any event.
@@ -482,7 +511,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             lane.running() == 0 && self.paused.is_none() && self.has_room_for_outputs() && self.partitions.has_ready()
         });
         let probe = probe.and_then(|lane| lane.breaker.next_probe());
-        let held_off = lane.and_then(|lane| lane.held_off_until()).filter(|_| self.partitions.has_ready());
+        let held_off = lane.and_then(|lane| lane.held_off_until());
         let given_up = lane.filter(|lane| lane.breaker.is_open()).and_then(|_| self.next_given_up(now));
         self.partitions.next_due().into_iter().chain(probe).chain(held_off).chain(given_up).min()
     }

@@ -85,7 +85,7 @@ impl Lane {
         self.hold_off.as_ref().is_some_and(|(until, _)| now < *until)
     }
 
-    /// An instance answered, so they start again.
+    /// Instances may start again, because one answered or the moment is over.
     pub fn release(&mut self) {
         self.hold_off = None;
     }

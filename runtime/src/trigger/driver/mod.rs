@@ -15,6 +15,7 @@ mod partitions;
 mod producer;
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -129,6 +130,8 @@ pub struct Driver<C: Clients> {
     client: u64,
     membership: Membership,
     durability: Durability,
+    /// The topics of the commit that began last.
+    committing: BTreeSet<String>,
     topology: Topology,
     health: Health,
     valves: Valves,
@@ -164,6 +167,7 @@ impl<C: Clients> Driver<C> {
             joined: now,
             pause: FIRST_PAUSE,
             silent_group: None,
+            committing: BTreeSet::new(),
             next_shrink: now + SHRINK,
             starved: false,
             broker: None,
@@ -251,9 +255,9 @@ impl<C: Clients> Driver<C> {
         let name: Arc<str> = revision.to_string().into();
         let is_another = self.flow.lanes.serving().is_none_or(|lane| lane.revision != name);
         self.flow.lanes.adopt(name, invoker);
-        if is_another && self.flow.paused.take().is_some() {
+        if is_another && self.flow.paused.is_some() {
             tracing::info!(trigger = %self.context.trigger.name, revision = revision.short(), "trigger resumed with another revision");
-            let positions = self.flow.go_back();
+            let positions = self.flow.resume();
             self.seek(&positions, now);
         }
     }
@@ -468,7 +472,11 @@ impl<C: Clients> Driver<C> {
         self.report.publish(state, now, || {
             let conditions = health.report();
             let reasons: Vec<_> = conditions.iter().map(|condition| condition.reason.as_str()).collect();
-            let reason = flow.paused.clone().or_else(|| (!reasons.is_empty()).then(|| reasons.join("; ")));
+            let reason = flow
+                .paused
+                .as_ref()
+                .map(|paused| paused.reason.clone())
+                .or_else(|| (!reasons.is_empty()).then(|| reasons.join("; ")));
             Status {
                 state,
                 reason,

@@ -175,6 +175,7 @@ impl<C: Clients> Driver<C> {
             return None;
         };
         let number = self.durability.begin(now);
+        self.committing.extend(changed.iter().map(|position| position.topic.clone()));
         match broker.commit(number, &changed) {
             Ok(()) => Some(number),
             Err(error) => {
@@ -188,6 +189,7 @@ impl<C: Clients> Driver<C> {
         self.durability.end(number);
         let Err(error) = result else {
             self.health.clear(Condition::CommitFailing, now);
+            self.topology.committed(std::mem::take(&mut self.committing));
             return;
         };
         self.flow.partitions.iter_mut().for_each(|assigned| assigned.window.mark_dirty());

@@ -20,7 +20,7 @@ impl<C: Clients> Driver<C> {
         match self.durability.gate() {
             Gate::Open if self.durability.is_single_over(now) && self.flow.paused.is_none() => {
                 self.durability.end_single(now);
-                self.durability.retire(now);
+                self.durability.retire(false, now);
                 self.flow.delivery.retire();
             }
             Gate::Open => {}
@@ -47,7 +47,7 @@ impl<C: Clients> Driver<C> {
                 self.topology.producer_lives();
                 self.flow.delivery.replace(sink);
                 self.flow.partitions.set_careful(self.durability.batching() == Batching::Single);
-                self.durability.open();
+                self.durability.open(now);
                 self.health.clear(Condition::OutputsFailing, now);
             }
             Err(error) => {
@@ -73,6 +73,7 @@ impl<C: Clients> Driver<C> {
         }
         tracing::warn!(trigger = %self.context.trigger.name, "the producer is replaced: {reason}");
         self.health.seen(Condition::OutputsFailing, reason, now);
+        self.durability.retire(true, now);
         self.purge(now);
     }
 
@@ -93,7 +94,7 @@ impl<C: Clients> Driver<C> {
     pub(super) fn purge(&mut self, now: Instant) {
         self.flow.delivery.retire();
         self.flow.delivery.sink_mut().into_iter().for_each(|sink| sink.abandon());
-        self.durability.retire(now);
+        self.durability.retire(false, now);
     }
 
     /// Looks whether messages are acknowledged.

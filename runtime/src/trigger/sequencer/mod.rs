@@ -76,7 +76,7 @@ pub struct Window<R> {
     /// Records that may run, by route.
     ready: [Ready; Route::COUNT],
     waiting: BinaryHeap<Reverse<(Instant, Sequence)>>,
-    /// The last record of each key group that has one which is not handled.
+    /// The last record of each key group that has one which is not done.
     groups: FxHashMap<NonZeroU64, Sequence>,
     /// What few records have: failures, or the suspicion of having caused one.
     failures: FxHashMap<Sequence, Failure>,
@@ -249,10 +249,13 @@ impl<R> Window<R> {
         let Some(last) = self.groups.insert(group, sequence) else { return };
         let distance = (sequence - last) as u32;
         let any_waits = !self.waiting.is_empty();
+        let is_behind = !self.is_out_of_the_way(last);
         let ahead = self.slot_mut(last);
         ahead.next = distance;
         slot.previous = distance;
-        slot.state = State::Behind;
+        if is_behind {
+            slot.state = State::Behind;
+        }
         slot.held_up = any_waits && (ahead.held_up || ahead.state == State::Waiting);
     }
 
@@ -348,15 +351,10 @@ impl<R> Window<R> {
 
     /// The record is out of the way of the next one of its group.
     fn free_next(&mut self, sequence: Sequence) {
-        let Slot { group: Some(group), next, .. } = *self.slot(sequence) else { return };
-        let next_sequence = sequence + u64::from(next);
-        if next == 0 {
-            // The next one to come finds nothing to wait for.
-            if self.groups.get(&group) == Some(&sequence) {
-                self.groups.remove(&group);
-            }
-        } else if self.slot(next_sequence).state == State::Behind {
-            self.enter_ready(next_sequence);
+        let distance = u64::from(self.slot(sequence).next);
+        let next = sequence + distance;
+        if distance > 0 && self.slot(next).state == State::Behind {
+            self.enter_ready(next);
         }
     }
 
@@ -410,6 +408,9 @@ impl<R> Window<R> {
         let right = self.slots.get(at + 1).is_some_and(is_done);
         self.done_runs = self.done_runs + 1 - usize::from(left) - usize::from(right);
         let slot = &mut self.slots[at];
+        if let Some(group) = slot.group.filter(|_| slot.next == 0) {
+            self.groups.remove(&group);
+        }
         debug_assert_eq!(slot.state, State::Acknowledged);
         slot.state = State::Done;
         self.sent -= 1;
@@ -433,19 +434,26 @@ impl<R> Window<R> {
 
     /// Whether a record of the group ahead of this one is not handled.
     pub fn is_blocked(&self, sequence: Sequence) -> bool {
-        let is_out_of_the_way = |state: State| match state {
+        self.place_ahead(sequence).is_some_and(|ahead| !self.is_out_of_the_way(ahead))
+    }
+
+    /// Whether the next record of its group may run.
+    fn is_out_of_the_way(&self, sequence: Sequence) -> bool {
+        match self.slot(sequence).state {
             State::Sent => !self.careful,
             State::Acknowledged | State::Done => true,
             State::Behind | State::Ready | State::Running | State::Waiting => false,
-        };
-        self.ahead(sequence).is_some_and(|ahead| !is_out_of_the_way(ahead.state))
+        }
     }
 
     /// The record ahead of this one in its group, while it is in the window.
     fn ahead(&self, sequence: Sequence) -> Option<&Slot<R>> {
+        self.place_ahead(sequence).map(|ahead| self.slot(ahead))
+    }
+
+    fn place_ahead(&self, sequence: Sequence) -> Option<Sequence> {
         let distance = u64::from(self.slot(sequence).previous);
-        let place = sequence.checked_sub(distance).filter(|&place| distance > 0 && place >= self.base)?;
-        Some(self.slot(place))
+        sequence.checked_sub(distance).filter(|&ahead| distance > 0 && ahead >= self.base)
     }
 
     /// Everything below this offset is done.

@@ -19,6 +19,8 @@ const FETCH: usize = 50;
 pub struct Fetcher {
     /// The time that it was given to the member.
     pub grant: u64,
+    /// Which incarnation the topic was in then.
+    pub incarnation: u32,
     /// The next offset to fetch, and the one behind the last record taken.
     next: i64,
     taken: i64,
@@ -34,9 +36,10 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    pub fn new(grant: u64, offset: i64) -> Self {
+    pub fn new(grant: u64, incarnation: u32, offset: i64) -> Self {
         Self {
             grant,
+            incarnation,
             next: offset,
             taken: offset,
             version: 0,

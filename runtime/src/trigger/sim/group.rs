@@ -422,6 +422,7 @@ impl World {
     fn store(&mut self, id: Option<u64>, generation: u64, positions: Vec<Stored>) -> Result<(), &'static str> {
         let classic = self.group.protocol != Protocol::Consumer;
         let Some(seat) = id.and_then(|id| self.group.seats.get_mut(&id)) else { return Err("UNKNOWN_MEMBER_ID") };
+        let client = seat.client;
         if classic && generation != self.group.generation {
             return Err("ILLEGAL_GENERATION");
         }
@@ -441,6 +442,7 @@ impl World {
                 result = Err("UNKNOWN_TOPIC_OR_PART");
                 continue;
             }
+            self.excuse_crossing(client, &stored);
             self.check_commit(&stored);
             self.group.offsets.insert(stored.place, stored);
         }

@@ -375,8 +375,9 @@ impl World {
             let offset = offset.unwrap_or(start);
             self.tell(|world| format!("{}: starts {} at {offset}", world.who(member), world.place(place)));
             self.note_start(place, offset);
+            let incarnation = self.topics[place.topic].incarnation;
             let Some(known) = self.member(member) else { return };
-            known.owned.insert(place, Fetcher::new(grant, offset));
+            known.owned.insert(place, Fetcher::new(grant, incarnation, offset));
             self.disturb(member);
         }
         self.rebalance_answered(member);

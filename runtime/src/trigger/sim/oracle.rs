@@ -71,8 +71,9 @@ impl World {
     pub fn note_start(&mut self, place: Place, offset: i64) {
         let fresh = self.group.committed(place).is_none();
         // Those that are added to a topic later are read from their beginning, whatever `start` says.
-        let at_start = self.topics[place.topic].incarnation == 1
-            && usize::try_from(place.partition).is_ok_and(|partition| partition < self.cluster.partitions);
+        // Who comes after a topic was made anew cannot know that it was.
+        let at_start = self.topics[place.topic].incarnation > 1
+            || usize::try_from(place.partition).is_ok_and(|partition| partition < self.cluster.partitions);
         if fresh && at_start && self.trigger.start != Start::Earliest {
             self.books.started(place, offset);
         }
@@ -93,11 +94,12 @@ impl World {
             self.violation("record", text);
         }
         // A refused message counts as a failed attempt too.
-        if fate != Fate::TooLarge && attempt > failed + 1 {
+        let is_first = self.topics[found.place.topic].incarnation == 1;
+        if is_first && fate != Fate::TooLarge && attempt > failed + 1 {
             let text = format!("{} failed {failed} times, and is at attempt {attempt}", self.record(id));
             self.violation("attempts", text);
         }
-        let same = self.topics[found.place.topic].incarnation == found.incarnation;
+        let same = is_first && found.incarnation == 1;
         let member = self.nodes[node].member.unwrap_or(0);
         let Some(known) = self.books.known(member, found.place).filter(|_| same) else { return };
         let done = offset < known.low || known.is_done(offset);
@@ -111,6 +113,19 @@ impl World {
         }
     }
 
+    /// A commit may cross the deletion of its topic, and then says of another topic's records that they
+    /// are done. Kafka cannot tell, and neither can a member.
+    pub fn excuse_crossing(&mut self, member: u64, stored: &Stored) {
+        let topic = &self.topics[stored.place.topic];
+        let fetcher = self.members.get(&member).and_then(|member| member.owned.get(&stored.place));
+        let Some(log) = topic.log(stored.place.partition) else { return };
+        if fetcher.is_some_and(|fetcher| fetcher.incarnation != topic.incarnation) {
+            let covered = log.entries().iter().filter(|entry| entry.offset < stored.offset);
+            let ids: Vec<usize> = covered.map(|entry| entry.id).collect();
+            self.books.removed(&ids);
+        }
+    }
+
     /// A position is committed: what it says is done must be.
     pub fn check_commit(&mut self, stored: &Stored) {
         let now = self.now();
@@ -119,7 +134,9 @@ impl World {
         let Ok(progress) = progress else {
             return self.violation("progress", format!("metadata {:?} cannot be read", stored.metadata));
         };
-        let Some(log) = self.topics[stored.place.topic].log(stored.place.partition) else { return };
+        // A commit may cross the deletion of its topic, and then speaks of records that are gone.
+        let topic = &self.topics[stored.place.topic];
+        let Some(log) = topic.log(stored.place.partition).filter(|_| topic.incarnation == 1) else { return };
         let entries = log.from(before.min(stored.offset)).iter();
         let done = entries.filter(|entry| entry.offset < progress.low || progress.is_done(entry.offset));
         let lost = done.map(|entry| entry.id).find(|&id| !self.books.is_settled(id, now));
@@ -211,23 +228,30 @@ impl World {
                 let Some((node, since)) = self.owner(place) else { continue };
                 let Some(log) = known.log(partition) else { continue };
                 let mut ill: BTreeSet<KeyGroup> = BTreeSet::new();
+                // Records of a key that fail one after another each have their time.
+                let mut failed_ahead: BTreeMap<KeyGroup, u32> = BTreeMap::new();
                 let mut ahead = 0;
                 for entry in log.entries() {
+                    let group = self.books.key_group(entry.id);
+                    let is_healthy = self.books.is_healthy(entry.id);
+                    if let Some(group) = group.filter(|_| !is_healthy) {
+                        *failed_ahead.entry(group).or_default() += 1;
+                    }
                     if self.books.is_settled(entry.id, now) {
                         ahead += usize::from(ahead > 0);
                         continue;
                     }
                     ahead += 1;
-                    let group = self.books.key_group(entry.id);
-                    let healthy = self.books.is_healthy(entry.id) && group.is_none_or(|group| !ill.contains(&group));
-                    if !healthy {
+                    if !is_healthy || group.is_some_and(|group| ill.contains(&group)) {
                         ill.extend(group);
                         continue;
                     }
                     let produced = self.books.pages[entry.id].found.map_or(now, |found| found.at);
+                    let failed = group.and_then(|group| failed_ahead.get(&group)).copied().unwrap_or(0);
+                    let owed = self.trigger.retry.max_age.min(ms(60_000)) * failed;
                     // Behind a record that waits a window has room for so many.
                     if ahead * 2 < window.max(2) {
-                        found = found.or(Some((entry.id, node, now.saturating_sub(since.max(produced)))));
+                        found = found.or(Some((entry.id, node, now.saturating_sub(since.max(produced) + owed))));
                     }
                 }
             }
@@ -332,7 +356,10 @@ impl World {
             let failed = self.books.pages[newest].tries.iter().any(|tried| tried.verdict != Verdict::Handled);
             failed && last_of[&newest] > last_at[at]
         };
-        let stale = last.into_iter().filter(|(at, last)| highest[at] != *last && !ended_elsewhere(at));
+        // What stands still until another revision is published follows then.
+        let is_paused = self.may_pause();
+        let stale =
+            last.into_iter().filter(|_| !is_paused).filter(|(at, last)| highest[at] != *last && !ended_elsewhere(at));
         let stale: Vec<_> = stale.map(|((group, place), last)| (last.1, highest[&(group, place)].1, place)).collect();
         for (last, newest, place) in stale.into_iter().take(3) {
             let place = place.map_or("what functions did".to_owned(), |(place, _)| self.place(place));

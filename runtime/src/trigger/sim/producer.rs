@@ -257,9 +257,8 @@ impl World {
 
     fn partition_is_missing(&mut self, producer: u64, place: Place) {
         let now = self.now();
-        let topic_exists = self.topics[place.topic].exists();
+        let count = self.topics[place.topic].count();
         let Some(known) = self.producers.get_mut(&producer) else { return };
-        let batching = known.batching;
         let Some(outbox) = known.outboxes.get_mut(&place) else { return };
         let since = *outbox.missing_since.get_or_insert(now);
         if now < since + METADATA_AGE {
@@ -268,14 +267,17 @@ impl World {
         }
         let again = outbox.again.drain(..).flat_map(|batch| batch.messages);
         let messages: Vec<Queued> = again.chain(outbox.queue.drain(..)).collect();
-        for queued in messages {
-            let refusal = match (topic_exists, batching) {
-                (false, _) => Refusal::ForNow(error("_UNKNOWN_TOPIC")),
-                (true, Batching::Full) => Refusal::WithOthers(error("_UNKNOWN_PARTITION")),
-                (true, _) => Refusal::ForGood(error("_UNKNOWN_PARTITION")),
-            };
-            self.report(producer, queued, Err(refusal));
+        if count == 0 {
+            let refused = |queued| (queued, Err(Refusal::ForNow(error("_UNKNOWN_TOPIC"))));
+            messages.into_iter().map(refused).for_each(|(queued, refusal)| self.report(producer, queued, refusal));
+            return;
         }
+        // The client chose the partition, and chooses one that there is. What it sent there meanwhile
+        // comes first.
+        let there = Place { partition: place.partition % count, ..place };
+        let moved = messages.into_iter().map(|queued| Queued { owner: None, ..queued });
+        known.outboxes.entry(there).or_default().queue.extend(moved);
+        self.after(ms(1), Event::Linger { producer });
     }
 
     /// The partition of the record that a message comes of, as its sender sees it: under which grant

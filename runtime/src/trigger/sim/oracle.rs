@@ -152,7 +152,7 @@ impl World {
         if may_pause && alive().any(|node| node.state() == Some(State::Paused)) {
             return true;
         }
-        let well = |node: &Node| node.state() == Some(State::Running) || node.only_probes();
+        let well = |node: &Node| node.state() == Some(State::Running) || node.rests();
         self.open().is_none() && self.uncommitted().is_none() && alive().all(well)
     }
 

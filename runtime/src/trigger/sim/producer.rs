@@ -362,8 +362,8 @@ impl World {
     }
 
     /// The answer to a request reaches the client.
-    pub fn on_acknowledged(&mut self, answer: Acknowledged) {
-        let Acknowledged { producer, place, sequence, epoch, verdict } = answer;
+    pub fn on_acknowledged(&mut self, answer: &Acknowledged) {
+        let &Acknowledged { producer, place, sequence, epoch, verdict } = answer;
         let Some(known) = self.producers.get_mut(&producer).filter(|known| known.alive) else { return };
         let batching = known.batching;
         let Some(outbox) = known.outboxes.get_mut(&place).filter(|outbox| outbox.epoch == epoch) else { return };
@@ -440,6 +440,7 @@ impl World {
     }
 
     /// Reports what became of a message.
+    #[allow(clippy::needless_pass_by_value)] // it leaves the client
     fn report(&mut self, producer: u64, queued: Queued, result: Result<(), Refusal>) {
         let Some(known) = self.producers.get_mut(&producer) else { return };
         known.outstanding_bytes -= queued.bytes;

@@ -64,6 +64,12 @@ impl Node {
 }
 
 impl World {
+    /// The clients of a node that stood still go on.
+    pub fn kick_node(&mut self, node: usize) {
+        let own: Vec<u64> = self.producers.iter().filter(|(_, known)| known.node == node).map(|(&id, _)| id).collect();
+        own.into_iter().for_each(|producer| self.pump(producer));
+    }
+
     pub fn kill_node(&mut self, node: usize) {
         self.tell(|world| format!("{} is gone", world.nodes[node].name));
         let seat = &mut self.nodes[node];

@@ -42,7 +42,7 @@ pub struct Producer {
     pub counts: Vec<Option<i32>>,
     lingers: bool,
     /// A broker's quota keeps it from sending until then.
-    muted: BTreeMap<usize, Duration>,
+    pub muted: BTreeMap<usize, Duration>,
     /// Requests to a broker arrive in order.
     last_arrival: BTreeMap<usize, Duration>,
 }
@@ -398,12 +398,6 @@ impl World {
         self.pump(producer);
     }
 
-    /// The clients of a node that stood still go on.
-    pub fn kick_node(&mut self, node: usize) {
-        let own: Vec<u64> = self.producers.iter().filter(|(_, known)| known.node == node).map(|(&id, _)| id).collect();
-        own.into_iter().for_each(|producer| self.pump(producer));
-    }
-
     /// What is under way to a partition is sent again, in order.
     fn send_again(&mut self, producer: u64, place: Place) {
         let Some(known) = self.producers.get_mut(&producer) else { return };
@@ -498,13 +492,5 @@ impl World {
         for known in self.producers.values_mut().filter(|known| known.node == node && known.alive) {
             known.outboxes.entry(place).or_default().forgotten = true;
         }
-    }
-
-    /// Whether questions of a producer wait behind its quota.
-    pub fn is_muted(&self, producer: u64) -> bool {
-        let now = self.now();
-        self.producers.get(&producer).is_some_and(|known| {
-            known.muted.iter().any(|(&broker, &until)| until > now && self.brokers[broker].condition == Condition::Up)
-        })
     }
 }

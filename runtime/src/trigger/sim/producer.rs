@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::books::{Effect, Emitted};
-use super::brokers::{Condition, Request};
+use super::brokers::Request;
 use super::member::error;
 use super::time::ms;
 use super::topics::Place;

@@ -144,11 +144,8 @@ impl History<'_> {
                 Some(Event::Question { node, asked }) => question::answer(&self.world, node, asked),
                 Some(Event::Fault(number)) => self.fault(number),
                 Some(Event::Relief(number)) => self.relief(number),
-                Some(Event::Watch) => {
-                    if self.watch() {
-                        return;
-                    }
-                }
+                Some(Event::Watch) if self.watch() => return,
+                Some(Event::Watch) => {}
                 Some(_) => lock(&self.world).violation("simulation", "an event that nobody handles".to_owned()),
             }
         }
@@ -379,7 +376,7 @@ impl History<'_> {
             What::NodeAdded => {
                 let found = lock(&self.world).nodes.iter().position(|seat| seat.added_by == Some(number));
                 match found {
-                    Some(node) if number % 2 == 0 => self.stop(node),
+                    Some(node) if number.is_multiple_of(2) => self.stop(node),
                     Some(node) => self.kill(node),
                     None => {}
                 }

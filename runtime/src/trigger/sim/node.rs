@@ -12,8 +12,9 @@ use crate::trigger::status::{State, Status};
 
 /// Most turns of a node in a virtual second in which nothing came for it.
 const MOST_TURNS: u32 = 5_000;
-/// The condition of a trigger that only probes.
-const MOST_FAIL: &str = "most-fail";
+/// Conditions that stay although all is done: an open breaker has nothing left to probe with, and a
+/// broker that takes little metadata does so for good.
+const RESTING: [&str; 2] = ["most-fail", "metadata-cut"];
 
 impl Node {
     pub fn new(number: usize) -> Self {
@@ -50,11 +51,11 @@ impl Node {
         Some(self.status.as_ref()?.borrow().state)
     }
 
-    /// Nothing is wrong but that most records failed, and none is left to probe with.
-    pub fn only_probes(&self) -> bool {
+    /// Nothing is wrong that would end by itself.
+    pub fn rests(&self) -> bool {
         let Some(status) = &self.status else { return false };
         let status = status.borrow();
-        !status.conditions.is_empty() && status.conditions.iter().all(|condition| condition.code == MOST_FAIL)
+        !status.conditions.is_empty() && status.conditions.iter().all(|condition| RESTING.contains(&condition.code))
     }
 
     pub fn reason(&self) -> Option<String> {
@@ -63,6 +64,12 @@ impl Node {
 }
 
 impl World {
+    /// The clients of a node that stood still go on.
+    pub fn kick_node(&mut self, node: usize) {
+        let own: Vec<u64> = self.producers.iter().filter(|(_, known)| known.node == node).map(|(&id, _)| id).collect();
+        own.into_iter().for_each(|producer| self.pump(producer));
+    }
+
     pub fn kill_node(&mut self, node: usize) {
         self.tell(|world| format!("{} is gone", world.nodes[node].name));
         let seat = &mut self.nodes[node];

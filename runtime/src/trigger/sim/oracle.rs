@@ -169,7 +169,7 @@ impl World {
         if may_pause && alive().any(|node| node.state() == Some(State::Paused)) {
             return true;
         }
-        let well = |node: &Node| node.state() == Some(State::Running) || node.only_probes();
+        let well = |node: &Node| node.state() == Some(State::Running) || node.rests();
         self.open().is_none() && self.uncommitted().is_none() && alive().all(well)
     }
 
@@ -314,7 +314,9 @@ impl World {
         let mut last: BTreeMap<(KeyGroup, Where), (i64, usize)> = BTreeMap::new();
         let mut last_of: BTreeMap<usize, usize> = BTreeMap::new();
         let mut last_at: BTreeMap<(KeyGroup, Where), usize> = BTreeMap::new();
-        let mut in_order: BTreeMap<(u64, Option<u64>, KeyGroup, Where), (i64, usize)> = BTreeMap::new();
+        // By who sent them: producer and grant.
+        type Sender = (u64, Option<u64>);
+        let mut in_order: BTreeMap<(Sender, KeyGroup, Where), (i64, usize)> = BTreeMap::new();
         let mut firsts = BTreeSet::new();
         let mut broken = Vec::new();
         for (number, effect) in self.books.effects.iter().enumerate().filter(|(_, effect)| !effect.stray) {
@@ -338,7 +340,7 @@ impl World {
             if matches!(effect.emitted.kind, Kind::Work { .. }) {
                 continue;
             }
-            let before = in_order.insert((effect.producer, effect.grant, group, effect.place), here);
+            let before = in_order.insert(((effect.producer, effect.grant), group, effect.place), here);
             // What is repeated goes back, and what came after it follows again.
             let is_first = firsts.insert((id, effect.place));
             if let Some(before) = before.filter(|before| is_first && *before > here) {

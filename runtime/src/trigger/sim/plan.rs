@@ -197,7 +197,9 @@ fn draw_manifest(rng: &mut fastrand::Rng, breadth: Breadth, shape: &Shape) -> St
             "window = { records = 60 }\nbatch = { records = 1 }",
         ],
     );
-    lines.retain(|line| !line.is_empty() && !(shape.inputs == 2 && line.starts_with("start = {")));
+    // Offsets to start at are for one topic.
+    let is_for_one = |line: &String| line.starts_with("start = {");
+    lines.retain(|line| !line.is_empty() && (shape.inputs == 1 || !is_for_one(line)));
     let mut text = lines.join("\n");
     text.push('\n');
     debug_assert!(TOPICS.contains(&"orders"));

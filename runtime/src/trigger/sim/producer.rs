@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::books::{Effect, Emitted};
-use super::brokers::{Condition, Request};
+use super::brokers::Request;
 use super::member::error;
 use super::time::ms;
 use super::topics::Place;
@@ -42,7 +42,7 @@ pub struct Producer {
     pub counts: Vec<Option<i32>>,
     lingers: bool,
     /// A broker's quota keeps it from sending until then.
-    muted: BTreeMap<usize, Duration>,
+    pub muted: BTreeMap<usize, Duration>,
     /// Requests to a broker arrive in order.
     last_arrival: BTreeMap<usize, Duration>,
 }
@@ -364,8 +364,8 @@ impl World {
     }
 
     /// The answer to a request reaches the client.
-    pub fn on_acknowledged(&mut self, answer: Acknowledged) {
-        let Acknowledged { producer, place, sequence, epoch, verdict } = answer;
+    pub fn on_acknowledged(&mut self, answer: &Acknowledged) {
+        let &Acknowledged { producer, place, sequence, epoch, verdict } = answer;
         let Some(known) = self.producers.get_mut(&producer).filter(|known| known.alive) else { return };
         let batching = known.batching;
         let Some(outbox) = known.outboxes.get_mut(&place).filter(|outbox| outbox.epoch == epoch) else { return };
@@ -398,12 +398,6 @@ impl World {
             }
         }
         self.pump(producer);
-    }
-
-    /// The clients of a node that stood still go on.
-    pub fn kick_node(&mut self, node: usize) {
-        let own: Vec<u64> = self.producers.iter().filter(|(_, known)| known.node == node).map(|(&id, _)| id).collect();
-        own.into_iter().for_each(|producer| self.pump(producer));
     }
 
     /// What is under way to a partition is sent again, in order.
@@ -442,6 +436,7 @@ impl World {
     }
 
     /// Reports what became of a message.
+    #[allow(clippy::needless_pass_by_value)] // it leaves the client
     fn report(&mut self, producer: u64, queued: Queued, result: Result<(), Refusal>) {
         let Some(known) = self.producers.get_mut(&producer) else { return };
         known.outstanding_bytes -= queued.bytes;
@@ -499,13 +494,5 @@ impl World {
         for known in self.producers.values_mut().filter(|known| known.node == node && known.alive) {
             known.outboxes.entry(place).or_default().forgotten = true;
         }
-    }
-
-    /// Whether questions of a producer wait behind its quota.
-    pub fn is_muted(&self, producer: u64) -> bool {
-        let now = self.now();
-        self.producers.get(&producer).is_some_and(|known| {
-            known.muted.iter().any(|(&broker, &until)| until > now && self.brokers[broker].condition == Condition::Up)
-        })
     }
 }

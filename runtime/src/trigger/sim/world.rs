@@ -339,7 +339,7 @@ impl World {
             Event::Fetch { member, place, version } => self.fetched(member, place, version),
             Event::TopicsChanged => self.group_topics_changed(),
             Event::Linger { producer } => self.linger_over(producer),
-            Event::Acknowledged(acknowledged) => self.on_acknowledged(acknowledged),
+            Event::Acknowledged(acknowledged) => self.on_acknowledged(&acknowledged),
             Event::CallEnds { node, ending } => self.call_ends(node, *ending),
             Event::Kick { node } => self.kick_node(node),
             other => return Some(other),

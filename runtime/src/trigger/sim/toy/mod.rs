@@ -154,6 +154,7 @@ impl Toy {
         &self.parts.context.trigger.topics[partition.topic]
     }
 
+    #[allow(clippy::needless_pass_by_value)] // errors are handed over as they are
     fn in_trouble(&mut self, now: Now, why: impl ToString) {
         self.trouble = Some((now.instant + Duration::from_secs(10), why.to_string()));
     }

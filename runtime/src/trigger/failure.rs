@@ -117,7 +117,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         let over = match self.trigger.on_exhausted {
             OnExhausted::DeadLetter => {
                 self.log(case, failed, fault, "is a dead letter", now);
-                self.dead_letter(case, batch, failed, fault).then_some(1)
+                self.dead_letter(case, batch, failed, fault, now).then_some(1)
             }
             OnExhausted::Skip => {
                 self.counts.skipped += 1;
@@ -138,7 +138,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     }
 
     /// Produces a record's dead letter. `false`, and the trigger pauses, if it has nowhere to go.
-    fn dead_letter(&mut self, case: Case, batch: &Batch, failed: Failed, fault: &Fault) -> bool {
+    fn dead_letter(&mut self, case: Case, batch: &Batch, failed: Failed, fault: &Fault, now: Now) -> bool {
         let letter = DeadLetter {
             topic: batch.topic(),
             partition: batch.partition(),
@@ -153,7 +153,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             self.pause(case, failed, fault);
             return false;
         };
-        self.calls.sent(case.call, sent.messages, sent.bytes);
+        self.calls.sent(case.call, sent.messages, sent.bytes, now.instant);
         self.counts.dead_letters += 1;
         true
     }
@@ -180,7 +180,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
                     self.bug("the records of a refused message are gone");
                     return;
                 };
-                let is_sent = self.dead_letter(case, &batch, failed, fault);
+                let is_sent = self.dead_letter(case, &batch, failed, fault, now);
                 self.calls.keep(token.call, batch);
                 if !is_sent {
                     self.calls.spoil(token.call);

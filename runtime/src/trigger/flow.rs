@@ -36,6 +36,8 @@ const BATCHES_AT_HAND: usize = 4;
 const MOST_AT_HAND: usize = 1_200;
 /// How long a broker may acknowledge nothing before that is shown.
 const SILENT: Duration = Duration::from_secs(10);
+/// How long a single message may take before that is shown.
+const SLOW: Duration = Duration::from_secs(30);
 /// By how much the records of a failed call are split.
 const SPLIT: usize = 8;
 /// Lines about failed records in a second.
@@ -349,7 +351,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             let together = sequences.filter(|(_, handled)| **handled).map(|(&sequence, _)| sequence).collect();
             (self.delivery.send(checked, batch, call, |index| handled[index]), together)
         };
-        self.calls.sent(call, sent.messages, sent.bytes);
+        self.calls.sent(call, sent.messages, sent.bytes, now.instant);
         if sent.messages > 0 {
             self.calls.hold(call, together);
         } else {
@@ -518,10 +520,13 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
 
     /// What to say about messages that the broker does not acknowledge, if that is so for a while.
     pub fn stalled_outputs(&self, now: Instant) -> Option<String> {
-        let since = self.silent_since.filter(|since| now.saturating_duration_since(*since) > SILENT)?;
-        let outstanding = self.delivery.outstanding();
-        let seconds = now.saturating_duration_since(since).as_secs();
-        Some(format!("{} under way, none acknowledged for {seconds} s", counted(outstanding, "message")))
+        let outstanding = counted(self.delivery.outstanding(), "message");
+        let over = |since: Instant, limit| Some(now.saturating_duration_since(since)).filter(|time| *time > limit);
+        if let Some(time) = self.silent_since.and_then(|since| over(since, SILENT)) {
+            return Some(format!("{outstanding} under way, none acknowledged for {} s", time.as_secs()));
+        }
+        let time = self.calls.oldest_sent().and_then(|since| over(since, SLOW))?;
+        Some(format!("{outstanding} under way, some of them for {} s", time.as_secs()))
     }
 
     /// Since when messages are under way and none was acknowledged.

@@ -15,7 +15,7 @@ mod partitions;
 mod producer;
 
 use std::any::Any;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -119,6 +119,8 @@ pub struct Driver<C: Clients> {
     clients: C,
     commands: Inbound<Command>,
     completions: Inbound<Completion>,
+    /// Calls that ended while the gate was closed.
+    ended: VecDeque<Completion>,
     answers: Inbound<Answer>,
     /// For those who find out.
     answer: mpsc::Sender<Answer>,
@@ -142,6 +144,8 @@ pub struct Driver<C: Clients> {
     /// Since when the group has told nothing.
     silent_group: Option<Instant>,
     next_shrink: Instant,
+    /// When it is looked again whether messages are acknowledged.
+    next_watch: Instant,
     /// There is no memory for more records.
     starved: bool,
 }
@@ -161,6 +165,7 @@ impl<C: Clients> Driver<C> {
             valves: Valves::default(),
             commands: Inbound::new(commands),
             completions: Inbound::new(completions),
+            ended: VecDeque::new(),
             answers: Inbound::new(answers),
             report: Report::new(status, now),
             phase: Phase::Apart { until: now },
@@ -169,6 +174,7 @@ impl<C: Clients> Driver<C> {
             silent_group: None,
             committing: BTreeSet::new(),
             next_shrink: now + SHRINK,
+            next_watch: now,
             starved: false,
             broker: None,
             client: 0,
@@ -184,11 +190,7 @@ impl<C: Clients> Driver<C> {
         self.obey(at);
         self.hear(at);
         self.renew_producer(at);
-        while self.durability.is_open()
-            && let Some(completion) = self.completions.try_next()
-        {
-            self.flow.complete(completion, now);
-        }
+        self.collect(now);
         self.flow.wake(now);
         self.flow.acknowledge(now);
         self.heed(at);
@@ -214,10 +216,9 @@ impl<C: Clients> Driver<C> {
 
     /// Waits until there is something to do, or until a time.
     pub async fn park(&mut self, until: Instant) {
-        let collects = self.durability.is_open();
         tokio::select! {
             () = self.clients.wait() => {}
-            () = self.completions.ready(), if collects => {}
+            () = self.completions.ready() => {}
             () = self.answers.ready() => {}
             () = self.commands.ready() => {}
             () = tokio::time::sleep_until(until.into()) => {}
@@ -232,10 +233,23 @@ impl<C: Clients> Driver<C> {
         self.flow.delivery.retire();
         self.flow.delivery.sink_mut().into_iter().for_each(|sink| sink.abandon());
         self.flow.rebuild(now.instant);
+        self.ended.clear();
         self.durability = Durability::new(self.context.trigger.commit_interval, now.instant);
         let was_told_to_stop = matches!(self.phase, Phase::Leaving { why: Why::Stopped, .. } | Phase::Over);
         let why = if was_told_to_stop { Why::Stopped } else { Why::Broken(format!("a bug in tidegate: {reason}")) };
         self.part(why, now.instant);
+    }
+
+    /// Takes in calls that ended. Their messages wait while the gate is closed.
+    fn collect(&mut self, now: Now) {
+        while let Some(completion) = self.completions.try_next() {
+            self.ended.push_back(completion);
+        }
+        while self.durability.is_open()
+            && let Some(completion) = self.ended.pop_front()
+        {
+            self.flow.complete(completion, now);
+        }
     }
 
     fn obey(&mut self, now: Instant) {
@@ -451,6 +465,7 @@ impl<C: Clients> Driver<C> {
             self.topology.next_due().filter(|_| matches!(self.phase, Phase::Joined)),
             self.health.next_due(),
             self.flow.next_due(now).filter(|_| self.durability.is_open()),
+            (self.flow.delivery.outstanding() > 0).then_some(self.next_watch),
             self.report.next_due(),
             self.starved.then_some(now.instant + STARVED),
             self.is_retreating().then_some(now.instant + RETREAT_POLL),

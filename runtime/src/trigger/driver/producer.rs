@@ -10,6 +10,8 @@ use crate::kafka::{Batching, Clients, Sink as _};
 use crate::trigger::durability::Gate;
 use crate::trigger::health::Condition;
 
+/// How often it is looked whether messages are acknowledged.
+const WATCH: Duration = Duration::from_secs(1);
 /// How long nothing at all may be acknowledged while the brokers answer and all partitions have
 /// leaders. A producer that is merely slow, or throttled, is acknowledged something by then.
 const LEFT_BEHIND: Duration = Duration::from_secs(120);
@@ -24,7 +26,7 @@ impl<C: Clients> Driver<C> {
                 self.flow.delivery.retire();
             }
             Gate::Open => {}
-            Gate::Retiring { until } if self.flow.delivery.outstanding() > 0 && now < until => {}
+            Gate::Retiring { until } if self.is_busy() && now < until => {}
             Gate::Retiring { .. } => {
                 drop(self.flow.delivery.take());
                 let positions = self.flow.forget_messages();
@@ -34,6 +36,12 @@ impl<C: Clients> Driver<C> {
             Gate::Closed { retry } if now >= retry && self.wants_producer() => self.make_producer(now),
             Gate::Closed { .. } => {}
         }
+    }
+
+    /// Whether messages are under way, or calls run. Records go back once all of their calls have ended: one
+    /// that ended later could do last what a newer record of its key did before.
+    fn is_busy(&self) -> bool {
+        self.flow.delivery.outstanding() > 0 || self.flow.calls.running() > self.ended.len()
     }
 
     fn wants_producer(&self) -> bool {
@@ -99,15 +107,24 @@ impl<C: Clients> Driver<C> {
 
     /// Looks whether messages are acknowledged.
     pub(super) fn watch_outputs(&mut self, now: Instant) {
+        if now < self.next_watch {
+            return;
+        }
+        self.next_watch = now + WATCH;
         self.health.put(Condition::OutputsStalled, self.flow.stalled_outputs(now), now);
-        let (Some(whole), Some(silent)) = (self.topology.whole_since(), self.flow.silent_since()) else { return };
-        let waited = now.saturating_duration_since(silent.max(whole));
-        if waited >= LEFT_BEHIND {
-            let seconds = waited.as_secs();
+        let Some(whole) = self.topology.whole_since() else { return };
+        let for_long = |since: Instant| Some(now.saturating_duration_since(since)).filter(|time| *time >= LEFT_BEHIND);
+        if let Some(time) = self.flow.silent_since().and_then(|silent| for_long(silent.max(whole))) {
+            let seconds = time.as_secs();
             self.replace_producer(
                 &format!("messages are not acknowledged for {seconds} s, while the brokers answer"),
                 now,
             );
+        } else if for_long(whole).is_some()
+            && let Some(time) = self.flow.calls.overtaken().filter(|time| *time >= LEFT_BEHIND)
+        {
+            let seconds = time.as_secs();
+            self.replace_producer(&format!("messages were overtaken by others that went out {seconds} s later"), now);
         }
     }
 }

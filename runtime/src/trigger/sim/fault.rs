@@ -225,7 +225,7 @@ impl World {
             What::WritesRefused { broker } => self.brokers[broker].refuses_writes = true,
             What::AnswersLate { broker, by } => self.brokers[broker].slow = by,
             What::Rebalance => self.rebalance(),
-            What::PartitionsAdded { topic, count } => {
+            What::PartitionsAdded { topic, count } if self.topics[topic].exists() => {
                 let logs = &mut self.topics[topic].logs;
                 logs.extend((0..count).map(|_| Log::default()));
                 self.notice_topics();

@@ -104,6 +104,8 @@ pub struct Group {
     /// The join barrier: since when, and when it ends at the latest.
     barrier: Option<(Duration, Duration)>,
     offsets: BTreeMap<Place, Stored>,
+    /// What was committed across the deletion of a topic, onto the one that was made anew.
+    pub crossed: BTreeMap<Place, i64>,
     /// The last time each partition was given to a member.
     grants: BTreeMap<Place, u64>,
     /// Of the consumer protocol: who is to own what.
@@ -119,6 +121,7 @@ impl Group {
             seats: BTreeMap::new(),
             barrier: None,
             offsets: BTreeMap::new(),
+            crossed: BTreeMap::new(),
             grants: BTreeMap::new(),
             target: BTreeMap::new(),
             next: 0,
@@ -137,6 +140,7 @@ impl Group {
     /// A topic is gone, and what was committed for it.
     pub fn forget_topic(&mut self, topic: usize) {
         self.offsets.retain(|place, _| place.topic != topic);
+        self.crossed.retain(|place, _| place.topic != topic);
     }
 
     fn number(&mut self) -> u64 {

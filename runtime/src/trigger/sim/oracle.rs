@@ -123,6 +123,7 @@ impl World {
             let covered = log.entries().iter().filter(|entry| entry.offset < stored.offset);
             let ids: Vec<usize> = covered.map(|entry| entry.id).collect();
             self.books.removed(&ids);
+            self.group.crossed.insert(stored.place, stored.offset);
         }
     }
 

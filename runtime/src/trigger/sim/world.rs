@@ -369,6 +369,9 @@ impl World {
         log.skip(item.gap);
         let offset = log.append(timestamp_ms, id);
         self.books.produced(id, Found { place, incarnation, offset, at: self.clock.now() });
+        if self.group.crossed.get(&place).is_some_and(|&committed| offset < committed) {
+            self.books.removed(&[id]);
+        }
         self.tell(|world| {
             let key = item.key.map_or("no key".to_owned(), |key| format!("key k{key}"));
             format!("record {id} is {} at {offset}, {key}: {item}", world.place(place))

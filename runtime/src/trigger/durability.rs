@@ -24,7 +24,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long messages are sent one by one after the broker refused a request for one of them.
 const FIRST_SINGLE: Duration = Duration::from_secs(30);
 const LONGEST_SINGLE: Duration = Duration::from_secs(16 * 60);
-/// After so long without a refusal the next one is the first one again.
+/// How long messages may stay behind while the brokers answer, at first and at most.
+const FIRST_PATIENCE: Duration = Duration::from_secs(60);
+const LONGEST_PATIENCE: Duration = Duration::from_secs(16 * 60);
+/// After so long without a refusal, or without messages left behind, the next one is the first one again.
 const CALM: Duration = Duration::from_secs(10 * 60);
 
 /// Whether messages may be produced.
@@ -57,6 +60,9 @@ pub struct Durability {
     opened: Instant,
     broke: bool,
     single: Single,
+    /// How long messages may stay behind, and when they did last.
+    patience: Duration,
+    left_behind: Option<Instant>,
 }
 
 /// Messages are sent one by one for a while, so that the broker refuses none for what is wrong with
@@ -82,6 +88,8 @@ impl Durability {
             opened: now,
             broke: false,
             single: Single::default(),
+            patience: FIRST_PATIENCE,
+            left_behind: None,
         }
     }
 
@@ -195,6 +203,21 @@ impl Durability {
         self.single.changed = Some(now);
     }
 
+    /// How long messages may stay behind while the brokers answer. A producer that is merely slow, or
+    /// throttled, is acknowledged something by then.
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// Messages stayed behind, and the producer is given up. Should it have been slow after all, the next
+    /// one gets more time.
+    pub fn leaves_behind(&mut self, now: Instant) {
+        let is_calm = self.left_behind.is_none_or(|last| now.saturating_duration_since(last) > CALM + self.patience);
+        self.patience = if is_calm { FIRST_PATIENCE } else { self.patience };
+        self.patience = (self.patience * 2).min(LONGEST_PATIENCE);
+        self.left_behind = Some(now);
+    }
+
     /// Whether messages were sent one by one for long enough.
     pub fn is_single_over(&self, now: Instant) -> bool {
         self.single.until.is_some_and(|until| now >= until)
@@ -270,6 +293,17 @@ mod tests {
         durability.end_single(over);
         durability.refused(over + CALM + Duration::from_secs(1));
         assert_eq!(durability.single_until(), Some(over + CALM + Duration::from_secs(1) + FIRST_SINGLE));
+    }
+
+    #[test]
+    fn a_producer_that_seems_to_forget_messages_gets_more_time_each_time() {
+        let (mut durability, start) = durability();
+        assert_eq!(durability.patience(), FIRST_PATIENCE);
+        durability.leaves_behind(start);
+        durability.leaves_behind(start + FIRST_PATIENCE);
+        assert_eq!(durability.patience(), 4 * FIRST_PATIENCE);
+        durability.leaves_behind(start + 2 * CALM);
+        assert_eq!(durability.patience(), 2 * FIRST_PATIENCE);
     }
 
     #[test]

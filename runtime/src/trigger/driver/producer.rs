@@ -12,9 +12,6 @@ use crate::trigger::health::Condition;
 
 /// How often it is looked whether messages are acknowledged.
 const WATCH: Duration = Duration::from_secs(1);
-/// How long nothing at all may be acknowledged while the brokers answer and all partitions have
-/// leaders. A producer that is merely slow, or throttled, is acknowledged something by then.
-const LEFT_BEHIND: Duration = Duration::from_secs(120);
 
 impl<C: Clients> Driver<C> {
     /// Goes on with the replacement of a producer.
@@ -113,18 +110,20 @@ impl<C: Clients> Driver<C> {
         self.next_watch = now + WATCH;
         self.health.put(Condition::OutputsStalled, self.flow.stalled_outputs(now), now);
         let Some(whole) = self.topology.whole_since() else { return };
-        let for_long = |since: Instant| Some(now.saturating_duration_since(since)).filter(|time| *time >= LEFT_BEHIND);
-        if let Some(time) = self.flow.silent_since().and_then(|silent| for_long(silent.max(whole))) {
-            let seconds = time.as_secs();
-            self.replace_producer(
-                &format!("messages are not acknowledged for {seconds} s, while the brokers answer"),
-                now,
-            );
-        } else if for_long(whole).is_some()
-            && let Some(time) = self.flow.calls.overtaken().filter(|time| *time >= LEFT_BEHIND)
-        {
-            let seconds = time.as_secs();
-            self.replace_producer(&format!("messages were overtaken by others that went out {seconds} s later"), now);
+        let patience = self.durability.patience();
+        let for_long = |since: Instant| Some(now.saturating_duration_since(since)).filter(|time| *time >= patience);
+        let silent = self.flow.silent_since().and_then(|silent| for_long(silent.max(whole)));
+        let overtaken = self.flow.calls.overtaken().filter(|time| *time >= patience && for_long(whole).is_some());
+        let reason = match (silent, overtaken) {
+            (Some(time), _) => {
+                format!("messages are not acknowledged for {} s, while the brokers answer", time.as_secs())
+            }
+            (_, Some(time)) => format!("messages were overtaken by others that went out {} s later", time.as_secs()),
+            (None, None) => return,
+        };
+        if self.durability.is_open() {
+            self.durability.leaves_behind(now);
+            self.replace_producer(&reason, now);
         }
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! Not modelled: static members, transactional offsets, authorization, the expiry of offsets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::brokers::{Condition, Request};
@@ -104,8 +104,9 @@ pub struct Group {
     /// The join barrier: since when, and when it ends at the latest.
     barrier: Option<(Duration, Duration)>,
     offsets: BTreeMap<Place, Stored>,
-    /// What was committed across the deletion of a topic, onto the one that was made anew.
-    pub crossed: BTreeMap<Place, i64>,
+    /// Partitions for which something was committed across the deletion of their topic, onto the one that
+    /// was made anew.
+    pub crossed: BTreeSet<Place>,
     /// The last time each partition was given to a member.
     grants: BTreeMap<Place, u64>,
     /// Of the consumer protocol: who is to own what.
@@ -121,7 +122,7 @@ impl Group {
             seats: BTreeMap::new(),
             barrier: None,
             offsets: BTreeMap::new(),
-            crossed: BTreeMap::new(),
+            crossed: BTreeSet::new(),
             grants: BTreeMap::new(),
             target: BTreeMap::new(),
             next: 0,
@@ -132,6 +133,10 @@ impl Group {
         self.offsets.get(&place)
     }
 
+    pub fn has_committed(&self, topic: usize) -> bool {
+        self.offsets.keys().any(|place| place.topic == topic)
+    }
+
     /// The number under which a partition was given to somebody last.
     pub fn grant(&self, place: Place) -> Option<u64> {
         self.grants.get(&place).copied()
@@ -140,7 +145,7 @@ impl Group {
     /// A topic is gone, and what was committed for it.
     pub fn forget_topic(&mut self, topic: usize) {
         self.offsets.retain(|place, _| place.topic != topic);
-        self.crossed.retain(|place, _| place.topic != topic);
+        self.crossed.retain(|place| place.topic != topic);
     }
 
     fn number(&mut self) -> u64 {

@@ -1,6 +1,7 @@
 //! Runs one history: several drivers, one cluster, virtual time, until all is done or a promise is
 //! broken.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -184,7 +185,13 @@ impl History<'_> {
         if world.finished() {
             return true;
         }
-        let retries = 2 * self.trigger.retry.max_age.min(ms(60_000)) + world.patience;
+        // Records of a key that fail one after another each have their time.
+        let mut failing: BTreeMap<(usize, i32), u32> = BTreeMap::new();
+        for item in self.case.items.iter().filter(|item| item.fate != super::load::Fate::Ok) {
+            *failing.entry((item.topic, item.partition)).or_default() += 1;
+        }
+        let most = failing.values().copied().max().unwrap_or(0).max(2);
+        let retries = most * self.trigger.retry.max_age.min(ms(60_000)) + world.patience;
         if now > quiet + LIMIT + retries {
             let text = format!("{:?} after the last fault {}", now - quiet, world.unfinished());
             world.violation("nothing stuck", text);

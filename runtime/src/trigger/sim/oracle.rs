@@ -71,8 +71,10 @@ impl World {
     pub fn note_start(&mut self, place: Place, offset: i64) {
         let fresh = self.group.committed(place).is_none();
         // Those that are added to a topic later are read from their beginning, whatever `start` says.
-        // Who comes after a topic was made anew cannot know that it was.
+        // Who comes after a topic was made anew cannot know that it was, and a group that has committed
+        // nothing begins with all there is.
         let at_start = self.topics[place.topic].incarnation > 1
+            || !self.group.has_committed(place.topic)
             || usize::try_from(place.partition).is_ok_and(|partition| partition < self.cluster.partitions);
         if fresh && at_start && self.trigger.start != Start::Earliest {
             self.books.started(place, offset);
@@ -120,10 +122,9 @@ impl World {
         let fetcher = self.members.get(&member).and_then(|member| member.owned.get(&stored.place));
         let Some(log) = topic.log(stored.place.partition) else { return };
         if fetcher.is_some_and(|fetcher| fetcher.incarnation != topic.incarnation) {
-            let covered = log.entries().iter().filter(|entry| entry.offset < stored.offset);
-            let ids: Vec<usize> = covered.map(|entry| entry.id).collect();
+            let ids: Vec<usize> = log.entries().iter().map(|entry| entry.id).collect();
             self.books.removed(&ids);
-            self.group.crossed.insert(stored.place, stored.offset);
+            self.group.crossed.insert(stored.place);
         }
     }
 
@@ -219,9 +220,11 @@ impl World {
     pub fn watch(&mut self, budget_bytes: u64) {
         self.watch_memory(budget_bytes);
         if self.may_pause() {
+            self.has_paused = true;
             return;
         }
         let (now, window) = (self.now(), self.trigger.window.records.get() as usize);
+        let failing = self.failing();
         let mut found = None;
         for (topic, known) in self.topics.iter().enumerate().take(super::load::INPUTS) {
             for partition in 0..known.count() {
@@ -229,15 +232,10 @@ impl World {
                 let Some((node, since)) = self.owner(place) else { continue };
                 let Some(log) = known.log(partition) else { continue };
                 let mut ill: BTreeSet<KeyGroup> = BTreeSet::new();
-                // Records of a key that fail one after another each have their time.
-                let mut failed_ahead: BTreeMap<KeyGroup, u32> = BTreeMap::new();
                 let mut ahead = 0;
                 for entry in log.entries() {
                     let group = self.books.key_group(entry.id);
                     let is_healthy = self.books.is_healthy(entry.id);
-                    if let Some(group) = group.filter(|_| !is_healthy) {
-                        *failed_ahead.entry(group).or_default() += 1;
-                    }
                     if self.books.is_settled(entry.id, now) {
                         ahead += usize::from(ahead > 0);
                         continue;
@@ -248,7 +246,7 @@ impl World {
                         continue;
                     }
                     let produced = self.books.pages[entry.id].found.map_or(now, |found| found.at);
-                    let failed = group.and_then(|group| failed_ahead.get(&group)).copied().unwrap_or(0);
+                    let failed = group.and_then(|group| failing.get(&group)).copied().unwrap_or(0);
                     let owed = self.trigger.retry.max_age.min(ms(60_000)) * failed;
                     // Behind a record that waits a window has room for so many.
                     if ahead * 2 < window.max(2) {
@@ -270,6 +268,17 @@ impl World {
             let text = format!("{} stands still for {still:?} and says that it runs: {}", seat.name, self.record(id));
             self.violation("nothing hidden", text);
         }
+    }
+
+    /// How many records of each key group fail. Those that fail one after another each have their time,
+    /// also if they were removed from the log meanwhile.
+    fn failing(&self) -> BTreeMap<KeyGroup, u32> {
+        let ill = (0..self.items.len()).filter(|&id| !self.books.is_healthy(id));
+        let mut failing = BTreeMap::new();
+        for group in ill.filter_map(|id| self.books.key_group(id)) {
+            *failing.entry(group).or_default() += 1;
+        }
+        failing
     }
 
     /// Which node owns a partition and can work, and since when that may be so.
@@ -326,6 +335,10 @@ impl World {
             if effect.place.is_some() && self.items[id].key.is_none() {
                 continue;
             }
+            // The partition that it was for is gone, so it lies in another one, and later than it should.
+            if effect.place.is_some() && effect.grant.is_none() {
+                continue;
+            }
             // That a message is refused is known later than what came of the next records.
             if matches!(&effect.emitted.kind, Kind::DeadLetter { cause, .. } if cause == "output") {
                 continue;
@@ -360,7 +373,7 @@ impl World {
             failed && last_of[&newest] > last_at[at]
         };
         // What stands still until another revision is published follows then.
-        let is_paused = self.may_pause();
+        let is_paused = self.has_paused || self.may_pause();
         let stale =
             last.into_iter().filter(|_| !is_paused).filter(|(at, last)| highest[at] != *last && !ended_elsewhere(at));
         let stale: Vec<_> = stale.map(|((group, place), last)| (last.1, highest[&(group, place)].1, place)).collect();

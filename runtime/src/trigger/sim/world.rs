@@ -156,6 +156,8 @@ pub struct World {
     pub disturbances: usize,
     /// How much longer than usual a record may take.
     pub patience: Duration,
+    /// Something waited for a person at some time.
+    pub has_paused: bool,
     next_client: u64,
 }
 
@@ -197,6 +199,7 @@ impl World {
             violations: Vec::new(),
             disturbances: 0,
             patience: Duration::ZERO,
+            has_paused: false,
             items: Arc::new(items),
             trigger,
             cluster,
@@ -369,7 +372,7 @@ impl World {
         log.skip(item.gap);
         let offset = log.append(timestamp_ms, id);
         self.books.produced(id, Found { place, incarnation, offset, at: self.clock.now() });
-        if self.group.crossed.get(&place).is_some_and(|&committed| offset < committed) {
+        if self.group.crossed.contains(&place) {
             self.books.removed(&[id]);
         }
         self.tell(|world| {

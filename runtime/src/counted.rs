@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-/// `1 record`, `2 records`. For nouns that take an s.
+/// `1 record`, `2 records`. For nouns whose plural ends in s.
 pub fn counted<N: Copy + Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
     let s = if count == N::from(1) { "" } else { "s" };
     format!("{count} {noun}{s}")

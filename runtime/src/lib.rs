@@ -7,12 +7,15 @@ pub mod author;
 pub mod cli;
 mod counted;
 pub mod engine;
+mod files;
 #[allow(unsafe_code)]
 pub mod kafka;
+mod log;
 pub mod manifest;
 pub mod node;
 pub mod record;
 pub mod registry;
+mod signals;
 mod throttle;
 pub mod tools;
 pub mod trigger;

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -80,13 +80,13 @@ impl Node {
     /// Starts it, or starts it again after [`Node::term`] or [`Node::kill`]: the same name, folder
     /// and manifest.
     pub fn start_again(&mut self) {
+        let log = self.log();
+        self.start_logging_to(log);
+    }
+
+    /// The same, but what it writes to standard error goes elsewhere.
+    pub fn start_logging_to(&mut self, standard_error: impl Into<Stdio>) {
         assert!(self.process.is_none(), "node {} runs", self.name);
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_path())
-            .and_then(|log| Ok((log.try_clone()?, log)))
-            .expect("the node's log can be written");
         let log_filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
         let mut command = command();
         command
@@ -97,8 +97,8 @@ impl Node {
             .env("RUST_LOG", log_filter)
             .env("RUST_BACKTRACE", "1")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdout(log.0)
-            .stderr(log.1);
+            .stdout(self.log())
+            .stderr(standard_error);
         self.process = Some(Process::spawn(&mut command, self.folder.path()).expect("tidegate starts"));
     }
 
@@ -195,11 +195,17 @@ impl Node {
     /// SIGTERM, and waits for the end.
     #[track_caller]
     pub fn term(&mut self) -> Exit {
+        self.signal(Signal::Term);
+        self.end()
+    }
+
+    /// Waits for the end, after a signal.
+    #[track_caller]
+    pub fn end(&mut self) -> Exit {
         let mut process = self.process.take().expect("the node runs");
         let start = Instant::now();
-        process.signal(Signal::Term);
         let Some(status) = process.wait(TERM_LIMIT) else {
-            panic!("node {} still runs {TERM_LIMIT:?} after SIGTERM", self.name);
+            panic!("node {} still runs {TERM_LIMIT:?} after its signal", self.name);
         };
         Exit { code: status.code(), took: start.elapsed() }
     }
@@ -225,6 +231,11 @@ impl Node {
     pub fn logs(&self) -> String {
         let bytes = fs::read(self.log_path()).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn log(&self) -> File {
+        let log = File::options().create(true).append(true).open(self.log_path());
+        log.expect("the node's log can be written")
     }
 
     fn log_path(&self) -> PathBuf {

@@ -32,6 +32,8 @@ pub enum Signal {
     Term,
     /// As a terminal's Ctrl-C.
     Int,
+    /// As a terminal that is closed.
+    Hup,
     /// Stand still: accepts connections and never answers.
     Stop,
     /// Go on after [`Signal::Stop`].
@@ -43,6 +45,7 @@ impl Signal {
         match self {
             Signal::Term => "TERM",
             Signal::Int => "INT",
+            Signal::Hup => "HUP",
             Signal::Stop => "STOP",
             Signal::Continue => "CONT",
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use tidegate::engine::{Call, Compiled, Completion, Engine, Invoker as _, Pool, Settings, Setup};
+use tidegate::engine::{Call, Compiled, Completion, Engine, Invoker as _, MAX_OUTCOME_BYTES, Pool, Settings, Setup};
 use tidegate::manifest::{Function, Instances, Reuse, Trigger};
 use tidegate::record::batch::Batch;
 use tidegate::record::outcome::Cause;
@@ -61,7 +61,7 @@ impl Bench {
         while times.len() < STARTS && begin.elapsed() < STARTS_LIMIT {
             ensure!(pool.free() > 0, "no instance is free");
             // Without records: only the start counts.
-            pool.start(Call { id: 0, batch: Batch::new("input".into(), 0), expected: Duration::MAX });
+            pool.start(call(0, Batch::new("input".into(), 0), Duration::MAX));
             times.extend(done.recv().await.context("the call vanished")?.started);
         }
         ensure!(!times.is_empty(), "no instance started in {STARTS_LIMIT:?}");
@@ -78,7 +78,7 @@ impl Bench {
             let (start, mut calls) = (Instant::now(), 0);
             while start.elapsed() < ROUND {
                 ensure!(pool.free() > 0, "no instance is free");
-                pool.start(Call { id: calls, batch, expected: Duration::ZERO });
+                pool.start(call(calls, batch, Duration::ZERO));
                 calls += 1;
                 batch = match finished(done.recv().await)? {
                     (_, Answer::Refused) => return Ok(None),
@@ -103,7 +103,7 @@ impl Bench {
             ensure!(pool.free() == instances, "not every instance is free");
             // At once, so that each instance gets one.
             for (id, batch) in (0..).zip(calls.drain(..instances)) {
-                pool.start(Call { id, batch, expected: Duration::MAX });
+                pool.start(call(id, batch, Duration::MAX));
             }
             for _ in 0..instances {
                 calls.push(finished(done.recv().await)?.0);
@@ -115,6 +115,10 @@ impl Bench {
 }
 
 const POOLED: Reuse = Reuse::Pooled { max_calls: None };
+
+fn call(id: u64, batch: Batch, expected: Duration) -> Call {
+    Call { id, batch, expected, outcome_bytes: MAX_OUTCOME_BYTES }
+}
 
 /// What a function says of the records of a call.
 enum Answer {

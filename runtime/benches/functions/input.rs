@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
+use tidegate::author::{golden, invoke};
 use tidegate::engine::Setup;
 use tidegate::record::OwnedRecord;
 use tidegate::record::batch::Batch;
 use tidegate::tools::ndjson::RecordLine;
-use tidegate::{golden, invoke};
 
 use crate::RECORDS;
 

@@ -1,37 +1,37 @@
-//! What a component wants of the world, read from the names of its imports: plain data, no IO.
+//! What a component wants from its host, derived from the names of its imports. Plain data, no IO.
 //!
-//! The engine grants by what it links; this says the same in words that people understand.
+//! The engine decides what is granted, by what it links. This module says the same in plain words.
 
 use std::collections::BTreeMap;
 
 use crate::engine::Inspection;
 
-/// What becomes of an import.
+/// Whether an import is granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Access {
     /// It works.
     Granted,
-    /// It works as far as the manifest allows it, which is not at all by default.
+    /// It works as far as the manifest allows it. The default is not at all.
     Manifest,
-    /// It is there, and has nothing in it.
+    /// It is there, but empty.
     Empty,
-    /// A node does not take such a component on.
+    /// A node refuses a component with this import.
     Refused,
 }
 
 /// Something that a component wants.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Capability {
-    /// A word for it, or the import itself where this version knows no word.
+    /// A word for it, or the name of the import if this version has no word for it.
     pub name: String,
     pub access: Access,
-    /// What it gets, for people.
+    /// What the component gets, in words.
     pub meaning: &'static str,
 }
 
-/// Interfaces by the start of their names, without versions, in the order in which they are shown.
-/// What stands further up counts.
+/// Interfaces by the start of their names, without versions, in the order in which they are shown. The first match
+/// counts.
 const KNOWN: &[(&str, &str, Access, &str)] = &[
     ("tidegate:function/types", "", Access::Granted, ""),
     ("wasi:io/", "", Access::Granted, ""),
@@ -49,11 +49,11 @@ const KNOWN: &[(&str, &str, Access, &str)] = &[
     ("wasi:http/", "outbound HTTP", Access::Manifest, "denied unless the manifest allows hosts (allow-hosts)"),
 ];
 
-/// Versions of WASI that are granted.
+/// The versions of WASI that are granted start with this.
 const WASI_VERSION: &str = "0.2.";
 
-/// What a component with these imports wants, each thing once. What is merely passed along
-/// (streams, types) is left out.
+/// The capabilities that a component with these imports wants, without repetitions. Interfaces that only carry
+/// others (streams, types) are left out.
 pub fn wanted(imports: &[String]) -> Vec<Capability> {
     let mut found = BTreeMap::new();
     for import in imports {
@@ -67,7 +67,7 @@ pub fn wanted(imports: &[String]) -> Vec<Capability> {
         match known {
             Some(place) if !foreign => {
                 let (_, name, access, meaning) = KNOWN[place];
-                // Two interfaces may be one thing to people.
+                // People see one capability where there are two interfaces.
                 let place = KNOWN.iter().position(|(_, other, ..)| *other == name).unwrap_or(place);
                 if !name.is_empty() {
                     found.insert((place, ""), Capability { name: name.to_owned(), access, meaning });

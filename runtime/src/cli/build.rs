@@ -1,7 +1,9 @@
 use std::path::PathBuf;
 
-use super::{Failure, inspect, output};
+use super::inspect;
 use crate::author::toolchain;
+use crate::tools::Failure;
+use crate::tools::output;
 
 /// Build the component of a project.
 ///
@@ -23,7 +25,7 @@ pub(super) struct Arguments {
 
 pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let built = toolchain::build(&arguments.folder, arguments.output.as_deref()).map_err(|error| match error {
-        toolchain::Error::NoProject(_) => Failure::Usage(format!("error: {error}")),
+        toolchain::Error::NoProject(_) => Failure::usage(error),
         error => Failure::Failed(error.into()),
     })?;
     let (path, not) = (built.component.display(), if built.changed { "" } else { ", no different from before" });

@@ -1,9 +1,11 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{Failure, colour, node};
+use super::node;
 use crate::counted::counted;
-use crate::kafka::client::check_properties;
-use crate::manifest::{self, Manifest};
+use crate::kafka::check_properties;
+use crate::manifest::{self, Cluster, Errors, Manifest};
+use crate::tools::Failure;
+use crate::tools::display::colours;
 
 /// Check a manifest without a broker.
 ///
@@ -27,6 +29,13 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
         return Ok(());
     }
     let manifest = load(&arguments.manifest)?;
+    if let Err(errors) = manifest.check_runs() {
+        // Functions alone can be tried and tested.
+        if manifest.functions.is_empty() {
+            return Err(usage(errors));
+        }
+        eprintln!("warning: it declares no trigger, so no node takes it: `tidegate run` refuses it");
+    }
     for warning in missing_folders(&manifest) {
         eprintln!("warning: {warning}");
     }
@@ -39,7 +48,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is said of the folders of functions that this machine does not have.
+/// A warning for each folder of a function that this machine does not have.
 fn missing_folders(manifest: &Manifest) -> Vec<String> {
     let mut missing = Vec::new();
     for function in manifest.functions.values() {
@@ -51,14 +60,19 @@ fn missing_folders(manifest: &Manifest) -> Vec<String> {
     missing
 }
 
-/// Reads a manifest, and checks also what only the Kafka client knows.
-pub(super) fn load(path: &std::path::Path) -> Result<Manifest, Failure> {
-    let manifest =
-        manifest::load(path, &node::environment).map_err(|errors| Failure::Usage(errors.render(colour())))?;
-    for cluster in manifest.clusters.values() {
-        check_properties(cluster).map_err(|error| {
-            Failure::Usage(format!("error: [cluster.{}] in {}: {}", cluster.name, path.display(), error.reason))
-        })?;
-    }
+/// Reads a manifest, and checks the properties that only the Kafka client knows.
+pub(super) fn load(path: &Path) -> Result<Manifest, Failure> {
+    let accepts = |cluster: &Cluster| check_properties(cluster).map_err(|error| error.reason);
+    manifest::load_checked(path, &node::environment, &accepts).map_err(usage)
+}
+
+/// Reads a manifest for a node to run.
+pub(super) fn load_to_run(path: &Path) -> Result<Manifest, Failure> {
+    let manifest = load(path)?;
+    manifest.check_runs().map_err(usage)?;
     Ok(manifest)
+}
+
+fn usage(errors: Errors) -> Failure {
+    Failure::Usage(errors.render(colours(&std::io::stderr())))
 }

@@ -1,6 +1,7 @@
 use clap_complete::Shell;
 
-use super::{Failure, output};
+use crate::tools::Failure;
+use crate::tools::output;
 
 /// Write completions for a shell.
 ///

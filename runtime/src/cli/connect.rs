@@ -1,41 +1,19 @@
-//! Which brokers the tools talk to, and the first contact with them.
+//! Which brokers the tools talk to.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use anyhow::Context as _;
+use super::pick::pick;
+use super::{check, node, value};
+use crate::kafka::check_properties;
+use crate::manifest::{self, Cluster, Manifest, owned_by_tools};
+use crate::tools::Failure;
 
-use super::{Failure, check, node, value};
-use crate::kafka::client::check_properties;
-use crate::kafka::scan::{Isolation, Scan};
-use crate::kafka::{Error, Wake};
-use crate::manifest::{self, Cluster, Manifest, Name};
-
-/// How long brokers have for an answer.
-pub(super) const LIMIT: Duration = Duration::from_secs(8);
-
-/// The manifest that is read without being named, if it is there.
+/// The manifest that is read if none is named, where there is one.
 const MANIFEST: &str = "tidegate.toml";
 
 /// The variable with the brokers' addresses, as in the manifests that `tidegate new` makes.
 const BROKERS: &str = "KAFKA_BROKERS";
-
-/// Properties that the tools set themselves, and what to do instead.
-const OWNED: &[(&str, &str)] = &[
-    ("bootstrap.servers", "give --brokers"),
-    ("metadata.broker.list", "give --brokers"),
-    ("group.id", "no group is joined"),
-    ("isolation.level", "committed records are read, all with `consume --uncommitted`"),
-    ("auto.offset.reset", "give --from"),
-    ("enable.partition.eof", "it is on"),
-    ("enable.idempotence", "it is on"),
-    ("acks", "all replicas acknowledge"),
-    ("request.required.acks", "all replicas acknowledge"),
-    ("delivery.report.only.error", "every record is accounted for"),
-    ("partitioner", "partitions are chosen by murmur2 of the key, as Java clients do, or by --partition"),
-];
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Which brokers")]
@@ -62,16 +40,16 @@ pub(super) struct ConnectArguments {
 }
 
 impl ConnectArguments {
-    /// The cluster that is meant.
+    /// The cluster that the flags, the manifest or the environment name.
     pub(super) fn cluster(&self) -> Result<Cluster, Failure> {
         let mut cluster = self.named()?;
         for (name, value) in &self.property {
-            if let Some((_, instead)) = OWNED.iter().find(|(owned, _)| owned == name) {
-                return Err(usage(format!("--property {name}: it is set for you: {instead}")));
+            if let Some(instead) = owned_by_tools(name) {
+                return Err(Failure::usage(format!("--property {name}: it is set for you: {instead}")));
             }
             cluster.properties.insert(name.clone(), value.clone());
         }
-        check_properties(&cluster).map_err(|error| usage(format!("--property: {}", error.reason)))?;
+        check_properties(&cluster).map_err(|error| Failure::usage(format!("--property: {}", error.reason)))?;
         Ok(cluster)
     }
 
@@ -88,32 +66,22 @@ impl ConnectArguments {
         }
         match node::environment(BROKERS).filter(|brokers| !brokers.is_empty()) {
             Some(brokers) => plain(&brokers),
-            None => Err(usage(format!(
+            None => Err(Failure::usage(format!(
                 "which brokers? give --brokers HOST:PORT, set {BROKERS}, or run it where {MANIFEST} is"
             ))),
         }
     }
 
     fn declared(&self, manifest: &Manifest) -> Result<Cluster, Failure> {
-        let mut clusters = manifest.clusters.values();
-        let found = match &self.cluster {
-            Some(name) => manifest.clusters.get(name.as_str()),
-            None => clusters.next().filter(|_| clusters.next().is_none()),
-        };
-        found.map(|cluster| Cluster::clone(cluster)).ok_or_else(|| {
-            let names: Vec<&str> = manifest.clusters.keys().map(|name| &**name).collect();
+        if manifest.clusters.is_empty() {
             let path = manifest.path.display();
-            usage(match (&self.cluster, names.as_slice()) {
-                (_, []) => format!("{path} declares no cluster: give --brokers HOST:PORT"),
-                (Some(name), names) => format!("{path} has no cluster {name:?}; it has {}", names.join(", ")),
-                (None, names) => format!("which cluster? {path} has {}: give --cluster", names.join(", ")),
-            })
-        })
+            return Err(Failure::usage(format!("{path} declares no cluster: give --brokers HOST:PORT")));
+        }
+        pick("cluster", self.cluster.as_deref(), &manifest.clusters, manifest).map(|cluster| Cluster::clone(cluster))
     }
 }
 
-/// Reads a manifest of which only the clusters are needed: what else it declares may be wrong, or lack a
-/// secret on this machine.
+/// Reads a manifest for its clusters. Everything else in it may be wrong or lack a secret on this machine.
 fn load(path: &Path) -> Result<Manifest, Failure> {
     check::load(path).or_else(|failure| {
         let clusters = fs::read_to_string(path).ok().and_then(|text| text.parse::<toml::Table>().ok());
@@ -130,82 +98,15 @@ fn load(path: &Path) -> Result<Manifest, Failure> {
     })
 }
 
+/// A cluster by the addresses of its brokers alone.
 fn plain(brokers: &str) -> Result<Cluster, Failure> {
-    let is_address = |address: &str| {
-        let address = address.trim();
-        let host = address.rsplit_once("://").map_or(address, |(_, host)| host);
-        match host.rsplit_once(':') {
-            Some((host, port)) => !host.is_empty() && port.parse::<u16>().is_ok(),
-            None => !host.is_empty() && !host.contains(char::is_whitespace),
-        }
-    };
-    if !brokers.split(',').all(is_address) {
-        return Err(usage(format!("brokers {brokers:?}: expected HOST:PORT, several separated by commas")));
-    }
-    let name = Name::new("brokers").map_err(anyhow::Error::from)?;
-    Ok(Cluster { name, brokers: brokers.to_owned(), properties: BTreeMap::new() })
-}
-
-/// What the user wrote is wrong.
-pub(super) fn usage(text: impl std::fmt::Display) -> Failure {
-    Failure::Usage(format!("error: {text}"))
-}
-
-/// A topic is not there, or may not be used. Which ones there are is up to the cluster, so it is not the
-/// user's mistake alone: exit code 1.
-pub(super) fn missing(topic: &str, done: &str, reason: &str) -> Failure {
-    Failure::Failed(anyhow::anyhow!("topic {topic} cannot be {done}: {reason}"))
-}
-
-/// Which partitions a topic has.
-pub(super) fn partitions(count: i32) -> String {
-    if count == 1 { "partition 0 only".to_owned() } else { format!("the partitions 0 to {}", count - 1) }
-}
-
-/// A client that reads, and what wakes its user.
-pub(super) struct Connection {
-    pub(super) scan: Scan,
-    pub(super) wake: Wake,
-    brokers: String,
-}
-
-impl Connection {
-    /// Needs a tokio runtime with IO. Does not talk to a broker yet.
-    pub(super) fn new(cluster: &Cluster, topics: &[String], isolation: Isolation) -> anyhow::Result<Self> {
-        let (wake, end) = Wake::new().context("cannot make a pipe")?;
-        let scan = Scan::new(cluster, topics, isolation, &end)?;
-        Ok(Self { scan, wake, brokers: cluster.brokers.clone() })
-    }
-
-    /// How many partitions a topic has, or why there is no such topic. The first question.
-    pub(super) fn partitions(&self, topic: &str) -> anyhow::Result<Result<i32, String>> {
-        self.scan.partitions(topic, LIMIT).map_err(|error| self.unanswered(error))
-    }
-
-    /// What a question failed for, with what the client knows about its connections.
-    pub(super) fn unanswered(&self, error: Error) -> anyhow::Error {
-        let is_silence = ["_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE"].contains(&error.name.as_str());
-        if !is_silence {
-            return error.into();
-        }
-        let why = self.scan.trouble().unwrap_or(error);
-        anyhow::anyhow!("no broker answers at {} within {}s: {}", self.brokers, LIMIT.as_secs(), why.reason)
-    }
+    Cluster::at(brokers)
+        .ok_or_else(|| Failure::usage(format!("brokers {brokers:?}: expected HOST:PORT, several separated by commas")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_looked_at() {
-        for good in ["kafka:9092", "kafka", "a:1,b:2", "PLAINTEXT://a:1", "[::1]:9092", "127.0.0.1:9092, b:2"] {
-            assert!(plain(good).is_ok(), "{good}");
-        }
-        for bad in ["", "kafka:", "kafka:port", ":9092", "a:1,,b:2", "a b", "kafka:99999"] {
-            assert!(matches!(plain(bad), Err(Failure::Usage(_))), "{bad}");
-        }
-    }
 
     #[test]
     fn only_the_clusters_of_a_manifest_have_to_be_right() {

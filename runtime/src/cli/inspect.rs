@@ -3,10 +3,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::{Failure, output};
 use crate::author::capability::{self, Access, Capability};
 use crate::engine::{self, Inspection, Rejected};
 use crate::record::revision::Digest;
+use crate::tools::Failure;
+use crate::tools::output;
 
 /// Show what a component is and what it wants.
 ///
@@ -44,17 +45,17 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// What is known of a component.
+/// What is known about a component.
 #[derive(serde::Serialize)]
 pub(super) struct Facts<'a> {
     bytes: usize,
     sha256: String,
-    /// Version of the contract that it was built against. `None`: it is no function.
+    /// The version of the contract that it was built against. `None`: it is no function.
     contract: Option<&'a str>,
     capabilities: Vec<Capability>,
     exports: &'a [String],
     imports: &'a [String],
-    /// Why a node would not take it on.
+    /// Why a node would refuse it.
     #[serde(skip)]
     rejected: Option<Rejected>,
 }
@@ -79,7 +80,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// What most people want to know, without a line break at the end.
+    /// The facts that most people want, without a line break at the end.
     pub(super) fn summary(&self) -> String {
         let size = bytesize::ByteSize::b(self.bytes as u64).display().iec();
         let mut text = format!("  size      {size} ({} bytes)\n  SHA-256   {}", self.bytes, self.sha256);
@@ -98,7 +99,7 @@ impl<'a> Facts<'a> {
         text.trim_start_matches('\n').to_owned()
     }
 
-    /// Says on standard error that a node would refuse it.
+    /// Warns on standard error if a node would refuse it.
     pub(super) fn warn(&self) {
         if let Some(rejected) = &self.rejected {
             eprintln!("warning: a node will refuse it: {rejected}");
@@ -106,7 +107,7 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// A label and under it what belongs to it, each on a line that starts with its line break.
+/// Lines under a label. Each line starts with its line break.
 fn list(label: &str, lines: impl Iterator<Item = String>) -> String {
     let mut text = String::new();
     for (index, line) in lines.enumerate() {

@@ -5,7 +5,8 @@ use anyhow::Context as _;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
-use super::{Failure, output};
+use crate::tools::Failure;
+use crate::tools::output;
 
 /// Write manual pages.
 ///
@@ -22,7 +23,7 @@ pub(super) struct Arguments {
 
 pub(super) fn main(arguments: &Arguments, command: clap::Command) -> Result<(), Failure> {
     let mut command = command.disable_help_subcommand(true);
-    // Gives the subcommands their full names, and the flags that all of them have.
+    // Gives the subcommands their full names and the global flags.
     command.build();
     let Some(folder) = &arguments.folder else {
         let page = page(&command).context("cannot write the page")?;
@@ -52,14 +53,14 @@ fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
         man.render_subcommands_section(&mut page)?;
     }
     if let Some(text) = command.get_after_help() {
-        behind_options(&text.to_string()).to_writer(&mut page)?;
+        after_options(&text.to_string()).to_writer(&mut page)?;
     }
     Ok(page)
 }
 
-/// What the help has behind the flags. Sentences flow; indented lines are tables, JSON and commands,
-/// and stay as they are.
-fn behind_options(text: &str) -> Roff {
+/// The part of the help that follows the flags. Sentences flow. Indented lines are tables, JSON or commands, and
+/// stay as they are.
+fn after_options(text: &str) -> Roff {
     let mut roff = Roff::new();
     for (at, paragraph) in text.split("\n\n").enumerate() {
         let mut lines = paragraph.lines().peekable();

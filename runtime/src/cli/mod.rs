@@ -1,4 +1,4 @@
-//! The commands, one file each. Each is a thin caller of the library.
+//! The commands, one module each: flags, help and exit codes. What they do lives below.
 
 mod build;
 mod check;
@@ -11,18 +11,23 @@ mod invoke;
 mod man;
 mod new;
 mod node;
-mod output;
+mod pick;
 mod produce;
-mod progress;
 mod record;
 mod run;
 mod test;
 mod value;
+mod variables;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+use tracing::level_filters::LevelFilter;
+
+use crate::author::dev::Short;
+use crate::log::{self, Lines};
+use crate::tools::Failure;
+use crate::tools::display::colours;
 
 /// Serverless functions on Kafka.
 ///
@@ -52,7 +57,7 @@ struct Arguments {
     log: Option<String>,
 }
 
-/// Where the help shows the flags that all commands have: behind those of the command.
+/// The heading in the help for the flags that all commands have.
 const LOG: &str = "Log lines";
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -80,27 +85,19 @@ enum Command {
     Man(man::Arguments),
 }
 
-/// Why a command failed, which decides the exit code.
-pub(crate) enum Failure {
-    /// Exit code 1.
-    Failed(anyhow::Error),
-    /// What the user wrote is wrong, and was told in these words. Exit code 2.
-    Usage(String),
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
 /// Runs one command.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let filter = arguments.log.as_deref().unwrap_or("info");
-    let is_short = arguments.log.is_none() && matches!(arguments.command, Command::Dev(_));
-    if let Err(error) = start_logging(arguments.log_format, filter, is_short) {
-        eprintln!("error: --log {filter:?}: {error}");
+    let (arguments, matches) = match variables::parse() {
+        Ok(parsed) => parsed,
+        Err(error) => return error,
+    };
+    let filter = arguments.log.as_deref().filter(|filter| !filter.trim().is_empty());
+    let is_short = filter.is_none() && matches!(arguments.command, Command::Dev(_));
+    let serves = matches!(arguments.command, Command::Dev(_) | Command::Run(_));
+    let filter = filter.unwrap_or("info");
+    if let Err(error) = start_logging(arguments.log_format, filter, is_short, Lines::start(serves)) {
+        log::tell(&format!("error: {} {filter:?}: {error}", variables::giver(&matches, "log")));
+        log::flush();
         return ExitCode::from(2);
     }
     let result = match arguments.command {
@@ -118,43 +115,63 @@ pub fn main() -> ExitCode {
         Command::Completions(arguments) => completions::main(&arguments, Arguments::command()),
         Command::Man(arguments) => man::main(&arguments, Arguments::command()),
     };
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Failed(error)) => {
-            eprintln!("error: {error:#}");
+            log::tell(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
         Err(Failure::Usage(text)) => {
-            eprintln!("{}", text.trim_end());
+            log::tell(text.trim_end());
             ExitCode::from(2)
         }
-    }
+    };
+    log::flush();
+    code
 }
 
-/// `is_short`: for people, only what matters to the author of a function.
-fn start_logging(
-    format: LogFormat,
-    filter: &str,
-    is_short: bool,
-) -> Result<(), tracing_subscriber::filter::ParseError> {
+/// Why a filter of log lines is refused.
+#[derive(Debug, thiserror::Error)]
+enum BadFilter {
+    #[error("{0:?} is no level: write off, error, warn, info, debug or trace, or {0}=LEVEL for a target of this name")]
+    Word(String),
+    #[error(transparent)]
+    Syntax(#[from] tracing_subscriber::filter::ParseError),
+}
+
+/// A word of a filter that stands for a target, of which all lines are written and of all others none.
+/// Who writes it means a level as a rule, and would see nothing.
+fn target_alone(filter: &str) -> Option<&str> {
+    // Spans have commas of their own.
+    let words = filter.split(',').map(str::trim).filter(|_| !filter.contains('['));
+    let mut words = words.filter(|word| !word.is_empty() && !word.contains('='));
+    words.find(|word| word.parse::<LevelFilter>().is_err())
+}
+
+/// `is_short`: only what matters to the author of a function, in short lines.
+fn start_logging(format: LogFormat, filter: &str, is_short: bool, lines: Lines) -> Result<(), BadFilter> {
+    if let Some(word) = target_alone(filter) {
+        return Err(BadFilter::Word(word.to_owned()));
+    }
     let filter = tracing_subscriber::EnvFilter::builder().parse(filter)?;
-    // What it says is wrong: it calls a consumer an error that was closed before it was dropped.
-    let filter = filter.add_directive("rdkafka::consumer::base_consumer=off".parse()?);
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines);
     match format {
-        LogFormat::Text if is_short => subscriber.with_ansi(colour()).event_format(dev::Short).init(),
-        LogFormat::Text => subscriber.with_ansi(colour()).init(),
+        LogFormat::Text if is_short => subscriber.with_ansi(colours(&std::io::stderr())).event_format(Short).init(),
+        LogFormat::Text => subscriber.with_ansi(colours(&std::io::stderr())).init(),
         LogFormat::Json => subscriber.json().flatten_event(true).init(),
     }
     Ok(())
 }
 
-/// Whether standard error takes colours.
-fn colour() -> bool {
-    colour_of(&std::io::stderr())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Whether a stream takes colours. See <https://no-color.org>.
-fn colour_of(stream: &impl IsTerminal) -> bool {
-    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    #[test]
+    fn a_word_that_is_no_level_is_found() {
+        let good = ["info", "WARN", "off", "3", "info,librdkafka=warn", " info , a=b ", "", "a[b{c,d}]=info"];
+        assert_eq!(good.map(target_alone), [None; 8]);
+        let bad = [("inf", "inf"), ("info,debgu", "debgu"), ("tidegate,info", "tidegate")];
+        assert_eq!(bad.map(|(filter, _)| target_alone(filter)), bad.map(|(_, word)| Some(word)));
+    }
 }

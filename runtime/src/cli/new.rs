@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 
-use super::{Failure, output};
 use crate::author::toolchain::{self, Language, Project, Sdk, Template};
+use crate::tools::Failure;
+use crate::tools::output;
 
 /// Start a project: a function with a unit test, golden cases and a manifest.
 ///
@@ -73,7 +74,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     };
     let folder = arguments.path.clone().unwrap_or_else(|| PathBuf::from(name));
     toolchain::create(&Project { name, language, template, sdk }, &folder).map_err(|error| match error {
-        toolchain::Error::ProjectName { .. } => Failure::Usage(format!("error: {error}")),
+        toolchain::Error::ProjectName { .. } => Failure::usage(error),
         error => Failure::Failed(error.into()),
     })?;
     let (shown, trial) = (folder.display(), template.trial());

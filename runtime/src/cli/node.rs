@@ -1,8 +1,7 @@
-//! What the commands share that run functions.
+//! What the commands that run functions share.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -10,7 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::engine::{Engine, Settings};
 use crate::kafka::keep_memory;
 
-/// Where compiled components are kept: the user's cache folder.
+/// The folder for compiled components: the user's cache folder.
 pub(super) fn cache_folder() -> Option<PathBuf> {
     let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     named("TIDEGATE_CACHE")
@@ -23,7 +22,7 @@ pub(super) fn engine() -> anyhow::Result<Engine> {
     Ok(Engine::new(&Settings { cache: cache_folder(), threads })?)
 }
 
-/// The name of this node: the host's, unless told.
+/// The name of this node: the given one, or that of the host.
 pub(super) fn name(given: Option<&str>) -> anyhow::Result<Arc<str>> {
     let name = match given {
         Some(name) => name.to_owned(),
@@ -36,12 +35,12 @@ pub(super) fn name(given: Option<&str>) -> anyhow::Result<Arc<str>> {
     Ok(name.into())
 }
 
-/// A variable that a manifest substitutes.
+/// Looks up a variable for a manifest.
 pub(super) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The runtime of everything but guests.
+/// The tokio runtime of everything except guests.
 pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     keep_memory();
     raise_open_files();
@@ -52,34 +51,12 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("cannot start threads")
 }
 
-/// Takes as many open files as the system grants: connections of functions are files too, and the
-/// 1,024 that many systems begin with are a limit for programs that are older than poll.
+/// Raises the limit of open files as far as the system allows. Connections of functions count as files, and the
+/// usual 1,024 are a limit for programs that are older than poll.
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::debug!("the limit of open files stays at {:?}: {error}", limit.current);
     }
-}
-
-/// How long after a signal another one is the same one: who passes on what a whole group of processes
-/// got, as `timeout` does, sends it twice.
-const ECHO: Duration = Duration::from_millis(500);
-
-/// Waits for the next signal after one that came just now.
-pub(super) async fn further_stop_signal() -> anyhow::Result<&'static str> {
-    // Nobody listens meanwhile.
-    tokio::time::sleep(ECHO).await;
-    stop_signal().await
-}
-
-/// Waits for the signal to stop: SIGTERM or SIGINT.
-pub(super) async fn stop_signal() -> anyhow::Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
 }

@@ -3,12 +3,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::connect::ConnectArguments;
-use super::consume::{Ended, Filter, Lines, Plan, Showing, read};
-use super::progress::Progress;
-use super::value::{self, Start};
-use super::{Failure, node};
-use crate::counted::counted;
+use super::{node, value};
 use crate::kafka::scan::Isolation;
+use crate::tools::Failure;
+use crate::tools::consume::{Plan, Start};
+use crate::tools::record::{Recording, record};
 
 const HELP: &str = r#"Lines are those that `tidegate invoke --input` and `tidegate produce --file` read. Nothing is lost
 on the way: null and empty stay apart, and bytes that are no text are {"base64": "/wA="}. A record
@@ -34,7 +33,7 @@ pub(super) struct Arguments {
     topic: String,
 
     /// Where to begin in each partition.
-    #[arg(long, value_name = "START", default_value = "earliest", allow_hyphen_values = true, value_parser = Start::read)]
+    #[arg(long, value_name = "START", default_value = "earliest", allow_hyphen_values = true, value_parser = value::start)]
     from: Start,
 
     /// The most records, 100 if it is not given. Given, it is also a failure if --timeout ends before
@@ -62,8 +61,6 @@ pub(super) struct Arguments {
     connect: ConnectArguments,
 }
 
-const DEFAULT_COUNT: NonZeroU64 = NonZeroU64::new(100).expect("not zero");
-
 pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let plan = Plan {
         cluster: arguments.connect.cluster()?,
@@ -74,38 +71,13 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
         to_end: arguments.from != Start::Latest,
         timeout: Some(arguments.timeout),
     };
+    let recording = Recording {
+        key: arguments.key.clone(),
+        count: arguments.count.map(NonZeroU64::get),
+        output: arguments.output.clone(),
+    };
     let runtime = node::runtime()?;
-    let result = runtime.block_on(record(&plan, arguments));
+    let result = runtime.block_on(record(&plan, recording));
     runtime.shutdown_background();
     result
-}
-
-async fn record(plan: &Plan, arguments: &Arguments) -> Result<(), Failure> {
-    let lines = match &arguments.output {
-        Some(path) => Lines::json_to_file(path)?,
-        None => Lines::json_to_stdout(),
-    };
-    let filter = Filter { key: arguments.key.clone(), headers: Vec::new() };
-    let count = arguments.count;
-    let wanted = count.unwrap_or(DEFAULT_COUNT).get();
-    let mut showing = Showing::new(&plan.topics, filter, lines, Some(wanted)).only_whole();
-    let progress = Progress::new(arguments.output.is_none());
-    let ended = progress.during(&format!("recording {}", arguments.topic), read(plan, &mut showing)).await?;
-    let shown = showing.shown();
-    // Where the topic ends, less is fine.
-    showing.judge(ended, count.map(NonZeroU64::get).filter(|_| ended == Ended::Timeout))?;
-    match (shown, ended) {
-        (0, Ended::End) => {
-            return Err(Failure::Failed(anyhow::anyhow!("there is no such record in {}", arguments.topic)));
-        }
-        (0, Ended::Timeout) => return Err(Failure::Failed(anyhow::anyhow!("no such record came in time"))),
-        _ => {}
-    }
-    if let Some(path) = &arguments.output {
-        match shown {
-            0 => eprintln!("no such record came: {} is as it was", path.display()),
-            shown => eprintln!("{} in {}", counted(shown, "record"), path.display()),
-        }
-    }
-    Ok(())
 }

@@ -1,18 +1,22 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use clap::builder::NonEmptyStringValueParser;
 
-use super::{Failure, check, node};
+use super::{check, node};
+use crate::log;
 use crate::manifest::Manifest;
 use crate::node::admin;
 use crate::node::supervisor::{Options, Supervisor};
+use crate::signals;
+use crate::tools::Failure;
 
 /// Run the triggers of a manifest.
 ///
 /// Any number of nodes may run the same manifest: Kafka's consumer groups spread the partitions over
-/// them. Changes of the manifest and of components are taken on while running. SIGTERM and SIGINT
-/// finish what runs, commit, and end the process with exit code 0; a second one, half a second later or
-/// more, ends it at once with 1.
+/// them. Changes of the manifest and of components are taken on while running. SIGTERM, SIGINT and
+/// SIGHUP finish what runs, commit, and end the process with exit code 0; a second one, half a second
+/// later or more, ends it at once with 1. Under nohup SIGHUP is ignored.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  tidegate run --manifest tidegate.toml --node node-1")]
 pub(super) struct Arguments {
@@ -21,23 +25,23 @@ pub(super) struct Arguments {
     manifest: PathBuf,
 
     /// Name of this node, the same after a restart. The host's name if it is not given.
-    #[arg(long, value_name = "NAME", env = "TIDEGATE_NODE")]
+    #[arg(long, value_name = "NAME", env = "TIDEGATE_NODE", value_parser = NonEmptyStringValueParser::new())]
     node: Option<String>,
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
-    let manifest = check::load(&arguments.manifest)?;
+    let manifest = check::load_to_run(&arguments.manifest)?;
     let name = node::name(arguments.node.as_deref())?;
     let engine = node::engine()?;
     let runtime = node::runtime()?;
     let options = Options { engine, node: name, environment: node::environment, adapt: Box::new(|manifest| manifest) };
     runtime.block_on(serve(Node { manifest, options }))?;
-    // What blocks in the Kafka client must not keep a drained process.
+    // The process is drained: do not wait for calls that block in the Kafka client.
     runtime.shutdown_background();
     Ok(())
 }
 
-/// What is run.
+/// The manifest to run, and how.
 pub(super) struct Node {
     pub(super) manifest: Manifest,
     pub(super) options: Options,
@@ -53,11 +57,12 @@ pub(super) async fn serve(Node { manifest, options }: Node) -> anyhow::Result<()
     let (supervisor, stopper, overview) = Supervisor::new(manifest, options).context("cannot watch files")?;
     let admin = tokio::spawn(admin::serve(listener, overview));
     let stopping = tokio::spawn(async move {
-        let signal = node::stop_signal().await?;
+        let signal = signals::stop().await?;
         tracing::info!("{signal}: finishes what runs");
         stopper.stop().await;
-        let signal = node::further_stop_signal().await?;
+        let signal = signals::stop_again().await?;
         tracing::warn!("{signal} again: ends at once; records under way will be repeated");
+        log::flush();
         std::process::exit(1);
         #[allow(unreachable_code)]
         anyhow::Ok(())

@@ -1,18 +1,21 @@
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 
-use super::invoke::{self, value};
-use super::output::Output;
-use super::progress::Progress;
-use super::{Failure, colour, colour_of, inspect, node};
+use super::pick::pick;
+use super::{inspect, invoke, node, value};
 use crate::author::dev;
-use crate::author::files::base;
 use crate::author::golden::{self, Case, Paint, Suite, Target};
 use crate::author::toolchain::{self, Language};
 use crate::engine::Engine;
+use crate::files::base;
 use crate::manifest::{self, Function, Manifest};
+use crate::tools::Failure;
+use crate::tools::display::colours;
+use crate::tools::output::Output;
+use crate::tools::progress::Progress;
 
 const MANIFEST: &str = "tidegate.toml";
 const HELP: &str = r#"A case is a file cases/NAME.ndjson: records as `tidegate invoke` reads them, and below each what
@@ -98,18 +101,19 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let check = |cases: &[Case]| all(cases.iter().map(|case| target.check(case)));
     check(&early)?;
     let component = component(arguments, declared.as_ref().map(|(_, function)| function))?;
-    // A build takes long enough to go on typing. The look before it only told what is wrong in time.
+    // The author may have edited cases during the build, so they are read again. The first reading only served
+    // to report mistakes early.
     let cases = cases(arguments)?;
     check(&cases)?;
     let engine = node::engine()?;
     let runtime = node::runtime()?;
     let result = runtime.block_on(run(arguments, &cases, &engine, component, target));
-    // A guest that waits must not keep us, whatever the result is.
+    // Do not wait for a guest that waits, whatever the result is.
     runtime.shutdown_background();
     result
 }
 
-/// Runs cases and shows what became of them.
+/// Runs cases and shows their results.
 async fn run(
     arguments: &Arguments,
     cases: &[Case],
@@ -124,7 +128,7 @@ async fn run(
     for case in cases {
         let verdict = suite.run(case).await.with_context(|| case.path.display().to_string())?;
         if !arguments.update || !verdict.http_fits() {
-            output.line(&golden::verdict(case, &verdict, Paint(colour_of(&io::stdout()))))?;
+            output.line(&golden::verdict(case, &verdict, Paint(colours(&io::stdout()))))?;
             *(if verdict.passed() { &mut good } else { &mut failed }) += 1;
             unfit += usize::from(!verdict.http_fits());
         } else if case.update(&verdict).with_context(|| format!("cannot write {}", case.path.display()))? {
@@ -150,7 +154,7 @@ async fn run(
     Err(Failure::Failed(anyhow!("{failed} of {} cases failed; {hint}", cases.len())))
 }
 
-/// The cases that are to run. All that are wrong are named.
+/// Reads the cases that are wanted. An error names all cases that are wrong.
 fn cases(arguments: &Arguments) -> Result<Vec<Case>, Failure> {
     let place = base(&arguments.folder).join(golden::FOLDER);
     let mut paths = golden::find(&arguments.folder).with_context(|| format!("cannot read {}", place.display()))?;
@@ -169,12 +173,12 @@ fn cases(arguments: &Arguments) -> Result<Vec<Case>, Failure> {
     }
     if paths.is_empty() {
         let text = arguments.filter.join(", ");
-        return Err(Failure::Usage(format!("error: no case has {text} in its name; there are {}", names.join(", "))));
+        return Err(Failure::usage(format!("no case has {text} in its name; there are {}", names.join(", "))));
     }
     all(paths.iter().map(|path| Case::read(path)))
 }
 
-/// What is right, or everything that is wrong.
+/// All results, or all errors.
 fn all<T>(results: impl Iterator<Item = Result<T, golden::Broken>>) -> Result<Vec<T>, Failure> {
     let (mut good, mut wrong) = (Vec::new(), Vec::new());
     for result in results {
@@ -211,7 +215,7 @@ fn declared(arguments: &Arguments) -> Result<Option<(Manifest, Function)>, Failu
             eprintln!("{shown} is not for this project, so the defaults hold; --manifest {shown} uses it");
             return Ok(None);
         }
-        result => result.map_err(|errors| Failure::Usage(errors.render(colour())))?,
+        result => result.map_err(|errors| Failure::Usage(errors.render(colours(&io::stderr()))))?,
     };
     let function = find(&declared.manifest, arguments)?.clone();
     if is_above {
@@ -223,7 +227,7 @@ fn declared(arguments: &Arguments) -> Result<Option<(Manifest, Function)>, Failu
     Ok(Some((declared.manifest, function)))
 }
 
-/// The folder that a folder lies in, as the beginning of a path.
+/// The parent of a folder, as the beginning of a path.
 fn above(folder: &Path) -> PathBuf {
     match folder.components().next_back() {
         Some(Component::Normal(_)) => folder.parent().unwrap_or(folder).to_owned(),
@@ -231,8 +235,9 @@ fn above(folder: &Path) -> PathBuf {
     }
 }
 
-/// Whether a manifest in the folder above a project is for that project: a function of it is built there,
-/// or the only one is built beside it, in another language, so that it is taken for its twin.
+/// Whether a manifest in the folder above a project belongs to the project. It does if one of its functions is
+/// built in the project. It also does if its only function is built in a sibling folder in another language: then
+/// the project is taken for its twin.
 fn is_for(manifest: &Manifest, folder: &Path) -> bool {
     let Ok(here) = folder.canonicalize() else { return false };
     let projects: Vec<PathBuf> = manifest.functions.values().filter_map(|function| project(function)).collect();
@@ -242,7 +247,7 @@ fn is_for(manifest: &Manifest, folder: &Path) -> bool {
     projects.iter().any(|project| *project == here || is_twin(project))
 }
 
-/// Where a function is built.
+/// The folder of the project that builds a function.
 fn project(function: &Function) -> Option<PathBuf> {
     let manifest::Component::File(component) = &function.component;
     dev::project(component)?.canonicalize().ok()
@@ -250,27 +255,16 @@ fn project(function: &Function) -> Option<PathBuf> {
 
 /// The function of the given name, the only one of this project, or the only one.
 fn find<'a>(manifest: &'a Manifest, arguments: &Arguments) -> Result<&'a Function, Failure> {
-    let (path, names) = (manifest.path.display(), || {
-        let names: Vec<&str> = manifest.functions.keys().map(|name| &**name).collect();
-        names.join(", ")
-    });
-    if let Some(name) = &arguments.function {
-        let function = manifest.functions.get(name.as_str()).map(|function| &**function);
-        let message = || format!("error: {path} has no function {name:?}; it has {}", names());
-        return function.ok_or_else(|| Failure::Usage(message()));
-    }
     let here = arguments.folder.canonicalize().ok();
-    let is_here = |function: &&Function| here.is_some() && project(function) == here;
-    let all: Vec<&Function> = manifest.functions.values().map(|function| &**function).collect();
-    let own: Vec<&Function> = all.iter().copied().filter(is_here).collect();
-    match (own.as_slice(), all.as_slice()) {
-        ([function], _) | ([], [function]) => Ok(function),
-        (_, []) => Err(Failure::Usage(format!("error: {path} declares no function"))),
-        _ => Err(Failure::Usage(format!("error: which function? {path} has {}: give --function", names()))),
+    let is_here = |function: &&Arc<Function>| here.is_some() && project(function) == here;
+    let own: Vec<&Arc<Function>> = manifest.functions.values().filter(is_here).collect();
+    match (&arguments.function, own.as_slice()) {
+        (None, [function]) => Ok(function),
+        (name, _) => pick("function", name.as_deref(), &manifest.functions, manifest).map(|function| &**function),
     }
 }
 
-/// The component that is tested.
+/// The bytes of the component to test.
 fn component(arguments: &Arguments, function: Option<&Function>) -> Result<Vec<u8>, Failure> {
     if let (true, Some(function)) = (arguments.no_build, function) {
         let manifest::Component::File(path) = &function.component;
@@ -280,7 +274,7 @@ fn component(arguments: &Arguments, function: Option<&Function>) -> Result<Vec<u
     let path = aside.path().join("function.wasm");
     toolchain::build(&arguments.folder, Some(&path)).map_err(|error| match error {
         toolchain::Error::NoProject(_) => {
-            Failure::Usage(format!("error: {error}; --no-build calls the component that is there"))
+            Failure::usage(format!("{error}; --no-build calls the component that is there"))
         }
         error => Failure::Failed(error.into()),
     })?;

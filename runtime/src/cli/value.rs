@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::engine::MAX_MEMORY_BYTES;
+use crate::tools::consume::Start;
 use crate::tools::traffic::{MAX_SIZE_BYTES, Size};
 
 /// `NAME=VALUE`.
@@ -25,7 +27,7 @@ pub(super) fn size(text: &str) -> Result<Size, String> {
     }
 }
 
-/// A time such as `2026-11-24T10:00:00Z`, or `1790000000000ms` since 1970.
+/// A time such as `2026-11-24T10:00:00Z`, or milliseconds since 1970 such as `1790000000000ms`.
 pub(super) fn timestamp(text: &str) -> Result<i64, String> {
     let milliseconds = match text.strip_suffix("ms") {
         Some(digits) => digits.parse::<i64>().ok(),
@@ -45,46 +47,60 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Where reading a partition begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Start {
-    Earliest,
-    /// Behind what is there.
-    Latest,
-    /// The first record that is not older, in milliseconds since 1970.
-    Time(i64),
-    Offset(i64),
-    /// So many before the end.
-    Last(i64),
+pub(super) fn start(text: &str) -> Result<Start, String> {
+    start_at(text, SystemTime::now()).ok_or_else(|| {
+        "expected earliest, latest, an offset such as \"1200\", \"-10\" for the last ten, \"-10m\" for ten minutes \
+         ago, a time such as \"2026-11-24T10:00:00Z\", or milliseconds since 1970 such as \"1790000000000ms\""
+            .to_owned()
+    })
 }
 
-impl Start {
-    pub(super) fn read(text: &str) -> Result<Self, String> {
-        Self::of(text, SystemTime::now()).ok_or_else(|| {
-            "expected earliest, latest, an offset such as \"1200\", \"-10\" for the last ten, \"-10m\" for ten minutes \
-             ago, a time such as \"2026-11-24T10:00:00Z\", or milliseconds since 1970 such as \"1790000000000ms\""
-                .to_owned()
-        })
-    }
+fn start_at(text: &str, now: SystemTime) -> Option<Start> {
+    Some(match (text, text.strip_prefix('-')) {
+        ("earliest", _) => Start::Earliest,
+        ("latest", _) => Start::Latest,
+        (_, Some(back)) => match back.parse() {
+            Ok(records) if records >= 0 => Start::Last(records),
+            Ok(_) => return None,
+            Err(_) => {
+                let then = now.checked_sub(humantime::parse_duration(back).ok()?)?;
+                Start::Time(since_1970(then)?)
+            }
+        },
+        _ => match text.parse() {
+            Ok(offset) if offset >= 0 => Start::Offset(offset),
+            Ok(_) => return None,
+            Err(_) => Start::Time(timestamp(text).ok()?),
+        },
+    })
+}
 
-    fn of(text: &str, now: SystemTime) -> Option<Self> {
-        Some(match (text, text.strip_prefix('-')) {
-            ("earliest", _) => Self::Earliest,
-            ("latest", _) => Self::Latest,
-            (_, Some(back)) => match back.parse() {
-                Ok(records) if records >= 0 => Self::Last(records),
-                Ok(_) => return None,
-                Err(_) => {
-                    let then = now.checked_sub(humantime::parse_duration(back).ok()?)?;
-                    Self::Time(since_1970(then)?)
-                }
-            },
-            _ => match text.parse() {
-                Ok(offset) if offset >= 0 => Self::Offset(offset),
-                Ok(_) => return None,
-                Err(_) => Self::Time(timestamp(text).ok()?),
-            },
-        })
+/// The longest deadline of a manifest.
+const MAX_DEADLINE: Duration = Duration::from_secs(60 * 60);
+
+pub(super) fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = pair(text)?;
+    if name.is_empty() || text.contains('\0') {
+        return Err("the name of a variable is not empty, and neither name nor value holds a zero byte".to_owned());
     }
+    if name.starts_with("TIDEGATE_") {
+        return Err("variables that start with TIDEGATE_ are set by Tidegate".to_owned());
+    }
+    Ok((name, value))
+}
+
+pub(super) fn deadline(text: &str) -> Result<Duration, String> {
+    let allowed = Duration::from_millis(1)..=MAX_DEADLINE;
+    let duration = humantime::parse_duration(text).ok().filter(|duration| allowed.contains(duration));
+    duration.ok_or_else(|| "expected a duration from 1ms to 1h such as \"1s\"".to_owned())
+}
+
+pub(super) fn memory(text: &str) -> Result<u64, String> {
+    let allowed = 64 << 10..=MAX_MEMORY_BYTES;
+    let bytes = text.parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64());
+    bytes
+        .filter(|bytes| allowed.contains(bytes))
+        .ok_or_else(|| "expected a size from 64KiB to 4GiB such as \"64MiB\"".to_owned())
 }
 
 fn since_1970(time: SystemTime) -> Option<i64> {
@@ -123,11 +139,11 @@ mod tests {
             ("-10", Start::Last(10)),
             ("-10m", Start::Time(400_000)),
         ] {
-            assert_eq!(Start::of(text, now), Some(start), "{text}");
+            assert_eq!(start_at(text, now), Some(start), "{text}");
         }
         for text in ["", "first", "1970-01-02", "--1", "-", "-1h", "1.5", "-10ms ago", "2026-13-01T00:00:00Z", "-5ms-"]
         {
-            assert_eq!(Start::of(text, now), None, "{text}");
+            assert_eq!(start_at(text, now), None, "{text}");
         }
     }
 
@@ -135,5 +151,14 @@ mod tests {
     fn durations_are_from_a_millisecond_to_a_day() {
         assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
         assert!(["0s", "2days", "5", "soon"].iter().all(|text| duration(text).is_err()));
+    }
+
+    #[test]
+    fn variables_deadlines_and_memory_are_as_in_the_manifest() {
+        assert!(variable("=x").is_err() && variable("TIDEGATE_X=1").is_err() && variable("A=").is_ok());
+        assert_eq!(deadline("1m 30s"), Ok(Duration::from_secs(90)));
+        assert!(["0s", "2h", "5", "soon"].iter().all(|text| deadline(text).is_err()));
+        assert_eq!(memory("1MiB"), Ok(1 << 20));
+        assert!(["1KiB", "5GiB", "much"].iter().all(|text| memory(text).is_err()));
     }
 }

@@ -50,6 +50,7 @@ impl Cache {
         let (code, checksum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM_BYTES)?)?;
         if xxh3_64(code).to_le_bytes() != checksum {
             tracing::warn!("{} is damaged and is written again", path.display());
+            let _ = fs::remove_file(&path);
             return None;
         }
         // SAFETY: these bytes were written by `store` of this version of the engine: the folder is

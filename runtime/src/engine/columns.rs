@@ -42,6 +42,19 @@ pub(super) fn lowered_bytes(batch: &Batch) -> u64 {
     (batch.bytes() + fixed) as u64
 }
 
+/// What an outcome took on its way to the host, in the measure in which a call is granted some.
+pub(super) fn lifted_bytes(lifted: &Lifted) -> usize {
+    let column = |column: &ColumnResult| size_of_val(&*column.lens) + column.data.len();
+    let Lifted { sources, topics, partitions, timestamps, keys, values, headers, failures } = lifted;
+    size_of_val(&**sources)
+        + size_of_val(&**partitions)
+        + size_of_val(&**timestamps)
+        + size_of_val(&*headers.counts)
+        + [topics, keys, values, &headers.names, &headers.values].into_iter().map(column).sum::<usize>()
+        + size_of_val(&**failures)
+        + failures.iter().map(|failure| failure.reason.len()).sum::<usize>()
+}
+
 /// Moves an outcome out of the generated types.
 pub(super) fn outcome(lifted: Lifted) -> Outcome {
     let column = |column: ColumnResult| Column { lens: column.lens, data: column.data };

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use wasmparser::names::split_canonical_version;
 use wasmtime::component::{Component, Linker};
 
@@ -12,6 +12,7 @@ use super::bindings::{RunnerPre, VERSION};
 use super::cache::Cache;
 use super::host::Host;
 use super::http;
+use super::queue::Queue;
 use crate::record::revision::Digest;
 
 /// How the interfaces of the contract are called, up to their own names.
@@ -144,7 +145,14 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, Rejected> {
 
 /// The thread that compiles. Its priority is low: taking on a revision must not slow the records.
 pub(super) struct Compiler {
-    jobs: mpsc::Sender<Job>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: wasmtime::Engine,
+    linker: Linker<Host>,
+    cache: Option<Cache>,
+    queue: Queue<Job>,
 }
 
 struct Job {
@@ -158,31 +166,42 @@ impl Compiler {
         let mut linker = Linker::new(engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(|error| Rejected::machine(&error))?;
         http::add_to_linker(&mut linker).map_err(|error| Rejected::machine(&error))?;
-        let (jobs, mut queue) = mpsc::channel::<Job>(16);
-        let engine = engine.clone();
+        let cache = cache.and_then(|folder| Cache::open(&folder, engine));
+        let shared = Arc::new(Shared { engine: engine.clone(), linker, cache, queue: Queue::new() });
+        let compiling = shared.clone();
         std::thread::Builder::new()
             .name("tidegate-compile".to_owned())
-            .spawn(move || {
-                lower_priority();
-                let cache = cache.and_then(|folder| Cache::open(&folder, &engine));
-                while let Some(job) = queue.blocking_recv() {
-                    // A component that breaks the compiler must not keep the next ones from it.
-                    let compiling = AssertUnwindSafe(|| compile(&engine, &linker, cache.as_ref(), &job));
-                    let result = catch_unwind(compiling)
-                        .unwrap_or_else(|_| Err(Rejected::new("the compiler panicked: a bug in wasmtime or tidegate")));
-                    // Nobody waits for it any more: it is in the cache now.
-                    let _ = job.answer.send(result);
-                }
-            })
+            .spawn(move || compiling.run())
             .map_err(|error| Rejected::machine(&error.into()))?;
-        Ok(Self { jobs })
+        Ok(Self { shared })
     }
 
-    pub(super) async fn compile(&self, bytes: Arc<[u8]>, digest: Digest) -> Result<Compiled, Rejected> {
+    /// Compiles, or loads from the cache, which waits for nothing that compiles. A job that still waits
+    /// is given up when a newer one of its source comes.
+    pub(super) async fn compile(
+        &self,
+        source: Option<PathBuf>,
+        bytes: Arc<[u8]>,
+        digest: Digest,
+    ) -> Result<Compiled, Rejected> {
+        let (shared, looked_at) = (self.shared.clone(), bytes.clone());
+        // A panic there is one of the compiler's thread too, which reports it.
+        if let Ok(loaded) = tokio::task::spawn_blocking(move || shared.load(&looked_at, digest)).await
+            && let Some(compiled) = loaded?
+        {
+            return Ok(compiled);
+        }
         let (answer, result) = oneshot::channel();
-        let gone = || Rejected::new("the compiler ended");
-        self.jobs.send(Job { bytes, digest, answer }).await.map_err(|_| gone())?;
-        result.await.map_err(|_| gone())?
+        if let Some(older) = self.shared.queue.push(source, Job { bytes, digest, answer }) {
+            let _ = older.answer.send(Err(Rejected::new("a newer build of it came before it was compiled")));
+        }
+        result.await.map_err(|_| Rejected::new("the compiler ended"))?
+    }
+}
+
+impl Drop for Compiler {
+    fn drop(&mut self) {
+        self.shared.queue.close();
     }
 }
 
@@ -195,34 +214,49 @@ fn lower_priority() {
     }
 }
 
-fn compile(
-    engine: &wasmtime::Engine,
-    linker: &Linker<Host>,
-    cache: Option<&Cache>,
-    job: &Job,
-) -> Result<Compiled, Rejected> {
-    let inspection = inspect(&job.bytes)?;
-    let version = inspection.check()?;
-    let cached = cache.and_then(|cache| cache.load(engine, &job.digest));
-    let component = match cached {
-        Some(component) => component,
-        None => {
-            let component = Component::new(engine, &job.bytes)
-                .map_err(|error| Rejected::new(format!("an invalid component: {error:#}; {HOW_TO_BUILD}")))?;
-            if let Some(cache) = cache {
-                cache.store(&component, &job.digest);
-            }
-            component
+impl Shared {
+    fn run(&self) {
+        lower_priority();
+        while let Some(job) = self.queue.pop() {
+            // A component that breaks the compiler must not keep the next ones from it.
+            let result = catch_unwind(AssertUnwindSafe(|| self.compile(&job)))
+                .unwrap_or_else(|_| Err(Rejected::new("the compiler panicked: a bug in wasmtime or tidegate")));
+            // Nobody waits for it any more: it is in the cache now.
+            let _ = job.answer.send(result);
         }
-    };
-    let pre = linker.instantiate_pre(&component).map_err(|error| Rejected::ungranted(&format!("{error:#}")))?;
-    let pre = RunnerPre::new(pre).map_err(|error| {
-        Rejected::new(format!(
-            "its export {HANDLER}@{version} has another shape than that of the contract: {error:#}; take the SDK of \
-             this tidegate and {HOW_TO_BUILD}"
-        ))
-    })?;
-    Ok(Compiled { pre, digest: job.digest })
+    }
+
+    fn compile(&self, job: &Job) -> Result<Compiled, Rejected> {
+        // The job before it may have been the same component.
+        if let Some(compiled) = self.load(&job.bytes, job.digest)? {
+            return Ok(compiled);
+        }
+        let component = Component::new(&self.engine, &job.bytes)
+            .map_err(|error| Rejected::new(format!("an invalid component: {error:#}; {HOW_TO_BUILD}")))?;
+        if let Some(cache) = &self.cache {
+            cache.store(&component, &job.digest);
+        }
+        self.link(&component, job.digest, inspect(&job.bytes)?.check()?)
+    }
+
+    /// What the cache has of a component. Refuses one that is no function.
+    fn load(&self, bytes: &[u8], digest: Digest) -> Result<Option<Compiled>, Rejected> {
+        let inspection = inspect(bytes)?;
+        let version = inspection.check()?;
+        let cached = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, &digest));
+        cached.map(|component| self.link(&component, digest, version)).transpose()
+    }
+
+    fn link(&self, component: &Component, digest: Digest, version: &str) -> Result<Compiled, Rejected> {
+        let pre = self.linker.instantiate_pre(component).map_err(|error| Rejected::ungranted(&format!("{error:#}")))?;
+        let pre = RunnerPre::new(pre).map_err(|error| {
+            Rejected::new(format!(
+                "its export {HANDLER}@{version} has another shape than that of the contract: {error:#}; take the SDK \
+                 of this tidegate and {HOW_TO_BUILD}"
+            ))
+        })?;
+        Ok(Compiled { pre, digest })
+    }
 }
 
 fn list(names: &[String]) -> String {

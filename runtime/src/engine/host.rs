@@ -16,7 +16,7 @@ use crate::manifest::Function;
 /// outside its `memory`. The largest is a request that is not sent yet, with 32 KiB of head, 16 KiB of
 /// first line and 16 KiB of body; a body that is received holds up to 128 KiB, but is two resources. So
 /// all of them take at most 256 MiB, and what crosses at one moment
-/// [`MAX_TRANSFER_BYTES`](super::fault::MAX_TRANSFER_BYTES) more. Without a bound is only the list of a
+/// [`MAX_OUTCOME_BYTES`](super::MAX_OUTCOME_BYTES) more. Without a bound is only the list of a
 /// folder of the manifest, which is read whole.
 const MAX_RESOURCES: usize = 4_096;
 

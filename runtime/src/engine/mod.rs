@@ -19,14 +19,17 @@ mod http;
 mod log;
 mod pool;
 mod printed;
+mod queue;
 mod ticker;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use compile::{Compiled, Inspection, Rejected, inspect};
-pub use http::{HttpAnswer, HttpAnswers, HttpCounts, HttpDifference, HttpLeft, HttpRequest, HttpSent, HttpUnlike};
+#[cfg(test)]
+pub(crate) use http::testing;
+pub use http::{Failure as HttpFailure, HttpCounts, HttpDialer, HttpStream, target as http_target};
 pub use pool::{Pool, PoolError, Setup};
 
 use crate::manifest::Name;
@@ -54,7 +57,14 @@ pub struct Call {
     pub batch: Batch,
     /// How long it will take, going by earlier calls.
     pub expected: Duration,
+    /// How much its outcome may take on this node, at most [`MAX_OUTCOME_BYTES`]. So much at most crosses
+    /// in any one transfer of the call, what it prints or writes at once included. A call that needs more
+    /// ends in [`CallError::OutcomeTooLarge`], or at the maximum in a fault of its record.
+    pub outcome_bytes: usize,
 }
+
+/// Most bytes that an outcome may take.
+pub const MAX_OUTCOME_BYTES: usize = 64 << 20;
 
 /// How a call ended.
 #[derive(Debug)]
@@ -67,6 +77,8 @@ pub struct Completion {
     pub started: Option<Duration>,
     /// How long the call took, without that.
     pub elapsed: Duration,
+    /// How much its outcome took, if it had one: a call that is granted so much can have the same again.
+    pub outcome_bytes: usize,
 }
 
 /// Why a call has no outcome.
@@ -76,6 +88,9 @@ pub enum CallError {
     Fault(Fault),
     /// No instance could be started. No record is at fault.
     NoInstance(String),
+    /// More crossed to the host at once than [`Call::outcome_bytes`] granted, and less than may be granted.
+    /// No record is at fault: the call is to be made again with a larger grant.
+    OutcomeTooLarge { granted: usize },
     /// The engine broke. The trigger starts again from what is committed.
     Bug,
 }
@@ -128,9 +143,9 @@ impl Engine {
         Ok(Self { inner: Arc::new(Inner { wasmtime, compiler, ticker, threads }), http: Arc::default() })
     }
 
-    /// The same engine, but what functions ask by HTTP these answers say, and nobody else is asked.
-    pub fn answered_by(&self, answers: Arc<HttpAnswers>) -> Self {
-        Self { inner: self.inner.clone(), http: Arc::new(http::Clients::answered_by(answers)) }
+    /// The same engine, but what functions ask by HTTP goes to this dialer, and nobody else is asked.
+    pub fn through(&self, dialer: Arc<dyn HttpDialer>) -> Self {
+        Self { inner: self.inner.clone(), http: Arc::new(http::Clients::through(dialer)) }
     }
 
     /// What a function does by HTTP, counted since the engine was made. Stays fresh.
@@ -141,7 +156,13 @@ impl Engine {
     /// Compiles a component, or loads it from the cache, and checks that it is a function. Runs on
     /// one thread, whoever asks.
     pub async fn compile(&self, bytes: Arc<[u8]>, digest: Digest) -> Result<Compiled, Rejected> {
-        self.inner.compiler.compile(bytes, digest).await
+        self.inner.compiler.compile(None, bytes, digest).await
+    }
+
+    /// The same for the newest bytes of a file that changes now and then. If newer bytes of it come
+    /// while these wait for the thread, these are refused and never compiled.
+    pub async fn compile_newest(&self, file: &Path, bytes: Arc<[u8]>, digest: Digest) -> Result<Compiled, Rejected> {
+        self.inner.compiler.compile(Some(file.to_owned()), bytes, digest).await
     }
 }
 
@@ -149,6 +170,8 @@ fn config(pooling: bool) -> wasmtime::Config {
     let mut config = wasmtime::Config::new();
     config.wasm_component_model(true);
     config.epoch_interruption(true);
+    // Nobody is shown a backtrace, and its names come from the component: see `fault`.
+    config.wasm_backtrace_max_frames(None);
     // A call costs a fifth without it, and functions of this contract never run concurrently.
     config.concurrency_support(false);
     config.memory_init_cow(true);
@@ -169,3 +192,6 @@ fn config(pooling: bool) -> wasmtime::Config {
     }
     config
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,17 +15,16 @@ use tokio::sync::mpsc;
 use wasmtime::{PoolConcurrencyLimitError, Store};
 
 use super::bindings::Runner;
-use super::columns::{lower, lowered_bytes, outcome};
+use super::columns::{lifted_bytes, lower, lowered_bytes, outcome};
 use super::compile::Compiled;
-use super::fault::{MAX_TRANSFER_BYTES, classify};
+use super::fault::{classify, is_too_large};
 use super::guests::Guests;
 use super::host::Host;
 use super::http::Client;
 use super::log::{self, LogScope};
-use super::{Call, CallError, Completion, Engine, Invoker};
+use super::{Call, CallError, Completion, Engine, Invoker, MAX_OUTCOME_BYTES};
 use crate::manifest::{Function, Reuse, Trigger};
 use crate::record::Topics;
-use crate::record::batch::Batch;
 use crate::record::outcome::{Cause, Checked, Fault};
 
 /// A call that will be over so soon begins on the caller's thread: handing it to another one would
@@ -47,10 +46,16 @@ const GO_MEMORY: &str = "GOMEMLIMIT";
 /// How a function is told of the largest batch.
 const BATCH_BYTES: &str = "TIDEGATE_BATCH_BYTES";
 
-/// Why a pool cannot serve.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct PoolError(String);
+/// Why a pool cannot serve, by what is at fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PoolError {
+    /// The function does not start, and will not start another time either.
+    #[error("{0}")]
+    Function(String),
+    /// The machine cannot start it now: a folder is not there, memory or time is short.
+    #[error("{0}")]
+    Machine(String),
+}
 
 /// What a pool is made for.
 #[derive(Clone)]
@@ -98,10 +103,20 @@ struct Instance {
 enum NoStart {
     /// The node has as many instances as it may.
     Full(String),
-    /// What it would see of the world is not there.
+    /// What it would see of the world is not there, or the system lacks something.
     World(String),
     /// The function itself.
     Guest(Fault),
+}
+
+impl From<NoStart> for PoolError {
+    fn from(no_start: NoStart) -> Self {
+        match no_start {
+            // A busy machine is slow as well.
+            NoStart::Guest(Fault { cause, .. }) if cause != Cause::Deadline => Self::Function(no_start.reason()),
+            NoStart::Full(_) | NoStart::World(_) | NoStart::Guest(_) => Self::Machine(no_start.reason()),
+        }
+    }
 }
 
 impl NoStart {
@@ -120,8 +135,8 @@ impl Pool {
         setup: Setup,
         completions: mpsc::Sender<Completion>,
     ) -> Result<Self, PoolError> {
-        let http = engine.http.get(&setup.function).map_err(PoolError)?;
-        let guests = engine.inner.threads.of(&setup.function).map_err(|error| PoolError(error.to_string()))?;
+        let http = engine.http.get(&setup.function).map_err(PoolError::Machine)?;
+        let guests = engine.inner.threads.of(&setup.function).map_err(|error| PoolError::Machine(error.to_string()))?;
         let revision = compiled.digest;
         let scope = LogScope::new(&setup.trigger.name, &setup.function.name, &revision.short());
         let most = setup.trigger.instances.max.get() as usize;
@@ -141,12 +156,7 @@ impl Pool {
         for _ in 0..(shared.setup.trigger.instances.min as usize).clamp(1, most) {
             let starting = shared.clone();
             let started = shared.guests.spawn(async move { starting.instantiate(0).await });
-            idle.push(
-                started
-                    .await
-                    .map_err(|error| PoolError(error.to_string()))?
-                    .map_err(|no_start| PoolError(no_start.reason()))?,
-            );
+            idle.push(started.await.map_err(|error| PoolError::Machine(error.to_string()))??);
         }
         Ok(Self { shared, idle, running: 0, returned, give_back, inline_for: Duration::ZERO })
     }
@@ -240,6 +250,7 @@ impl Drop for BugGuard {
                 result: Err(CallError::Bug),
                 started: None,
                 elapsed: Duration::ZERO,
+                outcome_bytes: 0,
             };
             let _ = completions.try_send(completion);
         }
@@ -257,7 +268,7 @@ impl Shared {
         store.limiter(|host| &mut host.limits);
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
-        store.set_hostcall_fuel(MAX_TRANSFER_BYTES);
+        store.set_hostcall_fuel(MAX_OUTCOME_BYTES);
         let guard = self.engine.inner.ticker.call();
         let started = within(START_LIMIT, self.compiled.pre.instantiate_async(&mut store)).await;
         drop(guard);
@@ -265,9 +276,14 @@ impl Shared {
         let runner = match started {
             Some(Ok(runner)) => runner,
             Some(Err(error)) => {
-                let fault = classify(&error, store.data(), &printed);
-                let is_full = error.is::<PoolConcurrencyLimitError>();
-                return Err(if is_full { NoStart::Full(fault.reason) } else { NoStart::Guest(fault) });
+                let fault = classify(&error, store.data().limits.refused, &printed);
+                return Err(if error.is::<PoolConcurrencyLimitError>() {
+                    NoStart::Full(fault.reason)
+                } else if is_of_the_system(&error) {
+                    NoStart::World(fault.reason)
+                } else {
+                    NoStart::Guest(fault)
+                });
             }
             None => {
                 let reason = format!("it takes longer than {START_LIMIT:?}");
@@ -310,6 +326,7 @@ impl Shared {
             }
         };
         let start = Instant::now();
+        let mut outcome_bytes = 0;
         let result = match instance {
             // Others start: it is this batch that the function has no room for.
             Err(NoStart::Guest(fault))
@@ -320,28 +337,38 @@ impl Shared {
             }
             Err(no_start) => Err(CallError::NoInstance(no_start.reason())),
             Ok(mut instance) => {
-                let result = self.cross(&mut instance, &call.batch).await;
+                let result = self.cross(&mut instance, &call, &mut outcome_bytes).await;
                 if result.is_ok() && self.is_reusable(&instance) {
                     instance.last_used = Instant::now();
                     giving.instance = Some(instance);
                 }
-                result.map_err(CallError::Fault)
+                result
             }
         };
         // First the instance, then the completion: who reads the completion finds the instance free.
         drop(giving);
         guard.completions = None;
-        let completion = Completion { id: call.id, batch: Some(call.batch), result, started, elapsed: start.elapsed() };
+        let elapsed = start.elapsed();
+        let completion = Completion { id: call.id, batch: Some(call.batch), result, started, elapsed, outcome_bytes };
         // A trigger that is gone takes its records from its successor.
         let _ = self.completions.send(completion).await;
     }
 
-    async fn cross(&self, instance: &mut Instance, batch: &Batch) -> Result<Checked, Fault> {
+    /// One call. `outcome_bytes` is what its outcome took, if it has one.
+    async fn cross(
+        &self,
+        instance: &mut Instance,
+        call: &Call,
+        outcome_bytes: &mut usize,
+    ) -> Result<Checked, CallError> {
         let Instance { store, runner, calls, .. } = instance;
+        let batch = &call.batch;
         *calls += 1;
         let first_offset = batch.offsets().first().copied().unwrap_or(-1);
         store.data().lines.begin(batch.topic(), batch.partition(), first_offset, batch.len());
         store.set_epoch_deadline(1);
+        let granted = call.outcome_bytes.min(MAX_OUTCOME_BYTES);
+        store.set_hostcall_fuel(granted);
         let deadline = self.setup.function.deadline;
         store.data_mut().begin_call(deadline);
         let ended = {
@@ -350,13 +377,19 @@ impl Shared {
             within(deadline, handler.call_handle(&mut *store, lower(batch))).await
         };
         let printed = store.data().lines.end();
-        match ended {
+        let fault = match ended {
             Some(Ok(lifted)) => {
-                outcome(lifted).check(batch.len(), &self.setup.topics).and_then(|checked| checked.check_size(batch))
+                *outcome_bytes = lifted_bytes(&lifted);
+                let checked = outcome(lifted).check(batch.len(), &self.setup.topics);
+                return checked.and_then(|checked| checked.check_size(batch)).map_err(CallError::Fault);
             }
-            Some(Err(error)) => Err(classify(&error, store.data(), &printed)),
-            None => Err(Fault::new(Cause::Deadline, format!("the call took longer than {deadline:?}"))),
-        }
+            Some(Err(error)) if granted < MAX_OUTCOME_BYTES && is_too_large(&error) => {
+                return Err(CallError::OutcomeTooLarge { granted });
+            }
+            Some(Err(error)) => classify(&error, store.data().limits.refused, &printed),
+            None => Fault::new(Cause::Deadline, format!("the call took longer than {deadline:?}")),
+        };
+        Err(CallError::Fault(fault))
     }
 
     fn is_reusable(&self, instance: &Instance) -> bool {
@@ -392,6 +425,11 @@ async fn within<T>(limit: Duration, guest: impl Future<Output = T>) -> Option<T>
     .await
 }
 
+/// Whether the system refused something, such as memory. A function cannot cause that by itself.
+fn is_of_the_system(error: &wasmtime::Error) -> bool {
+    error.chain().any(|cause| cause.is::<std::io::Error>() || cause.is::<rustix::io::Errno>())
+}
+
 /// What calls of a trigger take, unless a record is larger than brokers allow by default, or has many
 /// headers.
 fn batch_bytes(trigger: &Trigger) -> u64 {
@@ -413,4 +451,30 @@ fn environment(setup: &Setup, revision: &str) -> Vec<(String, String)> {
     environment.extend(function.env.iter().map(|(name, value)| (name.clone(), value.clone())));
     environment.extend(function.secrets.iter().map(|(name, secret)| (name.clone(), secret.reveal().to_owned())));
     environment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_function_does_itself_is_its_fault() {
+        let guest = |cause| PoolError::from(NoStart::Guest(Fault::new(cause, "why")));
+        let reason = || "it does not start: why".to_owned();
+        for cause in [Cause::Trap, Cause::Exit, Cause::Memory] {
+            assert_eq!(guest(cause), PoolError::Function(reason()), "{cause:?}");
+        }
+        let machine = PoolError::Machine(reason());
+        assert_eq!(guest(Cause::Deadline), machine, "a busy machine is slow as well");
+        assert_eq!(PoolError::from(NoStart::Full("why".to_owned())), machine);
+        assert_eq!(PoolError::from(NoStart::World("why".to_owned())), machine);
+    }
+
+    #[test]
+    fn what_the_system_refuses_is_known_by_its_cause() {
+        let refused = wasmtime::Error::from(rustix::io::Errno::NOMEM).context("mmap failed to allocate 0x1000 bytes");
+        assert!(is_of_the_system(&refused));
+        assert!(is_of_the_system(&wasmtime::Error::from(std::io::Error::from(std::io::ErrorKind::OutOfMemory))));
+        assert!(!is_of_the_system(&wasmtime::Error::from(wasmtime::Trap::UnreachableCodeReached)));
+    }
 }

@@ -1,5 +1,5 @@
-//! What the loop of a trigger needs of Kafka, as traits: a member of a consumer group, answers to
-//! questions that take a while, and the clients that both come from.
+//! What the loop of a trigger needs of Kafka, as traits: a member of a consumer group, a producer,
+//! answers to questions that take a while, and where all of them come from.
 //!
 //! Nothing here waits, except where a method says so. Each trait has one production implementation
 //! and one in the simulated cluster of the tests, so that the same loop runs on both.
@@ -10,8 +10,7 @@ use std::time::Duration;
 use super::Partition;
 use super::client::{Error, Metadata};
 use super::list::Position;
-use super::sink::{Batching, Sink};
-use crate::record::{OwnedRecord, Record};
+use crate::record::{Header, Message, OwnedRecord, Record};
 
 /// What a member reports beside records.
 #[derive(Clone, Debug)]
@@ -24,6 +23,9 @@ pub enum Event {
     /// The commit of this number ended.
     Committed { number: u64, result: Result<(), Error> },
     /// Something is wrong. The client goes on by itself unless the error is fatal.
+    ///
+    /// Some of them are told once, however long they last: that the group denies access is told
+    /// when it is found, and is over when partitions are assigned.
     Error(Error),
 }
 
@@ -40,7 +42,7 @@ pub enum Taken<R> {
 
 /// A question for [`Broker::ask`]. It sends its answer wherever it wants.
 pub type Question = Box<dyn FnOnce(&dyn Reader) + Send>;
-/// A question for [`Sink::ask`](super::Sink::ask): called with what the brokers say about the topics.
+/// A question for [`Sink::ask`]: called with what the brokers say about the topics.
 pub type TopicsQuestion = Box<dyn FnOnce(Result<Metadata, Error>) + Send>;
 
 /// A member of a consumer group.
@@ -110,6 +112,71 @@ pub trait Reader {
 
     /// The partitions of topics.
     fn metadata(&self, topics: &[String], limit: Duration) -> Result<Metadata, Error>;
+}
+
+/// Where messages go. One implementation produces to Kafka; the other is the tests'.
+pub trait Sink: Send + 'static {
+    /// Produces messages. Those of one partition keep their order, also among several calls.
+    /// Everything is copied before the call returns, and every message is acknowledged once.
+    fn send(&mut self, messages: &[Message<'_>], headers: &[Header<'_>]);
+
+    /// Hands out the acknowledgements that came in, without waiting.
+    fn acknowledgements(&mut self, each: &mut dyn FnMut(Acknowledgement));
+
+    /// Messages that are not acknowledged.
+    fn outstanding(&self) -> usize;
+
+    /// How many messages may be unacknowledged.
+    fn most_outstanding(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Asks for what is queued to be sent now.
+    fn flush(&mut self);
+
+    /// Gives up what was not sent yet: it is reported as refused for now. What is with the broker
+    /// already is reported when its answer comes. Nothing may be sent any more.
+    fn abandon(&mut self);
+
+    /// Takes in how many partitions the topics have.
+    fn update(&mut self, metadata: &Metadata);
+
+    /// Has the brokers asked about the sink's topics, where that may wait.
+    fn ask(&self, answer: TopicsQuestion);
+}
+
+/// What became of a message.
+#[derive(Debug)]
+pub struct Acknowledgement {
+    pub token: u64,
+    pub result: Result<(), Refusal>,
+}
+
+/// Why a message is not in its topic.
+#[derive(Clone, Debug)]
+pub enum Refusal {
+    /// It will never be accepted: too large, no such partition, malformed.
+    ForGood(Error),
+    /// It was in a batch of which the broker refuses a message for good, and does not say which.
+    /// Nothing that is sent later reaches the broker.
+    WithOthers(Error),
+    /// The client gave up; another one may succeed.
+    ForNow(Error),
+    /// It was behind a message that was refused in one of the ways above, which is reported too.
+    Following,
+}
+
+/// How many messages of a partition a request carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Batching {
+    /// As many as there are. When the broker refuses one for good, the producer ends: what follows
+    /// in the same partition must not overtake what has to be sent again.
+    Full,
+    /// One, so that the broker refuses none for what is wrong with another.
+    Single,
+    /// As many as there are. What follows a refused message goes on all the same: for records that
+    /// nobody sends again.
+    Separate,
 }
 
 /// Makes the clients of one trigger.

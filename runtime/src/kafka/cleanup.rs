@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 
-use super::client::{Context, Error, settings};
+use super::client::{Context, Error};
 use super::embedded;
+use super::settings::settings;
 use crate::manifest::Cluster;
 
 /// The setting of a topic, which is `delete`, `compact`, or both, separated by a comma.
@@ -16,7 +17,7 @@ const POLICY: &str = "cleanup.policy";
 /// permission to describe settings of topics. The broker of `tidegate dev` compacts nothing, and cannot
 /// be asked.
 pub async fn compacted(cluster: &Cluster, topics: &[String], limit: Duration) -> Result<Vec<String>, Error> {
-    let context = Context { owner: "cleanup".to_owned() };
+    let context = Context { owner: "cleanup" };
     let client: AdminClient<Context> =
         settings(cluster, "tidegate-cleanup", &[]).create_with_context(context).map_err(Error::invalid)?;
     if client.inner().fetch_cluster_id(limit).is_some_and(|id| embedded::is_cluster_id(&id)) {
@@ -25,7 +26,7 @@ pub async fn compacted(cluster: &Cluster, topics: &[String], limit: Duration) ->
     let resources: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
     let options = AdminOptions::new().request_timeout(Some(limit));
     let described = client.describe_configs(&resources, &options).await.map_err(|error| match error {
-        KafkaError::AdminOp(code) => failed(code),
+        KafkaError::AdminOp(code) => Error::from_wrapper(code),
         other => Error::invalid(other),
     })?;
     let mut compacted = Vec::new();
@@ -33,7 +34,7 @@ pub async fn compacted(cluster: &Cluster, topics: &[String], limit: Duration) ->
         match described {
             Ok(settings) if is_compacted(&settings) => compacted.push(topic.clone()),
             Ok(_) => {}
-            Err(code) => return Err(failed(code)),
+            Err(code) => return Err(Error::from_wrapper(code)),
         }
     }
     Ok(compacted)
@@ -42,10 +43,6 @@ pub async fn compacted(cluster: &Cluster, topics: &[String], limit: Duration) ->
 fn is_compacted(settings: &ConfigResource) -> bool {
     let policy = settings.get(POLICY).and_then(|entry| entry.value.as_deref());
     policy.is_some_and(|policy| policy.split(',').any(|word| word.trim() == "compact"))
-}
-
-fn failed(code: RDKafkaErrorCode) -> Error {
-    Error { name: format!("{code:?}"), reason: code.to_string(), fatal: false }
 }
 
 #[cfg(test)]

@@ -1,186 +1,153 @@
-//! Settings of a client, its errors, and what it knows about topics.
+//! A client of a cluster, its end, and what wakes the loop that uses it.
+//!
+//! The native client is ours, not the wrapper's: the wrapper's consumer polls at its end until the
+//! brokers have answered, and librdkafka waits for them too. So nobody waits here: the last user of
+//! a client leaves its end to a thread that nobody waits for either. The process may exit while
+//! such a thread runs.
 
-use std::collections::BTreeMap;
-use std::ffi::{CStr, CString};
+use std::ffi::c_char;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::ptr;
-use std::time::{Duration, Instant};
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::thread;
 
 use rdkafka::ClientContext;
 use rdkafka::bindings as c;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::producer::{DeliveryResult, ProducerContext};
+use rdkafka::error::KafkaError;
 use tokio::net::unix::pipe;
 
-use crate::manifest::Cluster;
+use super::error::Code;
+pub use super::error::{Error, ErrorKind};
+pub use super::metadata::Metadata;
 
-pub(super) use c::rd_kafka_resp_err_t as Code;
+/// What a client tells in events, not in callbacks.
+const EVENTS: i32 =
+    c::RD_KAFKA_EVENT_DR | c::RD_KAFKA_EVENT_REBALANCE | c::RD_KAFKA_EVENT_OFFSET_COMMIT | c::RD_KAFKA_EVENT_ERROR;
 
-pub(super) const OK: Code = Code::RD_KAFKA_RESP_ERR_NO_ERROR;
-
-/// An error of the client or the broker.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{reason} ({name})")]
-pub struct Error {
-    /// librdkafka's name of it, such as `_ALL_BROKERS_DOWN`.
-    pub name: String,
-    /// For people.
-    pub reason: String,
-    /// The client is of no use any more.
-    pub fatal: bool,
+/// A native client. Whatever lies in its memory, and each of its queues, keeps it alive.
+pub(super) struct Client {
+    native: Native,
 }
 
-impl Error {
-    pub(super) fn from_code(code: Code) -> Self {
-        // SAFETY: both functions return static strings for any code.
-        let (name, reason) = unsafe { (c::rd_kafka_err2name(code), c::rd_kafka_err2str(code)) };
-        Self { name: text(name), reason: text(reason), fatal: code == Code::RD_KAFKA_RESP_ERR__FATAL }
-    }
+/// The native client itself, which is destroyed once, by hand.
+#[derive(Clone, Copy)]
+struct Native(NonNull<c::rd_kafka_t>);
 
-    pub(super) fn check(code: Code) -> Result<(), Self> {
-        if code == OK { Ok(()) } else { Err(Self::from_code(code)) }
-    }
+// SAFETY: librdkafka's clients may be used from any thread, several at a time.
+unsafe impl Send for Native {}
+// SAFETY: as above.
+unsafe impl Sync for Native {}
 
-    /// Takes ownership of what librdkafka's newer functions return; null is no error.
-    pub(super) fn check_object(error: *mut c::rd_kafka_error_t) -> Result<(), Self> {
-        if error.is_null() {
-            return Ok(());
+impl Client {
+    /// A consumer. If it has a group, all its events come on the consumer's queue.
+    pub(super) fn consumer(config: &ClientConfig) -> Result<Self, Error> {
+        let client = Self::new(c::rd_kafka_type_t::RD_KAFKA_CONSUMER, config)?;
+        if config.get("group.id").is_some() {
+            // SAFETY: the client lives.
+            Error::check(unsafe { c::rd_kafka_poll_set_consumer(client.pointer()) })?;
         }
-        // SAFETY: `error` is not null and ours; it is destroyed once, after its strings are copied.
-        unsafe {
-            let copied = Self {
-                name: text(c::rd_kafka_error_name(error)),
-                reason: text(c::rd_kafka_error_string(error)),
-                fatal: c::rd_kafka_error_is_fatal(error) != 0,
-            };
-            c::rd_kafka_error_destroy(error);
-            Err(copied)
+        Ok(client)
+    }
+
+    pub(super) fn producer(config: &ClientConfig) -> Result<Self, Error> {
+        Self::new(c::rd_kafka_type_t::RD_KAFKA_PRODUCER, config)
+    }
+
+    fn new(kind: c::rd_kafka_type_t, config: &ClientConfig) -> Result<Self, Error> {
+        let native = config.create_native_config().map_err(refused)?;
+        let mut reason = [0; 512];
+        // SAFETY: the settings live, and are the client's once it is made; the reason has the length
+        // that is told.
+        let client = unsafe {
+            c::rd_kafka_conf_set_events(native.ptr(), EVENTS);
+            c::rd_kafka_new(kind, native.ptr(), reason.as_mut_ptr().cast::<c_char>(), reason.len())
+        };
+        let Some(client) = NonNull::new(client) else {
+            let reason = reason.split(|byte| *byte == 0).next().unwrap_or_default();
+            return Err(Error::invalid(String::from_utf8_lossy(reason)));
+        };
+        let _ = ManuallyDrop::new(native);
+        let client = Self { native: Native(client) };
+        // Log lines are events like others: a callback would run on the client's threads.
+        // SAFETY: the client lives; null is its main queue.
+        Error::check(unsafe { c::rd_kafka_set_log_queue(client.pointer(), ptr::null_mut()) })?;
+        Ok(client)
+    }
+
+    pub(super) fn pointer(&self) -> *mut c::rd_kafka_t {
+        self.native.0.as_ptr()
+    }
+
+    /// Why the client is of no use any more.
+    pub(super) fn fatal(&self) -> Code {
+        // SAFETY: the client lives; without room for a text none is written.
+        unsafe { c::rd_kafka_fatal_error(self.pointer(), ptr::null_mut(), 0) }
+    }
+
+    /// Ends the client on this thread, if nobody else uses it. Waits for its brokers.
+    pub(super) fn end(this: Arc<Self>) {
+        if let Some(client) = Arc::into_inner(this) {
+            let native = client.native;
+            let _ = ManuallyDrop::new(client);
+            native.destroy();
         }
     }
+}
 
-    /// An error of this machine.
-    pub fn local(error: &std::io::Error) -> Self {
-        Self { name: "_FAIL".to_owned(), reason: error.to_string(), fatal: false }
-    }
-
-    #[allow(clippy::needless_pass_by_value)] // so that `map_err` takes it as it is
-    pub fn invalid(reason: impl ToString) -> Self {
-        Self { name: "_INVALID_ARG".to_owned(), reason: reason.to_string(), fatal: false }
+impl Drop for Client {
+    fn drop(&mut self) {
+        let native = self.native;
+        // Without a thread it is left as it is: memory that is lost is better than a loop that hangs.
+        if let Err(error) = thread::Builder::new().name("kafka-end".to_owned()).spawn(move || native.destroy()) {
+            tracing::warn!("a Kafka client cannot be ended, and keeps its memory: {error}");
+        }
     }
 }
 
-/// Copies a C string.
-pub(super) fn text(pointer: *const std::ffi::c_char) -> String {
-    if pointer.is_null() {
-        return String::new();
+impl Native {
+    fn destroy(self) {
+        // No closing: who was a member has left, or given up on it. What is under way with a broker
+        // that is away still takes the client up to `socket.timeout.ms`.
+        // SAFETY: the last user has dropped the client; queues, topics and messages hold a reference.
+        unsafe { c::rd_kafka_destroy_flags(self.0.as_ptr(), c::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) }
     }
-    // SAFETY: librdkafka's strings end in a null byte, and this one is not null.
-    unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
 }
 
-/// Sends the client's log lines to ours.
+/// Settings that the client does not take.
+pub(super) fn refused(error: KafkaError) -> Error {
+    match error {
+        KafkaError::ClientConfig(_, reason, _, _) => Error::invalid(reason),
+        other => Error::invalid(other),
+    }
+}
+
+/// What the wrapper's clients, which only ask about topics, do with their log lines.
 pub(super) struct Context {
-    /// Name of the trigger.
-    pub owner: String,
+    pub owner: &'static str,
 }
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        let trigger = self.owner.as_str();
-        // Of `enable.gapless.guarantee`, which is set on purpose.
-        if facility == "CONFWARN" && line.contains("experimental") {
-            tracing::debug!(target: "librdkafka", trigger, facility, "{line}");
-            return;
-        }
-        match level {
-            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
-                tracing::warn!(target: "librdkafka", trigger, facility, "{line}")
-            }
-            RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-                tracing::info!(target: "librdkafka", trigger, facility, "{line}");
-            }
-            RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", trigger, facility, "{line}"),
-        }
+        log(self.owner, level as i32, facility, line);
     }
 
-    fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
-        tracing::info!(target: "librdkafka", trigger = self.owner.as_str(), "{error}: {reason}");
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::info!(target: "librdkafka", trigger = self.owner, "{error}: {reason}");
     }
 }
 
-impl ConsumerContext for Context {}
-
-impl ProducerContext for Context {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, _result: &DeliveryResult<'_>, _opaque: ()) {}
-}
-
-/// How often a consumer that closes is looked at.
-const CLOSE_PAUSE: Duration = Duration::from_millis(2);
-
-/// A consumer's native client. Whatever lies in its memory keeps it alive.
-pub(super) struct Consumer {
-    client: BaseConsumer<Context>,
-}
-
-impl Consumer {
-    pub(super) fn new(client: BaseConsumer<Context>) -> Self {
-        Self { client }
+/// Sends a line of the client's log to ours. Levels are those of syslog.
+pub(super) fn log(owner: &str, level: i32, facility: &str, line: &str) {
+    // Of `enable.gapless.guarantee`, which is set on purpose.
+    let expected = facility == "CONFWARN" && line.contains("experimental");
+    match level {
+        _ if expected => tracing::debug!(target: "librdkafka", trigger = owner, facility, "{line}"),
+        ..=3 => tracing::warn!(target: "librdkafka", trigger = owner, facility, "{line}"),
+        4..=6 => tracing::info!(target: "librdkafka", trigger = owner, facility, "{line}"),
+        _ => tracing::debug!(target: "librdkafka", trigger = owner, facility, "{line}"),
     }
-
-    pub(super) fn pointer(&self) -> *mut c::rd_kafka_t {
-        self.client.client().native_ptr()
-    }
-
-    /// Leaves the group, and waits for it up to `limit`. Without this the client would stay a member
-    /// as long as anything lies in its memory. `answer` polls and answers its events.
-    pub(super) fn close(&self, limit: Duration, mut answer: impl FnMut()) {
-        if let Err(error) = self.client.close_queue() {
-            tracing::debug!("a consumer was closed already: {error}");
-            return;
-        }
-        let end = Instant::now() + limit;
-        while !self.client.closed() && Instant::now() < end {
-            answer();
-            std::thread::sleep(CLOSE_PAUSE);
-        }
-    }
-
-    pub(super) fn subscribe(&self, topics: &[&str]) -> Result<(), Error> {
-        self.client.subscribe(topics).map_err(Error::invalid)
-    }
-}
-
-/// The settings that both kinds of client share. What the manifest says wins, except over what
-/// [`crate::manifest`] refuses.
-pub(super) fn settings(cluster: &Cluster, node: &str, ours: &[(&str, &str)]) -> ClientConfig {
-    let mut all: BTreeMap<&str, &str> = BTreeMap::from([
-        ("client.id", node),
-        ("allow.auto.create.topics", "false"),
-        // The probe asks every few seconds; a stale view of leaders costs a failed request at most.
-        ("topic.metadata.refresh.interval.ms", "60000"),
-        ("reconnect.backoff.max.ms", "2000"),
-        ("log.connection.close", "false"),
-    ]);
-    all.extend(ours.iter().copied());
-    all.extend(cluster.properties.iter().map(|(key, value)| (key.as_str(), value.as_str())));
-    let mut config = ClientConfig::new();
-    for (key, value) in all {
-        config.set(key, value);
-    }
-    config.set("bootstrap.servers", &cluster.brokers);
-    config.set_log_level(RDKafkaLogLevel::Info);
-    config
-}
-
-/// Whether librdkafka knows the properties of a cluster. Needs no broker.
-pub fn check_properties(cluster: &Cluster) -> Result<(), Error> {
-    settings(cluster, "check", &[]).create_native_config().map(drop).map_err(|error| match error {
-        rdkafka::error::KafkaError::ClientConfig(_, reason, _, _) => Error::invalid(reason),
-        other => Error::invalid(other),
-    })
 }
 
 /// Has the allocator keep what clients and batches need again and again, instead of giving it back
@@ -212,10 +179,10 @@ pub struct WakeEnd {
 
 impl Wake {
     /// Needs a tokio runtime with IO.
-    pub fn new() -> std::io::Result<(Self, std::sync::Arc<WakeEnd>)> {
+    pub fn new() -> std::io::Result<(Self, Arc<WakeEnd>)> {
         let (sender, receiver) = pipe::pipe()?;
         let sender = sender.into_nonblocking_fd()?;
-        Ok((Self { receiver }, std::sync::Arc::new(WakeEnd { sender })))
+        Ok((Self { receiver }, Arc::new(WakeEnd { sender })))
     }
 
     /// Waits until one of the queues got something since the last call.
@@ -236,79 +203,5 @@ impl Wake {
 impl WakeEnd {
     pub(super) fn descriptor(&self) -> RawFd {
         self.sender.as_raw_fd()
-    }
-}
-
-/// The number of partitions of each topic that exists.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Metadata {
-    pub partitions: BTreeMap<String, i32>,
-    /// Topics that cannot be used, and why.
-    pub missing: BTreeMap<String, String>,
-    /// Partitions that cannot be read or written now.
-    pub leaderless: Vec<String>,
-}
-
-impl Metadata {
-    /// How many partitions a topic has. An error if it cannot be used.
-    pub fn partitions_of(&self, topic: &str) -> Result<i32, Error> {
-        let missing = || self.missing.get(topic).cloned().unwrap_or_default();
-        self.partitions.get(topic).copied().ok_or_else(|| Error::invalid(format!("topic {topic}: {}", missing())))
-    }
-
-    /// Asks the brokers about topics. Blocks up to `limit` for each of them.
-    ///
-    /// `client` has to be a live client.
-    pub(super) fn ask(client: *mut c::rd_kafka_t, topics: &[String], limit: Duration) -> Result<Self, Error> {
-        let mut found = Self::default();
-        for topic in topics {
-            match partitions_of(client, topic, limit)? {
-                Ok(leaders) => {
-                    let leaderless = (0..).zip(&leaders).filter(|(_, leader)| **leader < 0);
-                    found.leaderless.extend(leaderless.map(|(partition, _): (i32, _)| format!("{topic}/{partition}")));
-                    found.partitions.insert(topic.clone(), i32::try_from(leaders.len()).unwrap_or(i32::MAX));
-                }
-                Err(reason) => drop(found.missing.insert(topic.clone(), reason)),
-            }
-        }
-        Ok(found)
-    }
-}
-
-/// For each partition of a topic its leader, -1 if it has none; or why there is no such topic.
-fn partitions_of(client: *mut c::rd_kafka_t, topic: &str, limit: Duration) -> Result<Result<Vec<i32>, String>, Error> {
-    let name = CString::new(topic).map_err(Error::invalid)?;
-    let limit_ms = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: the client lives for the call; the topic handle and the metadata are destroyed once,
-    // after everything was read out of them; counts and pointers of the metadata belong together.
-    unsafe {
-        let handle = c::rd_kafka_topic_new(client, name.as_ptr(), ptr::null_mut());
-        if handle.is_null() {
-            return Err(Error::from_code(c::rd_kafka_last_error()));
-        }
-        let mut metadata = ptr::null();
-        let code = c::rd_kafka_metadata(client, 0, handle, &raw mut metadata, limit_ms);
-        c::rd_kafka_topic_destroy(handle);
-        Error::check(code)?;
-        let answer = if (*metadata).topic_cnt == 1 {
-            let topic = &*(*metadata).topics;
-            match topic.err {
-                OK if topic.partition_cnt > 0 => {
-                    let mut leaders = vec![-1; topic.partition_cnt as usize];
-                    for partition in std::slice::from_raw_parts(topic.partitions, leaders.len()) {
-                        if let Some(leader) = leaders.get_mut(partition.id as usize) {
-                            *leader = partition.leader;
-                        }
-                    }
-                    Ok(leaders)
-                }
-                OK => Err("it has no partitions yet".to_owned()),
-                code => Err(Error::from_code(code).reason),
-            }
-        } else {
-            Err("the broker does not answer for it".to_owned())
-        };
-        c::rd_kafka_metadata_destroy(metadata);
-        Ok(answer)
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::client::{Context, Error, settings};
+use super::client::{Context, Error};
+use super::settings::settings;
 use crate::manifest::Cluster;
 
 /// What became of a topic that was to be created.
@@ -22,7 +23,7 @@ pub enum Created {
 
 /// Creates a topic with as many replicas as the broker is set to. Waits up to `limit`.
 pub async fn create_topic(cluster: &Cluster, name: &str, partitions: i32, limit: Duration) -> Result<Created, Error> {
-    let context = Context { owner: "create".to_owned() };
+    let context = Context { owner: "create" };
     let client: AdminClient<Context> =
         settings(cluster, "tidegate-create", &[]).create_with_context(context).map_err(Error::invalid)?;
     let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(BROKERS_CHOICE));
@@ -37,7 +38,7 @@ pub async fn create_topic(cluster: &Cluster, name: &str, partitions: i32, limit:
         Some(Ok(_)) => Ok(Created::Now),
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(Created::Before),
         Some(Err((_, RDKafkaErrorCode::UnsupportedFeature))) => Ok(Created::Unsupported),
-        Some(Err((_, code))) => Err(Error { name: format!("{code:?}"), reason: code.to_string(), fatal: false }),
+        Some(Err((_, code))) => Err(Error::from_wrapper(code)),
         None => Err(Error::invalid("the broker does not answer for the topic")),
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use rdkafka::bindings as c;
 
-use super::client::{Code, Consumer, Error, OK};
+use super::client::Client;
+use super::error::{Code, Error, OK};
 use crate::record::{Header, OwnedRecord, Record};
 
 /// A record as it was fetched. It pins the fetch it came with (up to `fetch.message.max.bytes`),
@@ -29,13 +30,13 @@ impl Fetched {
     ///
     /// # Safety
     ///
-    /// `message` is a live message of `consumer` that nobody else destroys.
-    pub(super) unsafe fn new(message: NonNull<c::rd_kafka_message_t>, consumer: Arc<Consumer>) -> Self {
+    /// `message` is a live message of `client` that nobody else destroys.
+    pub(super) unsafe fn new(message: NonNull<c::rd_kafka_message_t>, client: Arc<Client>) -> Self {
         let mut headers = ptr::null_mut();
         // SAFETY: the message lives; the headers belong to it and live as long.
         let code = unsafe { c::rd_kafka_message_headers(message.as_ptr(), &raw mut headers) };
         let headers = if code == OK { headers } else { ptr::null_mut() };
-        let in_place = InPlace { message, headers, _consumer: consumer };
+        let in_place = InPlace { message, headers, _client: client };
         match unread(code) {
             None => Self::InPlace(in_place),
             Some(defect) => Self::Detached(Box::new(Detached {
@@ -62,7 +63,7 @@ pub struct InPlace {
     /// Null: it has none. Asked for once: without headers the client looks for them again and again.
     headers: *mut c::rd_kafka_headers_t,
     /// Keeps the client alive that the message's memory belongs to.
-    _consumer: Arc<Consumer>,
+    _client: Arc<Client>,
 }
 
 // SAFETY: librdkafka lets any thread read and destroy a message, one at a time, and `&InPlace` is

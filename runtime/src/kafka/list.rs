@@ -5,12 +5,14 @@ use std::ptr::NonNull;
 
 use rdkafka::bindings as c;
 
-use super::client::{Error, OK, text};
+use super::error::{Error, OK, text};
 
 /// Offset of a partition that has none.
 pub(super) const NO_OFFSET: i64 = -1_001;
 /// The start of a partition.
 pub(super) const BEGINNING: i64 = -2;
+/// Its end.
+pub(super) const END: i64 = -1;
 
 /// A place in a partition, with what is committed beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +73,18 @@ impl List {
 
     pub(super) fn pointer(&self) -> *mut c::rd_kafka_topic_partition_list_t {
         self.pointer.as_ptr()
+    }
+
+    /// Sets each offset by what it is now.
+    pub(super) fn set_offsets(&self, offset: impl Fn(i64) -> i64) {
+        // SAFETY: the list is ours, and `cnt` elements lie at `elems`.
+        unsafe {
+            let list = &mut *self.pointer();
+            for place in 0..list.cnt as usize {
+                let element = &mut *list.elems.add(place);
+                element.offset = offset(element.offset);
+            }
+        }
     }
 
     /// The list after librdkafka filled it in; the first partition that failed is an error.

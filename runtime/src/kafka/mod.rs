@@ -8,23 +8,35 @@
 pub mod broker;
 pub mod cleanup;
 pub mod client;
-mod clients;
+pub mod clients;
 pub mod create;
 pub mod embedded;
+mod error;
 mod fetched;
 mod list;
+mod member;
+mod metadata;
 mod murmur2;
+mod produce;
 mod queue;
+pub mod reader;
 pub mod scan;
+mod settings;
 pub mod sink;
 pub mod source;
+#[cfg(test)]
+mod tests;
 
-pub use broker::{Broker, Clients, Event, Question, Reader, Taken, TopicsQuestion};
-pub use client::{Error, Metadata, Wake, keep_memory};
-pub use clients::KafkaClients;
+pub use broker::{
+    Acknowledgement, Batching, Broker, Clients, Event, Question, Reader, Refusal, Sink, Taken, TopicsQuestion,
+};
+pub use client::{Error, ErrorKind, Metadata, Wake, keep_memory};
+pub use clients::{Blueprint, KafkaClients};
 pub use fetched::{Detached, Fetched};
 pub use list::Position;
-pub use sink::{Acknowledgement, Batching, KafkaSink, Refusal, Sink};
+pub use reader::KafkaReader;
+pub use settings::check_properties;
+pub use sink::KafkaSink;
 pub use source::Source;
 
 /// A partition among the topics of one client.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use rdkafka::bindings as c;
 
-use super::client::{Code, Error, OK, WakeEnd, text};
+use super::client::{Client, Error, WakeEnd};
+use super::error::{Code, OK, text};
 use super::list::{List, Position, first_error};
 
 /// A queue of a client, whose wake-ups go to one descriptor.
-pub(super) struct Queue<Client> {
+pub(super) struct Queue {
     pointer: NonNull<c::rd_kafka_queue_t>,
     /// Destroyed after the queue: destroying a client whose queues are held hangs.
     _client: Arc<Client>,
@@ -18,9 +19,9 @@ pub(super) struct Queue<Client> {
 }
 
 // SAFETY: librdkafka's queues may be used from any thread.
-unsafe impl<Client: Send + Sync> Send for Queue<Client> {}
+unsafe impl Send for Queue {}
 
-impl<Client> Queue<Client> {
+impl Queue {
     /// Takes over a queue and has it wake the loop.
     ///
     /// # Safety
@@ -41,10 +42,16 @@ impl<Client> Queue<Client> {
         self.pointer.as_ptr()
     }
 
-    /// The next event, without waiting.
-    pub(super) fn poll(&self) -> Option<QueueEvent> {
+    /// The next event, waiting for it so long.
+    pub(super) fn poll(&self, limit_ms: i32) -> Option<QueueEvent> {
         // SAFETY: the queue is ours.
-        NonNull::new(unsafe { c::rd_kafka_queue_poll(self.pointer.as_ptr(), 0) }).map(QueueEvent)
+        NonNull::new(unsafe { c::rd_kafka_queue_poll(self.pointer.as_ptr(), limit_ms) }).map(QueueEvent)
+    }
+
+    /// Ends the wake-ups.
+    pub(super) fn wake_nobody(&self) {
+        // SAFETY: the queue is ours; -1 is no descriptor.
+        unsafe { c::rd_kafka_queue_io_event_enable(self.pointer.as_ptr(), -1, ptr::null(), 0) };
     }
 
     /// Takes up to `buffer.len()` messages without waiting and returns how many. The caller owns
@@ -57,13 +64,11 @@ impl<Client> Queue<Client> {
     }
 }
 
-impl<Client> Drop for Queue<Client> {
+impl Drop for Queue {
     fn drop(&mut self) {
-        // SAFETY: the queue is ours and destroyed once; before that its wake-ups end.
-        unsafe {
-            c::rd_kafka_queue_io_event_enable(self.pointer.as_ptr(), -1, ptr::null(), 0);
-            c::rd_kafka_queue_destroy(self.pointer.as_ptr());
-        }
+        self.wake_nobody();
+        // SAFETY: the queue is ours and destroyed once.
+        unsafe { c::rd_kafka_queue_destroy(self.pointer.as_ptr()) };
     }
 }
 
@@ -94,9 +99,30 @@ impl QueueEvent {
             if !reason.is_empty() {
                 error.reason = reason;
             }
-            error.fatal |= c::rd_kafka_event_error_is_fatal(self.0.as_ptr()) != 0;
+            // Other events have no such field, and less memory than it would lie in.
+            if self.kind() == c::RD_KAFKA_EVENT_ERROR {
+                error.fatal |= c::rd_kafka_event_error_is_fatal(self.0.as_ptr()) != 0;
+            }
         }
         Err(error)
+    }
+
+    /// A line of the client's log: its level, its facility and its text.
+    pub(super) fn line(&self) -> Option<(i32, String, String)> {
+        let (mut facility, mut line, mut level) = (ptr::null(), ptr::null(), 0);
+        // SAFETY: the event lives; its strings are copied.
+        unsafe {
+            if c::rd_kafka_event_log(self.0.as_ptr(), &raw mut facility, &raw mut line, &raw mut level) != 0 {
+                return None;
+            }
+            Some((level, text(facility), text(line)))
+        }
+    }
+
+    /// What was given to the client with the request that this is the answer to.
+    pub(super) fn opaque(&self) -> u64 {
+        // SAFETY: the event lives.
+        unsafe { c::rd_kafka_event_opaque(self.0.as_ptr()) }.addr() as u64
     }
 
     /// The partitions it is about.

@@ -13,13 +13,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::bindings as c;
-use rdkafka::consumer::BaseConsumer;
 
 use super::Partition;
-use super::client::{Code, Consumer, Context, Error, OK, WakeEnd, settings, text};
+use super::broker::Reader as _;
+use super::client::{Client, Error, WakeEnd, log};
+use super::error::{Code, OK, text};
 use super::fetched::Fetched;
 use super::queue::Queue;
-use super::source::Reader;
+use super::reader::KafkaReader;
+use super::settings::settings;
 use crate::manifest::Cluster;
 
 /// How much of a partition is fetched ahead.
@@ -56,10 +58,10 @@ struct Topic {
 /// Reads partitions of some topics.
 pub struct Scan {
     // Queues before the client: see `Queue`.
-    records: Queue<Consumer>,
-    events: Queue<Consumer>,
+    records: Queue,
+    events: Queue,
     topics: Vec<Topic>,
-    consumer: Arc<Consumer>,
+    client: Arc<Client>,
     running: Vec<Partition>,
     buffer: Vec<*mut c::rd_kafka_message_t>,
 }
@@ -92,21 +94,19 @@ impl Scan {
             },
         );
         config.remove("group.id");
-        let context = Context { owner: "scan".to_owned() };
-        let client: BaseConsumer<Context> = config.create_with_context(context).map_err(Error::invalid)?;
-        let consumer = Arc::new(Consumer::new(client));
+        let client = Arc::new(Client::consumer(&config)?);
         // SAFETY: both calls return new references to queues of this client.
         let (records, events) = unsafe {
             (
-                Queue::new(c::rd_kafka_queue_new(consumer.pointer()), consumer.clone(), wake.clone())?,
-                Queue::new(c::rd_kafka_queue_get_main(consumer.pointer()), consumer.clone(), wake.clone())?,
+                Queue::new(c::rd_kafka_queue_new(client.pointer()), client.clone(), wake.clone())?,
+                Queue::new(c::rd_kafka_queue_get_main(client.pointer()), client.clone(), wake.clone())?,
             )
         };
         let mut scan = Self {
             records,
             events,
             topics: Vec::with_capacity(topics.len()),
-            consumer,
+            client,
             running: Vec::new(),
             buffer: vec![ptr::null_mut(); BATCH],
         };
@@ -119,14 +119,14 @@ impl Scan {
     fn topic(&self, name: &str) -> Result<Topic, Error> {
         let text = CString::new(name).map_err(Error::invalid)?;
         // SAFETY: the client lives; without settings of its own a topic takes the client's.
-        let handle = unsafe { c::rd_kafka_topic_new(self.consumer.pointer(), text.as_ptr(), ptr::null_mut()) };
+        let handle = unsafe { c::rd_kafka_topic_new(self.client.pointer(), text.as_ptr(), ptr::null_mut()) };
         let handle = NonNull::new(handle).ok_or_else(|| Error::invalid(format!("no topic can be named {name:?}")))?;
         Ok(Topic { name: name.to_owned(), handle })
     }
 
     /// What may be asked; it blocks the calling thread.
-    pub fn reader(&self) -> Reader {
-        Reader::new(self.consumer.clone())
+    pub fn reader(&self) -> KafkaReader {
+        KafkaReader::new(self.client.clone())
     }
 
     /// Starts reading a partition that is not read yet.
@@ -164,7 +164,7 @@ impl Scan {
             let topic = self.place(topic);
             let found = if code == OK {
                 // SAFETY: it is ours, has no error, and nobody else destroys it.
-                Found::Record(unsafe { Fetched::new(message, self.consumer.clone()) })
+                Found::Record(unsafe { Fetched::new(message, self.client.clone()) })
             } else {
                 // SAFETY: it is ours and destroyed once.
                 unsafe { c::rd_kafka_message_destroy(message.as_ptr()) };
@@ -198,11 +198,14 @@ impl Scan {
     /// client goes on by itself.
     pub fn trouble(&self) -> Option<Error> {
         let mut last = None;
-        while let Some(event) = self.events.poll() {
+        while let Some(event) = self.events.poll(0) {
+            if let Some((level, facility, line)) = event.line() {
+                log("scan", level, &facility, &line);
+            }
             if event.kind() == c::RD_KAFKA_EVENT_ERROR {
                 // That all brokers are away is said behind what became of each.
-                let error = event.error().err().filter(|error| last.is_none() || error.name != "_ALL_BROKERS_DOWN");
-                last = error.or(last);
+                let all = event.code() == Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
+                last = event.error().err().filter(|_| last.is_none() || !all).or(last);
             }
         }
         last
@@ -210,11 +213,12 @@ impl Scan {
 
     /// How many partitions a topic has, or why there is no such topic. Waits for the brokers up to
     /// `limit`, and does not make them create the topic.
-    pub fn partitions(&self, topic: &str, limit: Duration) -> Result<Result<i32, String>, Error> {
-        let mut metadata = self.reader().metadata(&[topic.to_owned()], limit)?;
-        Ok(metadata.partitions.remove(topic).ok_or_else(|| {
-            metadata.missing.remove(topic).unwrap_or_else(|| "the broker does not answer for it".to_owned())
-        }))
+    pub fn partitions(&self, topic: &str, limit: Duration) -> Result<Result<i32, Error>, Error> {
+        let mut found = self.reader().metadata(&[topic.to_owned()], limit)?;
+        Ok(match found.missing.remove(topic) {
+            Some(error) => Err(error),
+            None => found.partitions_of(topic),
+        })
     }
 }
 

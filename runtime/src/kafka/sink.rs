@@ -1,107 +1,38 @@
 //! Messages out, acknowledgements back.
 
-use std::ffi::{CString, c_void};
+use std::ffi::CString;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdkafka::bindings as c;
-use rdkafka::producer::{BaseProducer, Producer as _};
+use rustc_hash::FxHashMap;
 
 use super::broker::TopicsQuestion;
-use super::client::{Code, Context, Error, Metadata, OK, WakeEnd, settings};
+pub use super::broker::{Acknowledgement, Batching, Refusal, Sink};
+use super::client::{Client, Error, Metadata, WakeEnd, log};
+use super::error::{Code, OK, text};
 use super::murmur2::partition_of;
-use super::queue::Queue;
+use super::produce::{Fields, is_plain, native_headers, raw};
+use super::queue::{Queue, QueueEvent};
+use super::settings;
 use crate::manifest::Cluster;
 use crate::record::{Header, Message};
-
-/// Where messages go. One implementation produces to Kafka; the other is the tests'.
-pub trait Sink: Send + 'static {
-    /// Produces messages. Those of one partition keep their order, also among several calls.
-    /// Everything is copied before the call returns, and every message is acknowledged once.
-    fn send(&mut self, messages: &[Message<'_>], headers: &[Header<'_>]);
-
-    /// Hands out the acknowledgements that came in, without waiting.
-    fn acknowledgements(&mut self, each: &mut dyn FnMut(Acknowledgement));
-
-    /// Messages that are not acknowledged.
-    fn outstanding(&self) -> usize;
-
-    /// How many messages may be unacknowledged.
-    fn most_outstanding(&self) -> usize {
-        usize::MAX
-    }
-
-    /// Asks for what is queued to be sent now.
-    fn flush(&mut self);
-
-    /// Gives up what was not sent yet: it is reported as refused for now. What is with the broker
-    /// already is reported when its answer comes. Nothing may be sent any more.
-    fn abandon(&mut self);
-
-    /// Takes in how many partitions the topics have.
-    fn update(&mut self, metadata: &Metadata);
-
-    /// Has the brokers asked about the sink's topics, where that may wait.
-    fn ask(&self, answer: TopicsQuestion);
-}
-
-/// What became of a message.
-#[derive(Debug)]
-pub struct Acknowledgement {
-    pub token: u64,
-    pub result: Result<(), Refusal>,
-}
-
-/// Why a message is not in its topic.
-#[derive(Clone, Debug)]
-pub enum Refusal {
-    /// It will never be accepted: too large, no such partition, malformed.
-    ForGood(Error),
-    /// It was in a batch of which the broker refuses a message for good, and does not say which.
-    /// Nothing that is sent later reaches the broker.
-    WithOthers(Error),
-    /// The client gave up; another one may succeed.
-    ForNow(Error),
-    /// It was behind a message that was refused in one of the ways above, which is reported too.
-    Following,
-}
-
-/// How many messages of a partition a request carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Batching {
-    /// As many as there are. When the broker refuses one for good, the producer ends: what follows
-    /// in the same partition must not overtake what has to be sent again.
-    Full,
-    /// One, so that the broker refuses none for what is wrong with another.
-    Single,
-    /// As many as there are. What follows a refused message goes on all the same: for records that
-    /// nobody sends again.
-    Separate,
-}
 
 /// Requests of one message that may be under way or wait for it: a partition that goes should not
 /// leave many behind, which are sent when it is another node's.
 const MAX_SINGLE: usize = 1_000;
 
-struct Producer {
-    client: BaseProducer<Context>,
-}
-
-impl Producer {
-    fn pointer(&self) -> *mut c::rd_kafka_t {
-        self.client.client().native_ptr()
-    }
-
-    /// Why the client is of no use any more.
-    fn fatal(&self) -> Code {
-        // SAFETY: the client lives; without room for a text none is written.
-        unsafe { c::rd_kafka_fatal_error(self.pointer(), ptr::null_mut(), 0) }
-    }
-}
+/// As a partition: the client chooses it, by the same hash.
+const CHOOSE: i32 = -1;
+/// How long the brokers may take to answer [`Sink::ask`].
+const ASK_LIMIT: Duration = Duration::from_secs(5);
 
 struct Topic {
     handle: NonNull<c::rd_kafka_topic_t>,
-    /// For each partition that is known the places of its messages among those of a call.
+    /// How many partitions there are; 0: the client knows better.
+    partitions: i32,
+    /// For each partition the places of its messages among those of a call.
     runs: Vec<Vec<usize>>,
 }
 
@@ -112,8 +43,10 @@ struct Topic {
 pub struct KafkaSink {
     topics: Vec<Topic>,
     names: Vec<String>,
-    reports: Queue<Producer>,
-    producer: Arc<Producer>,
+    reports: Queue,
+    client: Arc<Client>,
+    /// Whose the producer is, for log lines.
+    owner: String,
     buffer: Vec<*const c::rd_kafka_message_t>,
     /// The runs of a call that are not empty, by topic and partition.
     filled: Vec<(usize, usize)>,
@@ -121,6 +54,12 @@ pub struct KafkaSink {
     /// Refused before they were queued.
     refused: Vec<Acknowledgement>,
     outstanding: usize,
+    /// Messages under way whose partition was named by the function: how many of a token and a
+    /// partition. For all others the partition was chosen here, and another one will do.
+    named: FxHashMap<(u64, i32), u32>,
+    /// See [`Sink::abandon`].
+    abandoned: bool,
+    trouble: Option<Error>,
     batching: Batching,
     rng: fastrand::Rng,
 }
@@ -138,50 +77,32 @@ impl KafkaSink {
         batching: Batching,
         wake: &Arc<WakeEnd>,
     ) -> Result<Self, Error> {
-        let mut config = settings(
-            cluster,
-            client_id,
-            &[
-                ("enable.idempotence", "true"),
-                // A message is given up by us, not by a clock.
-                ("message.timeout.ms", "0"),
-                ("linger.ms", "5"),
-                // The topic's own limit decides; requests stay below `batch.size` all the same.
-                ("message.max.bytes", "67108864"),
-                // The bound is ours, in bytes, all that is not acknowledged.
-                ("queue.buffering.max.messages", "0"),
-                ("queue.buffering.max.kbytes", "2097151"),
-            ],
-        );
-        match batching {
-            Batching::Full => drop(config.set("enable.gapless.guarantee", "true")),
-            Batching::Single => drop(config.set("batch.num.messages", "1")),
-            Batching::Separate => {}
-        }
-        let context = Context { owner: owner.to_owned() };
-        let client: BaseProducer<Context> = config.create_with_context(context).map_err(Error::invalid)?;
-        let producer = Arc::new(Producer { client });
+        let client = Arc::new(Client::producer(&settings::producer(cluster, client_id, batching))?);
         // SAFETY: returns a new reference to the client's main queue, where reports arrive.
         let reports =
-            unsafe { Queue::new(c::rd_kafka_queue_get_main(producer.pointer()), producer.clone(), wake.clone())? };
+            unsafe { Queue::new(c::rd_kafka_queue_get_main(client.pointer()), client.clone(), wake.clone())? };
         let mut handles = Vec::with_capacity(topics.len());
         for topic in topics {
             let name = CString::new(topic.as_str()).map_err(Error::invalid)?;
             // SAFETY: the client lives; without settings of its own a topic takes the client's.
-            let handle = unsafe { c::rd_kafka_topic_new(producer.pointer(), name.as_ptr(), ptr::null_mut()) };
+            let handle = unsafe { c::rd_kafka_topic_new(client.pointer(), name.as_ptr(), ptr::null_mut()) };
             let handle = NonNull::new(handle).ok_or_else(|| Error::invalid(format!("no topic {topic}")))?;
-            handles.push(Topic { handle, runs: Vec::new() });
+            handles.push(Topic { handle, partitions: 0, runs: Vec::new() });
         }
         Ok(Self {
             topics: handles,
             names: topics.to_vec(),
             reports,
-            producer,
+            client,
+            owner: owner.to_owned(),
             buffer: vec![ptr::null(); 1_024],
             filled: Vec::new(),
             run: Vec::new(),
             refused: Vec::new(),
             outstanding: 0,
+            named: FxHashMap::default(),
+            abandoned: false,
+            trouble: None,
             batching,
             rng: fastrand::Rng::new(),
         })
@@ -189,32 +110,42 @@ impl KafkaSink {
 
     /// What may be asked from another thread.
     pub fn reader(&self) -> SinkReader {
-        SinkReader { producer: self.producer.clone(), topics: self.names.clone() }
+        SinkReader { client: self.client.clone(), topics: self.names.clone() }
     }
 
-    /// Takes in how many partitions the topics have.
-    pub fn update(&mut self, metadata: &Metadata) {
-        for (topic, name) in self.topics.iter_mut().zip(&self.names) {
-            if let Some(&partitions) = metadata.partitions.get(name) {
-                topic.runs.resize_with(usize::try_from(partitions).unwrap_or(0), Vec::new);
-            }
-        }
+    /// What went wrong with a connection since the last call. The client goes on by itself.
+    pub fn trouble(&mut self) -> Option<Error> {
+        self.trouble.take()
     }
 
     fn partition(&mut self, message: &Message<'_>) -> i32 {
-        // Kafka counts partitions in signed 32 bits.
-        let partitions = self.topics[message.topic].runs.len() as i32;
-        match (message.partition, message.key) {
-            (Some(partition), _) => partition,
-            (None, Some(key)) => partition_of(key, partitions),
-            (None, None) => self.rng.i32(0..partitions.max(1)),
+        if let Some(partition) = message.partition {
+            *self.named.entry((message.token, partition)).or_default() += 1;
+            return partition;
         }
+        match (self.topics[message.topic].partitions, message.key) {
+            (..=0, _) => CHOOSE,
+            (partitions, Some(key)) => partition_of(key, partitions),
+            (partitions, None) => self.rng.i32(0..partitions),
+        }
+    }
+
+    /// Whether the function named the partition of a message, which is not under way any more.
+    fn was_named(&mut self, token: u64, partition: i32) -> bool {
+        if self.named.is_empty() {
+            return false;
+        }
+        match self.named.get_mut(&(token, partition)) {
+            None => return false,
+            Some(1) => drop(self.named.remove(&(token, partition))),
+            Some(count) => *count -= 1,
+        }
+        true
     }
 
     /// Messages of one partition, in order. Consecutive ones that need neither headers nor a
     /// timestamp go to the client together.
     fn send_run(&mut self, topic: usize, partition: i32, run: &[usize], all: &[Message<'_>], headers: &[Header<'_>]) {
-        let mut fields = Fields::to(self.topics[topic].handle, partition);
         let mut rest = run;
         while let Some(&first) = rest.first() {
             let plain = rest.iter().take_while(|&&place| is_plain(&all[place])).count();
@@ -222,7 +153,7 @@ impl KafkaSink {
                 self.send_plain(topic, partition, &rest[..plain], all);
                 rest = &rest[plain..];
             } else {
-                self.send_one(&mut fields, &all[first], headers);
+                self.send_one(partition, &all[first], headers);
                 rest = &rest[1..];
             }
         }
@@ -256,39 +187,154 @@ impl KafkaSink {
                 self.run.len() as i32,
             );
         }
-        for (message, &place) in self.run.iter().zip(places) {
-            if message.err != OK {
-                let result = Err(refusal(&self.producer, message.err));
-                self.refused.push(Acknowledgement { token: all[place].token, result });
+        // Those that were not taken are the last ones, so they keep their order when they are sent
+        // again.
+        for (index, &place) in places.iter().enumerate() {
+            match self.run[index].err {
+                OK => {}
+                Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => self.send_one(partition, &all[place], &[]),
+                code => self.refuse(&all[place], partition, code),
             }
         }
     }
 
-    fn send_one(&mut self, fields: &mut Fields, message: &Message<'_>, headers: &[Header<'_>]) {
-        let native = native_headers(&headers[message.headers.clone()]);
-        fields.fill(message, native);
-        // SAFETY: all pointers live during the call, which copies keys and values; the headers
-        // become the client's unless it fails.
-        let error = unsafe {
-            let error = c::rd_kafka_produceva(self.producer.pointer(), fields.list.as_ptr(), fields.count());
-            if error.is_null() {
-                return;
+    fn send_one(&mut self, partition: i32, message: &Message<'_>, headers: &[Header<'_>]) {
+        let mut fields = Fields::to(self.topics[message.topic].handle.as_ptr(), partition);
+        fields.fill(message, native_headers(headers.get(message.headers.clone()).unwrap_or_default()));
+        // SAFETY: the client lives, and all that was filled in.
+        let produced = unsafe { fields.produce(self.client.pointer()) };
+        let produced = match produced {
+            Err(Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) if message.partition.is_none() => {
+                self.forget_partitions(message.topic);
+                fields.set_partition(CHOOSE);
+                // SAFETY: as above; it was not produced.
+                unsafe { fields.produce(self.client.pointer()) }
             }
-            if let Some(native) = native {
-                c::rd_kafka_headers_destroy(native.as_ptr());
-            }
-            let code = c::rd_kafka_error_code(error);
-            c::rd_kafka_error_destroy(error);
-            code
+            produced => produced,
         };
-        let result = Err(refusal(&self.producer, error));
+        if let Err(code) = produced {
+            // SAFETY: it was not produced, and its headers are destroyed once.
+            unsafe { fields.destroy_headers() };
+            self.refuse(message, partition, code);
+        }
+    }
+
+    /// What was known is out of date: until it is known better, the client chooses.
+    fn forget_partitions(&mut self, topic: usize) {
+        self.topics[topic].partitions = 0;
+    }
+
+    /// Reports a message that the client did not take.
+    fn refuse(&mut self, message: &Message<'_>, partition: i32, code: Code) {
+        let named = self.was_named(message.token, partition);
+        let result = Err(self.refusal(code, named));
         self.refused.push(Acknowledgement { token: message.token, result });
+    }
+
+    /// Hands out what became of a message, unless it is sent again.
+    fn report(&mut self, message: &c::rd_kafka_message_t, each: &mut dyn FnMut(Acknowledgement)) {
+        let token = message._private.addr() as u64;
+        let named = self.was_named(token, message.partition);
+        let mut code = message.err;
+        if code == Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION && !named && !self.abandoned {
+            match self.choose_again(message) {
+                Ok(()) => return,
+                Err(now) => code = now,
+            }
+        }
+        self.outstanding -= 1;
+        let result = match code {
+            OK => Ok(()),
+            code => Err(match (self.refusal(code, named), self.batching) {
+                // That the client itself found: it was in no batch.
+                (refusal, _) if code == Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => refusal,
+                (Refusal::ForGood(error), Batching::Full) => Refusal::WithOthers(error),
+                (refusal, _) => refusal,
+            }),
+        };
+        each(Acknowledgement { token, result });
+    }
+
+    /// Sends a message again whose partition was chosen here, from a count that was out of date. It
+    /// comes behind what was sent since; but all that was sent to that partition comes back in order.
+    fn choose_again(&mut self, message: &c::rd_kafka_message_t) -> Result<(), Code> {
+        // SAFETY: the topic is that of a message that lives.
+        let name = text(unsafe { c::rd_kafka_topic_name(message.rkt) });
+        if let Some(topic) = self.names.iter().position(|known| *known == name) {
+            self.forget_partitions(topic);
+        }
+        let mut fields = Fields::to(message.rkt, CHOOSE);
+        // SAFETY: the message is one of a report that lives; the client lives. Headers that the
+        // client did not take are destroyed once.
+        unsafe {
+            fields.fill_again(message);
+            fields.produce(self.client.pointer()).inspect_err(|_| fields.destroy_headers())
+        }
+    }
+
+    fn refusal(&self, code: Code, named: bool) -> Refusal {
+        use Code as E;
+        let error = Error::from_code(code);
+        match code {
+            E::RD_KAFKA_RESP_ERR__FATAL
+            | E::RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE
+            | E::RD_KAFKA_RESP_ERR__PURGE_QUEUE
+            | E::RD_KAFKA_RESP_ERR__PURGE_INFLIGHT
+                if !self.abandoned =>
+            {
+                match self.client.fatal() {
+                    E::RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE => Refusal::Following,
+                    OK => Refusal::ForNow(error),
+                    cause => Refusal::ForNow(Error::from_code(cause)),
+                }
+            }
+            E::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
+            | E::RD_KAFKA_RESP_ERR_INVALID_MSG
+            | E::RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE
+            | E::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP
+            | E::RD_KAFKA_RESP_ERR_INVALID_RECORD
+            | E::RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT
+            | E::RD_KAFKA_RESP_ERR__BAD_MSG => Refusal::ForGood(error),
+            E::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION if named => Refusal::ForGood(error),
+            // The broker named another message of the batch.
+            E::RD_KAFKA_RESP_ERR__INVALID_DIFFERENT_RECORD => Refusal::WithOthers(error),
+            _ => Refusal::ForNow(error),
+        }
+    }
+
+    fn take_event(&mut self, event: &QueueEvent, each: &mut dyn FnMut(Acknowledgement)) {
+        match event.kind() {
+            c::RD_KAFKA_EVENT_DR => {
+                let mut buffer = std::mem::take(&mut self.buffer);
+                event.reports(&mut buffer, |message| self.report(message, each));
+                self.buffer = buffer;
+            }
+            c::RD_KAFKA_EVENT_ERROR => {
+                // That all brokers are away is said behind what became of each.
+                let all = event.code() == Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
+                if !all || self.trouble.is_none() {
+                    self.trouble = event.error().err().or(self.trouble.take());
+                }
+            }
+            c::RD_KAFKA_EVENT_LOG => {
+                if let Some((level, facility, line)) = event.line() {
+                    log(&self.owner, level, &facility, &line);
+                }
+            }
+            _ => {}
+        }
     }
 }
 
 impl Sink for KafkaSink {
     fn send(&mut self, messages: &[Message<'_>], headers: &[Header<'_>]) {
         self.outstanding += messages.len();
+        if self.abandoned {
+            let abandoned = || Refusal::ForNow(Error::from_code(Code::RD_KAFKA_RESP_ERR__PURGE_QUEUE));
+            let refused = |message: &Message<'_>| Acknowledgement { token: message.token, result: Err(abandoned()) };
+            self.refused.extend(messages.iter().map(refused));
+            return;
+        }
         for (place, message) in messages.iter().enumerate() {
             let partition = self.partition(message);
             let known =
@@ -317,30 +363,10 @@ impl Sink for KafkaSink {
             self.outstanding -= 1;
             each(refused);
         }
-        while let Some(event) = self.reports.poll() {
-            if event.kind() != c::RD_KAFKA_EVENT_DR {
-                continue;
-            }
-            let (producer, batching) = (&self.producer, self.batching);
-            event.reports(&mut self.buffer, |message| {
-                self.outstanding -= 1;
-                let token = message._private.addr() as u64;
-                let result = match message.err {
-                    OK => Ok(()),
-                    code => Err(match (refusal(producer, code), batching) {
-                        (Refusal::ForGood(error), Batching::Full) => Refusal::WithOthers(error),
-                        (refusal, _) => refusal,
-                    }),
-                };
-                each(Acknowledgement { token, result });
-            });
+        while let Some(event) = self.reports.poll(0) {
+            self.take_event(&event, each);
         }
     }
-
-    fn update(&mut self, metadata: &Metadata) {
-        KafkaSink::update(self, metadata)
-    }
-    fn ask(&self, _answer: TopicsQuestion) {}
 
     fn outstanding(&self) -> usize {
         self.outstanding
@@ -355,18 +381,37 @@ impl Sink for KafkaSink {
 
     fn flush(&mut self) {
         // SAFETY: the client lives. A flush without time makes its threads stop lingering.
-        unsafe { c::rd_kafka_flush(self.producer.pointer(), 0) };
+        unsafe { c::rd_kafka_flush(self.client.pointer(), 0) };
     }
 
     fn abandon(&mut self) {
+        self.abandoned = true;
         let what = c::RD_KAFKA_PURGE_F_QUEUE | c::RD_KAFKA_PURGE_F_NON_BLOCKING;
         // SAFETY: the client lives. What is with the broker is left alone: it may be accepted.
-        unsafe { c::rd_kafka_purge(self.producer.pointer(), what) };
+        unsafe { c::rd_kafka_purge(self.client.pointer(), what) };
+    }
+
+    fn update(&mut self, metadata: &Metadata) {
+        for (topic, name) in self.topics.iter_mut().zip(&self.names) {
+            if let Some(&partitions) = metadata.partitions.get(name) {
+                topic.partitions = partitions;
+                topic.runs.resize_with(usize::try_from(partitions).unwrap_or(0), Vec::new);
+            }
+        }
+    }
+
+    fn ask(&self, answer: TopicsQuestion) {
+        let reader = self.reader();
+        tokio::task::spawn_blocking(move || answer(reader.metadata(ASK_LIMIT)));
     }
 }
 
 impl Drop for KafkaSink {
     fn drop(&mut self) {
+        // What nobody waits for any more is not sent behind the back of who comes next.
+        if self.outstanding > 0 {
+            self.abandon();
+        }
         for topic in &self.topics {
             // SAFETY: the handle is ours and destroyed once, while the client lives.
             unsafe { c::rd_kafka_topic_destroy(topic.handle.as_ptr()) };
@@ -377,122 +422,13 @@ impl Drop for KafkaSink {
 /// Questions to the broker that block the calling thread.
 #[derive(Clone)]
 pub struct SinkReader {
-    producer: Arc<Producer>,
+    client: Arc<Client>,
     topics: Vec<String>,
 }
 
 impl SinkReader {
     /// The partitions of the sink's topics.
-    pub fn metadata(&self, limit: std::time::Duration) -> Result<Metadata, Error> {
-        Metadata::ask(self.producer.pointer(), &self.topics, limit)
-    }
-}
-
-fn is_plain(message: &Message<'_>) -> bool {
-    message.headers.is_empty() && message.timestamp_ms.is_none()
-}
-
-fn raw(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
-    bytes.map_or((ptr::null_mut(), 0), |bytes| (bytes.as_ptr().cast_mut().cast(), bytes.len()))
-}
-
-fn memory(bytes: Option<&[u8]>) -> c::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
-    let (ptr, size) = raw(bytes);
-    c::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr, size }
-}
-
-/// The tagged arguments of `rd_kafka_produceva`, the same list for all messages of a run.
-struct Fields {
-    list: [c::rd_kafka_vu_t; 8],
-    /// The last one counts.
-    has_headers: bool,
-}
-
-impl Fields {
-    /// Messages of one partition.
-    fn to(topic: NonNull<c::rd_kafka_topic_t>, partition: i32) -> Self {
-        use c::rd_kafka_vtype_t as Kind;
-        // SAFETY: zero is a valid tag (`RD_KAFKA_VTYPE_END`) and a valid value of every member.
-        let mut list: [c::rd_kafka_vu_t; 8] = unsafe { std::mem::zeroed() };
-        for (field, kind) in list.iter_mut().zip([
-            Kind::RD_KAFKA_VTYPE_RKT,
-            Kind::RD_KAFKA_VTYPE_PARTITION,
-            Kind::RD_KAFKA_VTYPE_MSGFLAGS,
-            Kind::RD_KAFKA_VTYPE_KEY,
-            Kind::RD_KAFKA_VTYPE_VALUE,
-            Kind::RD_KAFKA_VTYPE_OPAQUE,
-            Kind::RD_KAFKA_VTYPE_TIMESTAMP,
-            Kind::RD_KAFKA_VTYPE_HEADERS,
-        ]) {
-            field.vtype = kind;
-        }
-        list[0].u.rkt = topic.as_ptr();
-        list[1].u.i32_ = partition;
-        list[2].u.i = c::RD_KAFKA_MSG_F_COPY;
-        Self { list, has_headers: false }
-    }
-
-    /// The fields of a message, which have to live until it is produced.
-    fn fill(&mut self, message: &Message<'_>, headers: Option<NonNull<c::rd_kafka_headers_t>>) {
-        self.list[3].u.mem = memory(message.key);
-        self.list[4].u.mem = memory(message.value);
-        self.list[5].u.ptr = ptr::without_provenance_mut(message.token as usize);
-        // The client takes 0 as the time of producing.
-        self.list[6].u.i64_ = message.timestamp_ms.unwrap_or(0);
-        self.has_headers = headers.is_some();
-        if let Some(headers) = headers {
-            self.list[7].u.headers = headers.as_ptr();
-        }
-    }
-
-    fn count(&self) -> usize {
-        self.list.len() - usize::from(!self.has_headers)
-    }
-}
-
-fn native_headers(headers: &[Header<'_>]) -> Option<NonNull<c::rd_kafka_headers_t>> {
-    if headers.is_empty() {
-        return None;
-    }
-    // SAFETY: names and values are copied with their lengths; a null value stays null.
-    unsafe {
-        let native = NonNull::new(c::rd_kafka_headers_new(headers.len()))?;
-        for header in headers {
-            let (value, length) = raw(header.value);
-            c::rd_kafka_header_add(
-                native.as_ptr(),
-                header.name.as_ptr().cast(),
-                header.name.len() as isize,
-                value,
-                length as isize,
-            );
-        }
-        Some(native)
-    }
-}
-
-fn refusal(producer: &Producer, code: Code) -> Refusal {
-    use Code as E;
-    let error = Error::from_code(code);
-    match code {
-        E::RD_KAFKA_RESP_ERR__FATAL
-        | E::RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE
-        | E::RD_KAFKA_RESP_ERR__PURGE_QUEUE
-        | E::RD_KAFKA_RESP_ERR__PURGE_INFLIGHT => match producer.fatal() {
-            E::RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE => Refusal::Following,
-            OK => Refusal::ForNow(error),
-            cause => Refusal::ForNow(Error::from_code(cause)),
-        },
-        E::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
-        | E::RD_KAFKA_RESP_ERR_INVALID_MSG
-        | E::RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE
-        | E::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP
-        | E::RD_KAFKA_RESP_ERR_INVALID_RECORD
-        | E::RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT
-        | E::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
-        | E::RD_KAFKA_RESP_ERR__BAD_MSG => Refusal::ForGood(error),
-        // The broker named another message of the batch.
-        E::RD_KAFKA_RESP_ERR__INVALID_DIFFERENT_RECORD => Refusal::WithOthers(error),
-        _ => Refusal::ForNow(error),
+    pub fn metadata(&self, limit: Duration) -> Result<Metadata, Error> {
+        Metadata::ask(self.client.pointer(), &self.topics, limit)
     }
 }

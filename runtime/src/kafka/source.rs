@@ -7,58 +7,37 @@
 //! the event that revokes it.
 
 use std::ffi::CString;
-use std::ops::Range;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::time::Duration;
 
-use rdkafka::ClientConfig;
 use rdkafka::bindings as c;
-use rdkafka::consumer::BaseConsumer;
 
 use super::Partition;
-use super::client::{Code, Consumer, Context, Error, Metadata, OK, WakeEnd, settings, text};
+use super::broker::{Broker, Event, Question, Taken};
+use super::client::{Client, Error, WakeEnd};
+use super::error::{Code, OK, text};
 use super::fetched::Fetched;
 use super::list::{BEGINNING, List, Position};
-use super::queue::Queue;
+use super::member::Member;
+use super::reader::KafkaReader;
+use super::settings;
+pub use super::settings::Membership;
 use crate::manifest::Cluster;
 
-/// Most records of one [`Source::take`].
+/// Most records that are taken from the client in one call.
 const BATCH: usize = 500;
 
-/// What a [`Source`] reports beside records.
-#[derive(Debug)]
-pub enum Event {
-    /// These partitions are ours once [`Source::assign`] is called with them.
-    Assigned(Vec<Position>),
-    /// These partitions go once [`Source::unassign`] is called with them. `lost`: they are gone
-    /// already, and nothing may be committed for them.
-    Revoked { partitions: Vec<Position>, lost: bool },
-    /// A commit ended.
-    Committed(Result<(), Error>),
-    /// Something is wrong. The client goes on by itself unless the error is fatal.
-    Error(Error),
-}
-
-/// What a [`Source`] is a member of.
-#[derive(Clone, Copy, Debug)]
-pub struct Membership<'a> {
-    /// Whose the source is, for log lines.
-    pub owner: &'a str,
-    pub group: &'a str,
-    /// What [`Partition::topic`] counts in. All topics that are ever subscribed to.
-    pub topics: &'a [String],
-    /// Bound of what the client fetches ahead in one queue: of all partitions together that flow, or
-    /// of one that is held back.
-    pub queue_bytes: u64,
-}
+/// How long a seek may wait for the client's own thread, which takes well below a millisecond unless
+/// the machine is short of CPU.
+const SEEK_LIMIT_MS: i32 = 10;
 
 /// A member of a consumer group.
+///
+/// Dropped, it leaves the group by itself, on a thread that nobody waits for. Records that were
+/// taken stay good, and keep the client's memory, but not its membership.
 pub struct Source {
-    // Queues before the client: see `Queue`.
-    events: Queue<Consumer>,
-    records: Queue<Consumer>,
-    consumer: Arc<Consumer>,
+    /// `None` only while it is dropped.
+    member: Option<Member>,
     topics: Vec<String>,
     buffer: Vec<*mut c::rd_kafka_message_t>,
     /// The topic of the last record, so that its name is looked up once per run of records.
@@ -69,163 +48,89 @@ pub struct Source {
 unsafe impl Send for Source {}
 
 impl Source {
-    /// Joins the group when it [subscribes](Self::subscribe).
+    /// Joins the group when it [subscribes](Broker::subscribe).
     pub fn new(
         cluster: &Cluster,
         membership: &Membership<'_>,
         client_id: &str,
         wake: &Arc<WakeEnd>,
     ) -> Result<Self, Error> {
-        let config = consumer_settings(cluster, membership, client_id);
-        let context = Context { owner: membership.owner.to_owned() };
-        let client: BaseConsumer<Context> = config.create_with_context(context).map_err(Error::invalid)?;
-        let consumer = Arc::new(Consumer::new(client));
-        // SAFETY: both calls return new references to queues of this client.
-        let (events, records) = unsafe {
-            (
-                Queue::new(c::rd_kafka_queue_get_consumer(consumer.pointer()), consumer.clone(), wake.clone())?,
-                Queue::new(c::rd_kafka_queue_new(consumer.pointer()), consumer.clone(), wake.clone())?,
-            )
-        };
+        let client = Client::consumer(&settings::member(cluster, membership, client_id))?;
         Ok(Self {
-            events,
-            records,
-            consumer,
+            member: Some(Member::new(client, membership.owner, membership.group, wake)?),
             topics: membership.topics.to_vec(),
             buffer: vec![ptr::null_mut(); BATCH],
             last_topic: (ptr::null_mut(), 0),
         })
     }
 
-    /// Replaces the subscription.
-    pub fn subscribe(&self, topics: &[&str]) -> Result<(), Error> {
-        self.consumer.subscribe(topics)
+    /// What may be asked from another thread.
+    pub fn reader(&self) -> KafkaReader {
+        KafkaReader::new(self.member().client.clone())
     }
 
-    /// The next event, without waiting.
-    pub fn next_event(&mut self) -> Option<Event> {
-        loop {
-            let event = self.events.poll()?;
-            return Some(match event.kind() {
-                c::RD_KAFKA_EVENT_REBALANCE if event.code() == Code::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                    Event::Assigned(event.positions())
-                }
-                c::RD_KAFKA_EVENT_REBALANCE => Event::Revoked { partitions: event.positions(), lost: self.is_lost() },
-                c::RD_KAFKA_EVENT_OFFSET_COMMIT => match event.code() {
-                    // Everything was committed already.
-                    Code::RD_KAFKA_RESP_ERR__NO_OFFSET => Event::Committed(Ok(())),
-                    _ => Event::Committed(event.error().and_then(|()| event.partition_error())),
-                },
-                c::RD_KAFKA_EVENT_ERROR => match event.error() {
-                    Err(error) => Event::Error(error),
-                    Ok(()) => continue,
-                },
-                _ => continue,
-            });
-        }
+    fn member(&self) -> &Member {
+        self.member.as_ref().expect("a source is a member until it is dropped")
     }
 
-    /// Takes the next records, without waiting. Returns how many there were; fewer than `at_most`
-    /// (500 if it is more) means that there are no more now.
-    pub fn take(
-        &mut self,
-        at_most: usize,
-        mut record: impl FnMut(Partition, Fetched),
-        mut error: impl FnMut(Error),
-    ) -> usize {
-        let at_most = at_most.min(BATCH);
+    fn member_mut(&mut self) -> &mut Member {
+        self.member.as_mut().expect("a source is a member until it is dropped")
+    }
+
+    fn client(&self) -> *mut c::rd_kafka_t {
+        self.member().client.pointer()
+    }
+
+    /// Takes messages in one call.
+    fn take_some(&mut self, at_most: usize, each: &mut impl FnMut(Partition, Taken<Fetched>)) -> usize {
         // Of an earlier call, the topic may be gone and its address be another one's.
         self.last_topic = (ptr::null_mut(), 0);
-        let taken = self.records.take(&mut self.buffer[..at_most]);
+        let member = self.member.as_ref().expect("a source is a member until it is dropped");
+        let taken = member.records.take(&mut self.buffer[..at_most]);
         for index in 0..taken {
             let Some(message) = NonNull::new(self.buffer[index]) else { continue };
-            // SAFETY: the message was just taken and lives until it is destroyed below.
-            let (code, topic, number) =
-                unsafe { (message.as_ref().err, message.as_ref().rkt, message.as_ref().partition) };
-            if code == OK {
-                let topic = self.topic_place(topic);
+            // SAFETY: the message was just taken and lives until it is destroyed or handed out below.
+            let (code, topic, number, offset) = unsafe {
+                let message = message.as_ref();
+                (message.err, message.rkt, message.partition, message.offset)
+            };
+            let topic = self.topic_place(topic);
+            let what = if code == OK {
                 // SAFETY: it is ours, has no error, and nobody else destroys it.
-                let fetched = unsafe { Fetched::new(message, self.consumer.clone()) };
-                record(Partition { topic, number }, fetched);
+                Taken::Record(unsafe { Fetched::new(message, self.member().client.clone()) })
             } else {
-                // SAFETY: it is ours and destroyed once.
-                unsafe { c::rd_kafka_message_destroy(message.as_ptr()) };
-                error(Error::from_code(code));
+                let mut error = Error::from_code(code);
+                // SAFETY: its text is copied; it is ours and destroyed once.
+                unsafe {
+                    let reason = text(c::rd_kafka_message_errstr(message.as_ptr()));
+                    c::rd_kafka_message_destroy(message.as_ptr());
+                    if !reason.is_empty() {
+                        error.reason = reason;
+                    }
+                }
+                Taken::Failed { offset, error }
+            };
+            match topic {
+                // That there is nothing more now is no failure; the manifest may ask for it.
+                _ if code == Code::RD_KAFKA_RESP_ERR__PARTITION_EOF => {}
+                Some(topic) => each(Partition { topic, number }, what),
+                None => tracing::debug!("a message of no topic of ours: {number}/{offset}: {:?}", code),
             }
         }
         taken
     }
 
-    fn topic_place(&mut self, topic: *mut c::rd_kafka_topic_t) -> usize {
+    fn topic_place(&mut self, topic: *mut c::rd_kafka_topic_t) -> Option<usize> {
+        if topic.is_null() {
+            return None;
+        }
         if topic != self.last_topic.0 {
             // SAFETY: the topic belongs to a message that lives.
             let name = text(unsafe { c::rd_kafka_topic_name(topic) });
-            let place = self.topics.iter().position(|known| *known == name);
-            self.last_topic = (topic, place.expect("the client fetches subscribed topics only"));
+            let place = self.topics.iter().position(|known| *known == name)?;
+            self.last_topic = (topic, place);
         }
-        self.last_topic.1
-    }
-
-    /// Answers an assignment. A partition without an offset starts at its beginning.
-    pub fn assign(&self, positions: &[Position]) -> Result<(), Error> {
-        for position in positions {
-            self.forward(&position.topic, position.partition, true)?;
-        }
-        let list = List::new(positions)?;
-        // SAFETY: the client and the list live; the list is not kept.
-        unsafe {
-            let elements = list.pointer();
-            for element in 0..(*elements).cnt as usize {
-                let element = &mut *(*elements).elems.add(element);
-                element.offset = element.offset.max(BEGINNING);
-            }
-            if self.is_cooperative() {
-                Error::check_object(c::rd_kafka_incremental_assign(self.consumer.pointer(), elements))
-            } else {
-                Error::check(c::rd_kafka_assign(self.consumer.pointer(), elements))
-            }
-        }
-    }
-
-    /// Answers a revocation.
-    pub fn unassign(&self, partitions: &[Position]) -> Result<(), Error> {
-        let list = List::new(partitions)?;
-        // SAFETY: the client and the list live; the list is not kept.
-        unsafe {
-            if self.is_cooperative() {
-                Error::check_object(c::rd_kafka_incremental_unassign(self.consumer.pointer(), list.pointer()))
-            } else {
-                Error::check(c::rd_kafka_assign(self.consumer.pointer(), ptr::null()))
-            }
-        }
-    }
-
-    /// Whether the broker has given the assignment to others already.
-    pub fn is_lost(&self) -> bool {
-        // SAFETY: the client lives.
-        unsafe { c::rd_kafka_assignment_lost(self.consumer.pointer()) != 0 }
-    }
-
-    /// Lets the records of a partition come, or keeps them back at once, without throwing away what
-    /// was fetched. What came before the call is still taken.
-    pub fn flow(&self, partition: Partition, flows: bool) -> Result<(), Error> {
-        self.forward(&self.topics[partition.topic], partition.number, flows)
-    }
-
-    /// Stops fetching a partition and throws away what was fetched of it and not taken, or goes on
-    /// behind the last record taken.
-    pub fn pause(&self, partition: Partition, pauses: bool) -> Result<(), Error> {
-        let topic = self.topics[partition.topic].clone();
-        let list =
-            List::new(&[Position { topic, partition: partition.number, offset: None, metadata: String::new() }])?;
-        // SAFETY: the client and the list live; the list is dropped before the client.
-        Error::check(unsafe {
-            if pauses {
-                c::rd_kafka_pause_partitions(self.consumer.pointer(), list.pointer())
-            } else {
-                c::rd_kafka_resume_partitions(self.consumer.pointer(), list.pointer())
-            }
-        })
+        Some(self.last_topic.1)
     }
 
     fn forward(&self, topic: &str, partition: i32, to_us: bool) -> Result<(), Error> {
@@ -233,157 +138,142 @@ impl Source {
         // SAFETY: the client and both queues live; the reference to the partition's queue is
         // returned. A null target ends the forwarding.
         unsafe {
-            let queue = c::rd_kafka_queue_get_partition(self.consumer.pointer(), topic.as_ptr(), partition);
+            let queue = c::rd_kafka_queue_get_partition(self.client(), topic.as_ptr(), partition);
             if queue.is_null() {
-                return Err(Error::invalid("no such partition"));
+                return Err(Error::from_code(Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION));
             }
-            c::rd_kafka_queue_forward(queue, if to_us { self.records.pointer() } else { ptr::null_mut() });
+            c::rd_kafka_queue_forward(queue, if to_us { self.member().records.pointer() } else { ptr::null_mut() });
             c::rd_kafka_queue_destroy(queue);
         }
         Ok(())
     }
+}
 
-    /// Starts to commit; [`Event::Committed`] tells how it ended.
-    pub fn commit(&self, positions: &[Position]) -> Result<(), Error> {
+impl Broker for Source {
+    type Record = Fetched;
+
+    fn next_event(&mut self) -> Option<Event> {
+        self.member_mut().next_event()
+    }
+
+    fn take(&mut self, at_most: usize, mut each: impl FnMut(Partition, Taken<Fetched>)) -> usize {
+        let mut taken = 0;
+        while taken < at_most {
+            let wanted = (at_most - taken).min(BATCH);
+            let some = self.take_some(wanted, &mut each);
+            taken += some;
+            if some < wanted {
+                break;
+            }
+        }
+        taken
+    }
+
+    fn subscribe(&mut self, topics: &[String]) -> Result<(), Error> {
+        self.member_mut().joins();
+        let topics: Vec<_> = topics.iter().map(|topic| Position::of(topic, NO_PARTITION)).collect();
+        let list = List::new(&topics)?;
+        // SAFETY: the client and the list live; the list is copied.
+        Error::check(unsafe { c::rd_kafka_subscribe(self.client(), list.pointer()) })
+    }
+
+    fn assign(&mut self, positions: &[Position]) -> Result<(), Error> {
+        for position in positions {
+            self.forward(&position.topic, position.partition, true)?;
+        }
         let list = List::new(positions)?;
-        // With a queue to answer to: the plain asynchronous commit tells its end to a callback only.
-        // SAFETY: client, queue and list live; the list is copied; no callback, so no opaque.
-        Error::check(unsafe {
-            c::rd_kafka_commit_queue(
-                self.consumer.pointer(),
-                list.pointer(),
-                self.events.pointer(),
-                None,
-                ptr::null_mut(),
-            )
+        list.set_offsets(|offset| offset.max(BEGINNING));
+        // SAFETY: the client and the list live; the list is not kept.
+        self.member_mut().answer(|member| unsafe {
+            if member.is_cooperative() {
+                Error::check_object(c::rd_kafka_incremental_assign(member.client.pointer(), list.pointer()))
+            } else {
+                Error::check(c::rd_kafka_assign(member.client.pointer(), list.pointer()))
+            }
         })
     }
 
-    /// Leaves the group. Blocks until that is done, or up to `limit` if the broker is away.
-    pub fn close(&mut self, limit: Duration) {
-        let consumer = self.consumer.clone();
-        consumer.close(limit, || {
-            while let Some(event) = self.next_event() {
-                let answered = match event {
-                    Event::Assigned(positions) => self.assign(&positions),
-                    Event::Revoked { partitions, .. } => self.unassign(&partitions),
-                    Event::Committed(_) | Event::Error(_) => Ok(()),
-                };
-                if let Err(error) = answered {
-                    tracing::debug!("while leaving the group: {error}");
-                }
-            }
-        });
-    }
-
-    /// What may be asked from another thread.
-    pub fn reader(&self) -> Reader {
-        Reader { consumer: self.consumer.clone() }
-    }
-
-    fn is_cooperative(&self) -> bool {
-        // SAFETY: the client lives; the string is static.
-        text(unsafe { c::rd_kafka_rebalance_protocol(self.consumer.pointer()) }) == "COOPERATIVE"
-    }
-}
-
-/// Questions to the broker that block the calling thread.
-#[derive(Clone)]
-pub struct Reader {
-    consumer: Arc<Consumer>,
-}
-
-impl Reader {
-    pub(super) fn new(consumer: Arc<Consumer>) -> Self {
-        Self { consumer }
-    }
-
-    /// The committed positions of these partitions, once no transaction that is under way can
-    /// change them.
-    pub fn committed(&self, partitions: &[Position], limit: Duration) -> Result<Vec<Position>, Error> {
+    fn unassign(&mut self, partitions: &[Position]) -> Result<(), Error> {
         let list = List::new(partitions)?;
-        // SAFETY: the client and the list live.
-        Error::check(unsafe { c::rd_kafka_committed(self.consumer.pointer(), list.pointer(), milliseconds(limit)) })?;
-        list.positions()
+        // SAFETY: the client and the list live; the list is not kept.
+        self.member_mut().answer(|member| unsafe {
+            if member.is_cooperative() {
+                Error::check_object(c::rd_kafka_incremental_unassign(member.client.pointer(), list.pointer()))
+            } else {
+                Error::check(c::rd_kafka_assign(member.client.pointer(), ptr::null()))
+            }
+        })
     }
 
-    /// The first offset of each partition whose record is not older than `timestamp_ms`; the end of
-    /// the partition where there is none.
-    pub fn at_time(&self, partitions: &[Position], timestamp_ms: i64, limit: Duration) -> Result<Vec<Position>, Error> {
-        let asked: Vec<_> =
-            partitions.iter().map(|position| Position { offset: Some(timestamp_ms), ..position.clone() }).collect();
-        let list = List::new(&asked)?;
-        // SAFETY: the client and the list live.
+    fn is_lost(&self) -> bool {
+        self.member().is_lost()
+    }
+
+    fn flow(&mut self, partition: Partition, flows: bool) -> Result<(), Error> {
+        self.forward(&self.topics[partition.topic], partition.number, flows)
+    }
+
+    fn pause(&mut self, partition: Partition, pauses: bool) -> Result<(), Error> {
+        let list = List::new(&[Position::of(&self.topics[partition.topic], partition.number)])?;
+        // SAFETY: the client and the list live; the list is dropped before the client.
         Error::check(unsafe {
-            c::rd_kafka_offsets_for_times(self.consumer.pointer(), list.pointer(), milliseconds(limit))
-        })?;
-        let mut found = list.positions()?;
-        for position in found.iter_mut().filter(|position| position.offset.is_none()) {
-            position.offset = Some(self.end(&position.topic, position.partition, limit)?);
+            if pauses {
+                c::rd_kafka_pause_partitions(self.client(), list.pointer())
+            } else {
+                c::rd_kafka_resume_partitions(self.client(), list.pointer())
+            }
+        })
+    }
+
+    /// The call itself makes all that was fetched outdated, before it returns and whatever it
+    /// returns: the client counts a version of each partition up and drops messages of older ones
+    /// when they are taken. Then it waits a little for the client's thread, to hear of a partition
+    /// that is not fetched. [`ErrorKind::Timeout`](super::client::ErrorKind::Timeout) means that the seek
+    /// is still to come; it may be asked for again.
+    fn seek(&mut self, positions: &[Position]) -> Result<(), Error> {
+        if positions.is_empty() {
+            return Ok(());
         }
-        Ok(found)
+        let list = List::new(positions)?;
+        list.set_offsets(|offset| offset.max(BEGINNING));
+        // SAFETY: the client and the list live; the list is not kept.
+        Error::check_object(unsafe { c::rd_kafka_seek_partitions(self.client(), list.pointer(), SEEK_LIMIT_MS) })?;
+        list.positions().map(drop)
     }
 
-    /// The offset that the partition's next record will have.
-    pub fn end(&self, topic: &str, partition: i32, limit: Duration) -> Result<i64, Error> {
-        Ok(self.range(topic, partition, limit)?.end)
-    }
-
-    /// The offsets that the partition has: from its first record to where its next one will be.
-    pub fn range(&self, topic: &str, partition: i32, limit: Duration) -> Result<Range<i64>, Error> {
-        let name = CString::new(topic).map_err(Error::invalid)?;
-        let (mut low, mut high) = (0, 0);
-        // SAFETY: the client lives; both numbers are written before the call returns.
+    fn commit(&mut self, number: u64, positions: &[Position]) -> Result<(), Error> {
+        let list = List::new(positions)?;
+        let number = ptr::without_provenance_mut(usize::try_from(number).map_err(Error::invalid)?);
+        // With a queue to answer to: the plain asynchronous commit tells its end to a callback only.
+        // SAFETY: client, queue and list live; the list is copied; the number is only handed back.
         Error::check(unsafe {
-            c::rd_kafka_query_watermark_offsets(
-                self.consumer.pointer(),
-                name.as_ptr(),
-                partition,
-                &raw mut low,
-                &raw mut high,
-                milliseconds(limit),
-            )
-        })?;
-        Ok(low..high)
+            let answers = self.member().events.pointer();
+            c::rd_kafka_commit_queue(self.client(), list.pointer(), answers, None, number)
+        })
     }
 
-    /// How many partitions a topic has. An error also if it is not there.
-    pub fn partitions(&self, topic: &str, limit: Duration) -> Result<i32, Error> {
-        let found = self.metadata(&[topic.to_owned()], limit)?;
-        let missing = || found.missing.get(topic).cloned().unwrap_or_default();
-        found.partitions.get(topic).copied().ok_or_else(|| Error::invalid(format!("topic {topic}: {}", missing())))
+    /// Answered on a thread of tokio's that may block, so it needs a runtime.
+    fn ask(&mut self, question: Question) {
+        let reader = self.reader();
+        tokio::task::spawn_blocking(move || question(&reader));
     }
 
-    /// The partitions of topics.
-    pub fn metadata(&self, topics: &[String], limit: Duration) -> Result<Metadata, Error> {
-        Metadata::ask(self.consumer.pointer(), topics, limit)
+    fn close(&mut self) {
+        self.member_mut().close();
+    }
+
+    fn is_closed(&self) -> bool {
+        self.member().is_closed()
     }
 }
 
-fn milliseconds(limit: Duration) -> i32 {
-    i32::try_from(limit.as_millis()).unwrap_or(i32::MAX)
+impl Drop for Source {
+    fn drop(&mut self) {
+        if let Some(member) = self.member.take() {
+            member.leave_behind();
+        }
+    }
 }
 
-fn consumer_settings(cluster: &Cluster, membership: &Membership<'_>, client_id: &str) -> ClientConfig {
-    let queue_kbytes = (membership.queue_bytes / 1_024).max(1).to_string();
-    // The client counts content only, and takes about half a KiB for each record beside it.
-    let queue_records = (membership.queue_bytes / 1_024).clamp(1_000, 10_000_000).to_string();
-    let mut ours = vec![
-        ("group.id", membership.group),
-        ("enable.auto.commit", "false"),
-        ("enable.auto.offset.store", "false"),
-        // Only for offsets that the broker no longer has: what is left of the partition.
-        ("auto.offset.reset", "earliest"),
-        ("isolation.level", "read_committed"),
-        ("queued.max.messages.kbytes", queue_kbytes.as_str()),
-        ("queued.min.messages", queue_records.as_str()),
-        // How long fetching stops after the prefetch was full; the default of 1 s starves it.
-        ("fetch.queue.backoff.ms", "10"),
-        ("fetch.wait.max.ms", "100"),
-    ];
-    // The newer protocol (KIP-848) has its assignment and its time-outs on the broker.
-    if cluster.properties.get("group.protocol").is_none_or(|protocol| protocol != "consumer") {
-        ours.push(("partition.assignment.strategy", "cooperative-sticky"));
-    }
-    settings(cluster, client_id, &ours)
-}
+/// A subscription is to topics as a whole.
+const NO_PARTITION: i32 = -1;

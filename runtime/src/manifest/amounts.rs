@@ -20,7 +20,7 @@ pub(super) const MIB: u64 = 1 << 20;
 pub(super) const GIB: u64 = 1 << 30;
 pub(super) const TIB: u64 = 1 << 40;
 
-/// A type with an order and limits: what can be compared with a field of another such type.
+/// A type with an order, so that fields of different types can be compared.
 pub(super) trait Amount: Default + fmt::Display {
     fn amount(&self) -> u64;
 }
@@ -68,7 +68,7 @@ impl<const MIN: u64, const MAX: u64, const DEFAULT: u64> fmt::Display for Period
 
 spelled!(Period<MIN, MAX, DEFAULT>; const MIN: u64, const MAX: u64, const DEFAULT: u64);
 
-/// A duration as it is written in the manifest.
+/// Writes a duration as in a manifest.
 fn period(ms: u64) -> String {
     humantime::format_duration(Duration::from_millis(ms)).to_string()
 }
@@ -114,7 +114,7 @@ impl<const MIN: u64, const MAX: u64, const DEFAULT: u64> fmt::Display for Size<M
 
 spelled!(Size<MIN, MAX, DEFAULT>; const MIN: u64, const MAX: u64, const DEFAULT: u64);
 
-/// A size as it is written in the manifest: in the largest unit that it is a whole number of.
+/// Writes a size as in a manifest, in the largest unit that gives a whole number.
 fn size(bytes: u64) -> String {
     let units = [(TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")];
     match units.into_iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit)) {
@@ -123,10 +123,10 @@ fn size(bytes: u64) -> String {
     }
 }
 
-/// As the default of a [`Whole`]: it has none.
+/// The default of a [`Whole`] that has none.
 pub(super) const NO_DEFAULT: u64 = u64::MAX;
 
-/// The largest number of TOML.
+/// The largest number in TOML.
 pub(super) const NO_MAXIMUM: u64 = i64::MAX as u64;
 
 /// A whole number with its limits and default.

@@ -1,7 +1,7 @@
-//! What is wrong, where, and what to write instead, drawn in the manner of rustc.
+//! Mistakes, their places, and what to write instead, drawn in the style of rustc.
 //!
-//! No title repeats a value: after substitution it may be a secret, and the caret shows the word
-//! as it is written.
+//! No title repeats a value, because after substitution it may be a secret. The caret shows the word as it is
+//! written.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,10 +9,10 @@ use std::path::Path;
 
 use annotate_snippets::{Annotation, AnnotationKind, Level, Renderer, Snippet};
 
-/// Bytes of the manifest, from the first to the one behind the last.
+/// A range of bytes of the manifest.
 pub(super) type Span = Range<usize>;
 
-/// More than this many errors are counted but not drawn.
+/// How many errors are drawn. Further ones are only counted.
 const DRAWN: usize = 100;
 
 /// Everything that is wrong with a manifest, at least one thing.
@@ -25,9 +25,18 @@ pub struct Errors {
 }
 
 impl Errors {
-    pub(super) fn unreadable(path: &Path, title: String) -> Self {
+    /// One thing that is wrong with the file as a whole.
+    pub(super) fn about_file(path: &Path, title: String) -> Self {
         let diagnostic = Diagnostic { title, words: Vec::new(), help: Vec::new() };
         Self { path: path.display().to_string(), source: String::new(), diagnostics: vec![diagnostic] }
+    }
+
+    /// What to do about the last one.
+    pub(super) fn help(mut self, help: &str) -> Self {
+        if let Some(last) = self.diagnostics.last_mut() {
+            last.help.push(help.to_owned());
+        }
+        self
     }
 
     /// The number of errors, at least 1.
@@ -89,23 +98,23 @@ impl std::error::Error for Errors {}
 /// One thing that is wrong.
 pub(super) struct Diagnostic {
     title: String,
-    /// The words that it is about, with what to say under each; the word at fault comes first.
+    /// The words that it is about, each with its label. The word at fault comes first.
     words: Vec<(Span, String)>,
     help: Vec<String>,
 }
 
 impl Diagnostic {
-    /// `title` is wrong about the word at `span`; `label` is written under the word.
+    /// The mistake `title` in the word at `span`. `label` is written under the word.
     pub(super) fn new(span: &Span, title: impl Into<String>, label: impl Into<String>) -> Self {
         Self::about(title.into(), vec![(span.clone(), label.into())])
     }
 
-    /// `title` is wrong about several words, the one at fault first.
+    /// The mistake `title` in several words, the one at fault first.
     pub(super) fn about(title: String, words: Vec<(Span, String)>) -> Self {
         Self { title, words, help: Vec::new() }
     }
 
-    /// What the TOML parser says, about a text of `length` bytes.
+    /// An error of the TOML parser about a text of `length` bytes.
     pub(super) fn syntax(error: &toml::de::Error, length: usize) -> Self {
         let span = error.span().unwrap_or(0..0);
         let span = span.start.min(length)..span.end.min(length);
@@ -122,20 +131,20 @@ impl Diagnostic {
         }
     }
 
-    /// Another word that has to do with it.
+    /// Adds another word that is involved.
     pub(super) fn also(mut self, span: &Span, label: impl Into<String>) -> Self {
         self.words.push((span.clone(), label.into()));
         self
     }
 
-    /// What to do about it.
+    /// Adds what to do about it.
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help.push(help.into());
         self
     }
 }
 
-/// Collects what is wrong.
+/// Collects mistakes.
 #[derive(Default)]
 pub(super) struct Report {
     diagnostics: Vec<Diagnostic>,
@@ -143,8 +152,8 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Adds an error, unless it is about a word that was marked unresolved: that word has its
-    /// error already, and everything else that is said about it follows from it.
+    /// Adds an error, unless it is about a word that was marked unresolved. Such a word has its error already, and any
+    /// other error about it is a consequence.
     pub(super) fn add(&mut self, diagnostic: Diagnostic) {
         let fault = diagnostic.words.first();
         if fault.is_none_or(|(span, _)| !self.unresolved.contains(span)) {
@@ -152,7 +161,7 @@ impl Report {
         }
     }
 
-    /// From now on nothing is added about the word at `span`.
+    /// From now on no error about the word at `span` is added.
     pub(super) fn mark_unresolved(&mut self, span: &Span) {
         self.unresolved.push(span.clone());
     }
@@ -168,7 +177,7 @@ impl Report {
     }
 }
 
-/// The candidate that `word` was probably meant to be.
+/// The candidate that was probably meant by `word`.
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distance = |candidate: &&str| strsim::osa_distance(word, candidate);
     let best = candidates.into_iter().min_by_key(distance)?;

@@ -1,8 +1,7 @@
 //! A value of the manifest as it was found: absent, broken, or given; and where.
 //!
-//! Serde stops at its first error. A [`Field`] takes the error as one of the values that it can
-//! have, so that one pass finds all of them, and a check can tell "not given" from "given but
-//! useless" and keeps silent about what follows from the latter.
+//! Serde stops at its first error. A [`Field`] keeps an error as a value, so that one pass finds all errors. A check
+//! can tell "not given" from "given but broken", and says nothing about consequences of the latter.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -17,7 +16,7 @@ use serde_spanned::Spanned;
 use super::Name;
 use super::diagnostic::{Diagnostic, Report, Span};
 
-/// A value and where it stands.
+/// A value and its place.
 #[derive(Clone, Debug)]
 pub(super) struct At<T> {
     pub(super) span: Span,
@@ -34,13 +33,13 @@ impl<T> At<T> {
     }
 }
 
-/// What stands behind a key.
+/// The value of a key.
 #[derive(Default)]
 pub(super) enum Field<T> {
     /// The key is not there.
     #[default]
     Absent,
-    /// It does not fit. The message is serde's, `<what it is>, expected <what it should be>`.
+    /// The value does not fit. The message is serde's: `<what it is>, expected <what it should be>`.
     Broken(At<String>),
     Given(At<T>),
 }
@@ -59,8 +58,8 @@ impl<T> Field<T> {
         }
     }
 
-    /// The value. An error is reported if it is broken or absent; the latter under `owner`, the
-    /// name of the table that it belongs in, with an example of what to write.
+    /// The value. An error is reported if it is broken or absent. If it is absent, the error stands under `owner`, the
+    /// name of its table, with an example of what to write.
     pub(super) fn required(self, what: &str, owner: &At<Name>, example: &str, report: &mut Report) -> Option<At<T>> {
         if self.is_absent() {
             let title = format!("`{}` has no `{what}`", owner.value);
@@ -71,7 +70,7 @@ impl<T> Field<T> {
         self.given(report)
     }
 
-    /// The value, or its type's default, which is also what stands in for a broken one.
+    /// The value, or the default of its type if it is absent or broken. An error is reported if it is broken.
     pub(super) fn or_default(self, report: &mut Report) -> T
     where
         T: Default,
@@ -88,7 +87,7 @@ impl<T> Field<T> {
     }
 }
 
-/// Makes title and label of serde's message. What serde quotes is cut off, see [`super::diagnostic`].
+/// Splits serde's message into title and label. Quoted values are cut off, see [`super::diagnostic`].
 fn explain(message: &str) -> (String, String) {
     let (found, label) = match message.rfind(", expected ") {
         Some(at) => (&message[..at], message[at + 2..].trim_end()),
@@ -111,7 +110,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
     }
 }
 
-/// What came of deserializing a `T`: it, or the message.
+/// A deserialized `T`, or the error message.
 struct Attempt<T>(Result<T, String>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Attempt<T> {
@@ -121,7 +120,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Attempt<T> {
     }
 }
 
-/// A struct of serde takes an array of its values too. Behind this one it takes only a table.
+/// Serde also reads a struct from an array of its values. This wrapper allows only a table.
 struct NoArray<D>(D);
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for NoArray<D> {
@@ -146,7 +145,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for NoArray<D> {
     }
 }
 
-/// Refuses all but a table, with the message of the visitor that it stands before.
+/// Refuses everything except a table, with the message of the inner visitor.
 struct OnlyTable<V>(V);
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for OnlyTable<V> {
@@ -161,7 +160,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for OnlyTable<V> {
     }
 }
 
-/// To the schema a field is what it holds.
+/// In the schema a field looks like its value.
 impl<T: JsonSchema> JsonSchema for Field<T> {
     fn inline_schema() -> bool {
         T::inline_schema()

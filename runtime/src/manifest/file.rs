@@ -1,16 +1,16 @@
-//! Reads the two kinds of files that a manifest consists of. Both are text of limited size.
+//! Reads manifests and files of secrets. Both are text of limited size.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-/// A manifest of a thousand triggers is a quarter of this.
+/// The largest manifest. One with a thousand triggers has a quarter of this.
 const MANIFEST_BYTES: u64 = 1 << 20;
 
-/// The largest secrets in practice are certificates with their chain, a few KiB.
+/// The largest secret. In practice the largest ones are certificate chains of a few KiB.
 const SECRET_BYTES: u64 = 64 << 10;
 
-/// Reads a manifest, or says why not, and what to do if there is none.
+/// Reads a manifest. The error says why that fails, and what to do if there is none.
 pub(super) fn manifest(path: &Path) -> Result<String, String> {
     text(path, MANIFEST_BYTES).map_err(|why| {
         let remedy = match path.try_exists() {
@@ -21,7 +21,7 @@ pub(super) fn manifest(path: &Path) -> Result<String, String> {
     })
 }
 
-/// Reads a secret, without the line break that editors and `echo` leave behind it, or says why not.
+/// Reads a secret without the line break at its end, which editors and `echo` add. The error says why that fails.
 pub(super) fn secret(path: &Path) -> Result<String, String> {
     let mut text = text(path, SECRET_BYTES)?;
     if text.ends_with('\n') {

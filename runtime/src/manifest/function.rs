@@ -12,7 +12,7 @@ use super::shapes::RawFolder;
 use super::words::{FilePath, ReuseWord};
 use super::{Component, Environment, Folder, Function, Name, Reuse, Secret, file, http};
 
-/// Variables that Tidegate sets itself start with this.
+/// The start of the names of variables that Tidegate sets itself.
 const RESERVED: &str = "TIDEGATE_";
 
 /// Checks one function. Paths are relative to `folder`.
@@ -111,7 +111,7 @@ fn variable(value: Field<String>, report: &mut Report) -> Option<String> {
     Some(value.value)
 }
 
-/// The path under which a function sees a folder has one spelling.
+/// Refuses a path under which a function sees a folder unless it is absolute and in its only spelling.
 fn refuse_seen_path(path: &Key, report: &mut Report) {
     let is_plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
     let is_good = path.value == "/" || path.value.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_plain));

@@ -1,20 +1,20 @@
-//! The manifest: the file `tidegate.toml`, in which an operator declares clusters, functions and
-//! triggers. Here text becomes a [`Manifest`], which cannot be wrong in itself, or [`Errors`],
-//! which name every mistake with its line and what to write instead.
+//! The manifest: the file `tidegate.toml`, in which an operator declares clusters, functions and triggers. This
+//! module turns its text into a [`Manifest`], which is always consistent, or into [`Errors`], which name every
+//! mistake with its line and what to write instead.
 //!
 //! The steps, one module each:
 //!
-//! 1. TOML is parsed. After a syntax error nothing further is looked at, because each further
-//!    complaint would be a guess.
+//! 1. TOML is parsed. After a syntax error nothing else is checked, because any further error would be a guess.
 //! 2. `substitute`: `${NAME}` is replaced in strings.
-//! 3. `schema`: keys that nobody knows are refused. The JSON Schema for editors decides which.
-//! 4. `raw`, `words`, `amounts`, `shapes`, `field`: serde makes the types of the edge. A value that does not fit is
-//!    kept as a broken field, so that all of them are found in one pass.
-//! 5. `check`, `function`, `http`, `properties`, `trigger`, `topics`: what one value cannot know by itself.
+//! 3. `schema`: unknown keys are refused. The JSON Schema for editors decides which keys there are.
+//! 4. `raw`, `words`, `amounts`, `shapes`, `hosts`, `field`: serde reads the values. A value that does not fit is kept
+//!    as a broken field, so that one pass finds all of them.
+//! 5. `check`, `declared`, `function`, `http`, `properties`, `trigger`, `topics`: mistakes that only show when several
+//!    values are compared.
 //!
-//! Bounds: a manifest is at most 1 MiB, a secret's file at most 64 KiB. This module reads those
-//! files and the environment and touches nothing else: whether a component exists, a property is
-//! one that librdkafka knows or a topic can be reached is found out by those who use them.
+//! Bounds: a manifest has at most 1 MiB, the file of a secret at most 64 KiB. This module reads these files and the
+//! environment, and nothing else. It does not check whether a component exists, librdkafka knows a property, or a
+//! topic can be reached: their users find out.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -30,11 +30,14 @@ use serde::Deserialize as _;
 use toml::de::DeTable;
 
 mod amounts;
+mod brokers;
 mod check;
+mod declared;
 mod diagnostic;
 mod field;
 mod file;
 mod function;
+mod hosts;
 mod http;
 mod properties;
 mod raw;
@@ -49,13 +52,19 @@ mod words;
 mod tests;
 
 pub use diagnostic::Errors;
-pub use http::{AllowedHost, Host, Http, InvalidEntry, Network, Origin, Scheme};
+pub use hosts::{AllowedHost, Host, InvalidEntry, Network, Origin, Scheme};
+pub use http::Http;
+pub use properties::owned_by_tools;
 pub use schema::json_schema;
 
 use diagnostic::{Diagnostic, Report};
 
-/// What looks up a variable of the environment. [`None`] when it is not set.
+/// Looks up a variable of the environment. Returns [`None`] if it is not set.
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+/// Whether the Kafka client takes the properties of a cluster, or why not. A reason names the
+/// properties that it is about.
+pub type ClusterCheck<'a> = dyn Fn(&Cluster) -> Result<(), String> + 'a;
 
 /// Reads a manifest, replaces `${NAME}` in its strings, and checks it.
 ///
@@ -66,24 +75,53 @@ pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
 ///
 /// All mistakes at once, or the one reason why the file cannot be read.
 pub fn load(path: &Path, environment: &Environment) -> Result<Manifest, Errors> {
-    let text = file::manifest(path).map_err(|title| Errors::unreadable(path, title))?;
-    parse(path, &text, environment)
+    load_checked(path, environment, &|_| Ok(()))
 }
 
-/// Does what [`load`] does with a text that is at hand already; `path` says where it is from.
+/// Does what [`load`] does, and has the properties of clusters checked by the one who knows them.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_checked(path: &Path, environment: &Environment, accepts: &ClusterCheck) -> Result<Manifest, Errors> {
+    let text = file::manifest(path).map_err(|title| Errors::about_file(path, title))?;
+    parse_checked(path, &text, environment, accepts)
+}
+
+/// Does the same as [`load`] with a text that was read already. `path` says where the text is from.
 ///
 /// # Errors
 ///
 /// All mistakes at once.
 pub fn parse(path: &Path, text: &str, environment: &Environment) -> Result<Manifest, Errors> {
+    parse_checked(path, text, environment, &|_| Ok(()))
+}
+
+/// Does what [`load_checked`] does with a text that is at hand already.
+///
+/// # Errors
+///
+/// All mistakes at once.
+pub fn parse_checked(
+    path: &Path,
+    text: &str,
+    environment: &Environment,
+    accepts: &ClusterCheck,
+) -> Result<Manifest, Errors> {
     let mut report = Report::default();
-    match understand(path, text, environment, &mut report) {
+    match understand(path, text, environment, accepts, &mut report) {
         Some(manifest) if report.is_empty() => Ok(manifest),
         _ => Err(report.into_errors(path, text)),
     }
 }
 
-fn understand(path: &Path, text: &str, environment: &Environment, report: &mut Report) -> Option<Manifest> {
+fn understand(
+    path: &Path,
+    text: &str,
+    environment: &Environment,
+    accepts: &ClusterCheck,
+    report: &mut Report,
+) -> Option<Manifest> {
     let (mut tree, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         report.add(Diagnostic::syntax(error, text.len()));
@@ -94,7 +132,7 @@ fn understand(path: &Path, text: &str, environment: &Environment, report: &mut R
     substitute::in_table(tree.get_mut(), environment, report);
     schema::refuse_unknown_keys(tree.get_mut(), report);
     match raw::RawManifest::deserialize(toml::de::Deserializer::from(tree)) {
-        Ok(raw) => Some(check::manifest(raw, path, environment, report)),
+        Ok(raw) => Some(check::manifest(raw, path, environment, accepts, report)),
         Err(error) => {
             report.add(Diagnostic::syntax(&error, text.len()));
             None
@@ -104,7 +142,7 @@ fn understand(path: &Path, text: &str, environment: &Environment, report: &mut R
 
 /// A manifest without mistakes. Two of them can be compared, whole or trigger by trigger.
 ///
-/// As it is written, with the defaults where there are some:
+/// An example with all defaults:
 ///
 #[doc = concat!("```toml\n", include_str!("testdata/good/sample.toml"), "```")]
 #[derive(Clone, Debug, PartialEq)]
@@ -117,10 +155,33 @@ pub struct Manifest {
     pub functions: BTreeMap<Name, Arc<Function>>,
     /// The triggers. Every function and cluster that one names is in the maps above.
     pub triggers: BTreeMap<Name, Arc<Trigger>>,
-    /// What this node may use, all triggers together.
+    /// What this node may use, over all triggers.
     pub limits: Limits,
     /// The admin server.
     pub admin: Admin,
+}
+
+impl Manifest {
+    /// Checks that a node has something to do. A file without any trigger is one that is still being
+    /// written, or was emptied by mistake: taking it at its word would stop everything.
+    ///
+    /// # Errors
+    ///
+    /// One, if the manifest declares no trigger.
+    pub fn check_runs(&self) -> Result<(), Errors> {
+        if !self.triggers.is_empty() {
+            return Ok(());
+        }
+        let path = self.path.display();
+        let title = if self.functions.is_empty() {
+            format!("{path} declares no function and no trigger")
+        } else {
+            format!("{path} declares no trigger, so a node has nothing to do")
+        };
+        let help = "declare functions as [function.NAME] and what calls them as [trigger.NAME]; to stop what runs, \
+                    stop the node";
+        Err(Errors::about_file(&self.path, title).help(help))
+    }
 }
 
 /// The name of a cluster, function or trigger: 1 to 63 of `a-z`, `0-9` and `-`, the first one a
@@ -128,13 +189,13 @@ pub struct Manifest {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
-/// A text that is no [`Name`].
+/// The text is not a [`Name`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a name is 1 to 63 of a-z, 0-9 and '-', and starts with a letter")]
 pub struct InvalidName;
 
 impl Name {
-    /// Makes a name of a text.
+    /// Makes a name out of a text.
     ///
     /// # Errors
     ///
@@ -158,7 +219,7 @@ impl Deref for Name {
     }
 }
 
-/// So that a map by name can be asked with a text.
+/// Allows a lookup by text in a map by name.
 impl Borrow<str> for Name {
     fn borrow(&self) -> &str {
         &self.0
@@ -176,14 +237,14 @@ impl fmt::Display for Name {
 pub struct Cluster {
     /// Its name in the manifest.
     pub name: Name,
-    /// Where to find it: `host:port`, several separated by commas.
+    /// The addresses of its brokers: `host:port`, several separated by commas.
     pub brokers: String,
     /// Further properties for the Kafka client, by librdkafka's names. None of those that
     /// Tidegate sets itself is among them.
     pub properties: BTreeMap<String, String>,
 }
 
-/// Shows no value of a property, because passwords are among them.
+/// Does not show the values of properties, because there are passwords among them.
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cluster")
@@ -211,13 +272,13 @@ pub struct Function {
     pub memory_bytes: u64,
     /// Whether instances serve more than one call.
     pub reuse: Reuse,
-    /// What it may ask for by HTTP.
+    /// What it may request by HTTP.
     pub http: Http,
-    /// The folders that it sees, by their absolute paths in the function. Otherwise there are no files.
+    /// The folders that it sees, by their absolute paths in the function. There are no other files.
     pub folders: BTreeMap<String, Folder>,
 }
 
-/// A folder of this node that a function sees. Whether it is there is found out when an instance starts.
+/// A folder of this node that a function sees. If it does not exist, an instance cannot start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder {
     /// Where it is. A relative path was joined to the folder of the manifest.
@@ -233,12 +294,12 @@ pub enum Component {
     File(PathBuf),
 }
 
-/// A text that is never shown: it prints as `[secret]`.
+/// A text that is never shown. It prints as `[secret]`.
 #[derive(Clone, PartialEq)]
 pub struct Secret(Arc<str>);
 
 impl Secret {
-    /// The text itself, for the one who hands it to the function. Not for logs.
+    /// The text itself, to be handed to the function. It must not be logged.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -269,7 +330,7 @@ pub struct Trigger {
     pub function: Name,
     /// The cluster that it reads from.
     pub cluster: Name,
-    /// The topics that it reads: at least one, each once.
+    /// The topics that it reads: at least one, without repetitions.
     pub topics: Vec<String>,
     /// The topic for messages that name no other. Without it such a message fails its record.
     pub output: Option<String>,
@@ -277,9 +338,9 @@ pub struct Trigger {
     pub output_cluster: Name,
     /// Further topics that the function may address.
     pub allow_topics: Vec<String>,
-    /// The topic of dead letters. There is one if `on_exhausted` is [`OnExhausted::DeadLetter`].
+    /// The topic of dead letters. Always set if `on_exhausted` is [`OnExhausted::DeadLetter`].
     pub dead_letters: Option<String>,
-    /// What becomes of a record that was tried in vain.
+    /// What happens to a record when its attempts are used up.
     pub on_exhausted: OnExhausted,
     /// Which records wait for each other.
     pub ordering: Ordering,
@@ -307,7 +368,7 @@ pub struct Trigger {
     pub drain: Duration,
 }
 
-/// What becomes of a record that was tried in vain.
+/// What happens to a record when its attempts are used up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnExhausted {
     /// It goes to the trigger's `dead_letters`.
@@ -322,7 +383,7 @@ pub enum OnExhausted {
 /// Which records of a partition wait for each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ordering {
-    /// Those with the same key.
+    /// Records with the same key.
     #[default]
     Key,
     /// All.
@@ -360,9 +421,9 @@ pub enum Start {
 /// How many instances a trigger may have on this node. `min` is not above `max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instances {
-    /// So many are kept ready.
+    /// How many are kept ready.
     pub min: u32,
-    /// So many run at once at most.
+    /// How many run at once, at most.
     pub max: NonZeroU32,
 }
 
@@ -371,20 +432,20 @@ pub struct Instances {
 pub struct BatchLimits {
     /// Records.
     pub records: NonZeroU32,
-    /// Bytes of keys, values and headers. A larger record is called alone.
+    /// Bytes of keys, values and headers. A larger record gets a call of its own.
     pub bytes: u64,
 }
 
 /// When to try a record again, and when to give up. `backoff` is not above `max_backoff`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// So many tries in all, the first one included.
+    /// The number of attempts in all, including the first.
     pub attempts: NonZeroU32,
-    /// The wait before the second try, doubled before each further one. Above zero.
+    /// The wait before the second attempt. It doubles before each further attempt. Above zero.
     pub backoff: Duration,
     /// The longest wait.
     pub max_backoff: Duration,
-    /// No further try once so much time has passed since the first one.
+    /// No further attempt is made once this time has passed since the first.
     pub max_age: Duration,
 }
 
@@ -397,7 +458,7 @@ pub struct Window {
     pub bytes: u64,
 }
 
-/// What this node may use, all triggers together.
+/// What this node may use, over all triggers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of records and outputs that are held in memory.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::amounts::{DAY, GIB, HOUR, KIB, MIB, MINUTE, NO_DEFAULT, NO_MAXIMUM, Period, SECOND, Size, TIB, Whole};
 use super::field::{Field, Key};
-use super::http::{AllowedHost, Network};
+use super::hosts::{AllowedHost, Network};
 use super::shapes::{RawFolder, RawOutput, Scalar};
 use super::words::{Brokers, DeliveryWord, FilePath, Group, Listen, ReuseWord, Spelling, Topic, Variable};
 use super::{Name, OnExhausted, Ordering, Start};
@@ -97,22 +97,6 @@ pub(super) struct RawFunction {
     /// for writing too. Without it there are no files. All instances of a function see the same
     /// folders; how much is written there has no limit. `tidegate check` warns of one that is not there.
     pub folders: Field<BTreeMap<Key, Field<RawFolder>>>,
-}
-
-/// A folder that may be writable.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(
-    default,
-    deny_unknown_fields,
-    rename_all = "kebab-case",
-    expecting = "\"path\" or { path = \"path\", write = true }"
-)]
-#[schemars(extend("required" = ["path"]))]
-pub(super) struct RawFolderTable {
-    /// The folder, relative to the folder of the manifest. Required.
-    pub path: Field<FilePath>,
-    /// Whether the function may change what is in it. It may not, if nothing is said.
-    pub write: Field<bool>,
 }
 
 /// Limits of each request by HTTP.
@@ -218,22 +202,6 @@ pub(super) struct RawTrigger {
     pub message_drain: Field<Period<0, { 4 * MINUTE }, { 30 * SECOND }>>,
     /// How long running calls may go on at shutdown, 0s to 1h.
     pub drain: Field<Period<0, HOUR, { 10 * SECOND }>>,
-}
-
-/// An output topic on a cluster that is named.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(
-    default,
-    deny_unknown_fields,
-    rename_all = "kebab-case",
-    expecting = "{ cluster = \"other\", topic = \"topic\" }"
-)]
-#[schemars(extend("required" = ["topic"]))]
-pub(super) struct RawElsewhere {
-    /// The cluster to write to. Without it: the one that the trigger reads from.
-    pub cluster: Field<Name>,
-    /// The topic. Required.
-    pub topic: Field<Topic>,
 }
 
 /// How many instances a trigger may have on this node.

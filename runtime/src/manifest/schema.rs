@@ -1,5 +1,5 @@
-//! The JSON Schema of the manifest, which also decides here which keys there are: an editor that
-//! uses it and [`super::load`] cannot disagree about that.
+//! The JSON Schema of the manifest. It also decides which keys [`super::load`] accepts, so an editor with this schema
+//! and the runtime cannot disagree about keys.
 
 use std::sync::OnceLock;
 
@@ -11,9 +11,8 @@ use toml::de::{DeTable, DeValue};
 use super::diagnostic::{Diagnostic, Report, Span, nearest};
 use super::raw::RawManifest;
 
-/// The JSON Schema (draft 2020-12) of a manifest, for editors and documentation. What spans
-/// several values, such as references, limits between two values or cycles, only
-/// [`super::load`] checks.
+/// The JSON Schema (draft 2020-12) of a manifest, for editors and documentation. Only [`super::load`] checks rules that
+/// span several values, such as references, limits between two values, or cycles.
 #[must_use]
 pub fn json_schema() -> Value {
     schema().clone()
@@ -22,14 +21,14 @@ pub fn json_schema() -> Value {
 fn schema() -> &'static Value {
     static SCHEMA: OnceLock<Value> = OnceLock::new();
     SCHEMA.get_or_init(|| {
-        // Inlined because there is no repetition, and the walk below needs to follow no references.
+        // Inlined, because nothing repeats and the walk below then has no references to follow.
         let settings = SchemaSettings::default().with(|settings| settings.inline_subschemas = true);
         settings.into_generator().into_root_schema_for::<RawManifest>().to_value()
     })
 }
 
-/// Reports keys that the schema does not have. None is left: one that looks like a slip for
-/// another key is taken for that one, so that nothing follows from the slip, and the others go.
+/// Reports and removes keys that the schema does not have. A key that looks like a slip for another key is renamed to
+/// that one, so that the slip causes no further errors.
 pub(super) fn refuse_unknown_keys(table: &mut DeTable, report: &mut Report) {
     refuse_in_table(table, schema(), report);
 }
@@ -60,7 +59,7 @@ fn refuse_in_table(table: &mut DeTable, schema: &Value, report: &mut Report) {
     }
 }
 
-/// What the schema says about a table, where it allows one among other things.
+/// The part of the schema about a table, where it allows a table among other things.
 fn table_schema(schema: &Value) -> Option<&Value> {
     if schema["type"] == "object" {
         return Some(schema);
@@ -68,7 +67,7 @@ fn table_schema(schema: &Value) -> Option<&Value> {
     schema["anyOf"].as_array()?.iter().find(|schema| schema["type"] == "object")
 }
 
-/// All keys that a table can have; nothing if its author chooses them.
+/// All keys that a table can have. `None`: the author of the manifest chooses the keys.
 fn known_keys(schema: &Value) -> Option<Vec<&str>> {
     let open = schema["additionalProperties"] != false || schema.get("patternProperties").is_some();
     let known = schema["properties"].as_object().filter(|_| !open)?;

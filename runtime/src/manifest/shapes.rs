@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use toml::value::{Datetime, Offset};
 
-use super::Start;
-use super::raw::{RawElsewhere, RawFolderTable};
+use super::field::Field;
 use super::words::{FilePath, Spelling, Topic};
+use super::{Name, Start};
 
-/// The value of a property: librdkafka takes text, but a number or a boolean needs no quotes.
+/// The value of a property. librdkafka takes text, but numbers and booleans need no quotes in the manifest.
 pub(super) struct Scalar(pub(super) String);
 
 struct ScalarVisitor;
@@ -64,6 +65,22 @@ pub(super) enum RawOutput {
     Elsewhere(RawElsewhere),
 }
 
+/// An output topic on a cluster that is named.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "{ cluster = \"other\", topic = \"topic\" }"
+)]
+#[schemars(extend("required" = ["topic"]))]
+pub(super) struct RawElsewhere {
+    /// The cluster to write to. Without it: the one that the trigger reads from.
+    pub cluster: Field<Name>,
+    /// The topic. Required.
+    pub topic: Field<Topic>,
+}
+
 struct OutputVisitor;
 
 impl<'de> Visitor<'de> for OutputVisitor {
@@ -110,6 +127,22 @@ pub(super) enum RawFolder {
     Table(RawFolderTable),
 }
 
+/// A folder that may be writable.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "\"path\" or { path = \"path\", write = true }"
+)]
+#[schemars(extend("required" = ["path"]))]
+pub(super) struct RawFolderTable {
+    /// The folder, relative to the folder of the manifest. Required.
+    pub path: Field<FilePath>,
+    /// Whether the function may change what is in it. It may not, if nothing is said.
+    pub write: Field<bool>,
+}
+
 struct FolderVisitor;
 
 impl<'de> Visitor<'de> for FolderVisitor {
@@ -153,7 +186,7 @@ impl JsonSchema for RawFolder {
 const START: &str = "\"earliest\", \"latest\", a time such as \"2026-01-31T00:00:00Z\", \
                      or offsets by partition such as { 0 = 1234 }";
 
-/// TOML knows times too, so one without quotes is taken as well.
+/// TOML has times of its own, so a time needs no quotes.
 impl<'de> Deserialize<'de> for Start {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let start = match toml::Value::deserialize(deserializer)? {
@@ -194,7 +227,7 @@ impl JsonSchema for Start {
     }
 }
 
-/// A point in time, which has a date, a time, an offset from UTC, and lies after 1970.
+/// A point in time. It needs a date, a time and an offset from UTC, and must not lie before 1970.
 fn timestamp(time: Datetime) -> Option<Start> {
     let east_minutes = match time.offset? {
         Offset::Z => 0,

@@ -1,12 +1,12 @@
 //! Replaces `${NAME}` in the strings of a manifest by variables of the environment.
 //!
-//! - `${NAME}`: the variable's value; an error if it is not set.
-//! - `${NAME:-default}`: the default if it is not set or empty, as in a shell. The default ends at
-//!   the first `}` and holds no `${`.
+//! - `${NAME}`: the value of the variable. It is an error if it is not set.
+//! - `${NAME:-default}`: the default if the variable is not set or empty, as in a shell. The default ends at the
+//!   first `}` and must not contain `${`.
 //! - `$${`: a literal `${`. A `$` before anything else is itself.
 //!
-//! Only parsed strings are touched, so a value may hold quotes, line breaks and `${` without
-//! meaning anything. Keys, numbers and comments are left alone.
+//! Only parsed strings are replaced, so quotes, line breaks and `${` in a value have no meaning. Keys, numbers and
+//! comments stay as they are.
 
 use std::borrow::Cow;
 
@@ -16,8 +16,8 @@ use toml::de::{DeTable, DeValue};
 use super::Environment;
 use super::diagnostic::{Diagnostic, Report};
 
-/// Replaces in all strings of `table`, at any depth. A string that cannot be resolved is left as
-/// it is and marked in the report.
+/// Replaces variables in all strings of `table`, at any depth. A string that cannot be resolved stays as it is and is
+/// marked in the report.
 pub(super) fn in_table(table: &mut DeTable, environment: &Environment, report: &mut Report) {
     for (_, value) in table.iter_mut() {
         in_value(value, environment, report);
@@ -79,7 +79,7 @@ fn expand(text: &str, environment: &Environment) -> Result<String, Vec<Problem>>
     if problems.is_empty() { Ok(expanded) } else { Err(problems) }
 }
 
-/// The value of what stands between `${` and `}`.
+/// The value of the text between `${` and `}`.
 fn resolve(variable: &str, environment: &Environment) -> Result<String, Problem> {
     let (name, default) = match variable.split_once(":-") {
         Some((name, default)) => (name, Some(default)),

@@ -1,18 +1,17 @@
-//! What only shows when all triggers are looked at together: cycles of topics, in which a record
-//! would go round for ever, and groups that two triggers share, which would take each other's
-//! partitions.
+//! Mistakes that only show when all triggers are compared: cycles of topics, in which a record would go round for
+//! ever, and triggers that share a group, which would take each other's partitions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::brokers::{Address, addresses};
 use super::diagnostic::{Diagnostic, Report, Span};
 use super::field::At;
 use super::{Cluster, Name};
 
-/// More cycles than this are not looked for.
+/// The search ends after this many cycles.
 const CYCLES: usize = 100;
 
-/// From where to where a trigger carries records. What is not known, because it is broken, is
-/// absent, and nothing is said about it.
+/// Where a trigger reads and where it writes. Broken parts are left out, and no errors about them are reported.
 pub(super) struct Route {
     pub(super) trigger: At<Name>,
     pub(super) cluster: Option<Name>,
@@ -22,17 +21,17 @@ pub(super) struct Route {
     pub(super) writes: Vec<At<String>>,
 }
 
-/// Which clusters of the manifest are one and the same: those that have a broker's address in
-/// common. A cluster may well be declared twice, with different properties.
+/// Which clusters of the manifest are the same. Two clusters are the same if they share the address of a broker. It is
+/// normal to declare a cluster twice, with different properties.
 pub(super) struct Kafka {
     same: BTreeMap<Name, Name>,
 }
 
 impl Kafka {
     pub(super) fn new<'a>(clusters: impl Iterator<Item = &'a Cluster>) -> Self {
-        let mut groups: Vec<(BTreeSet<String>, Vec<Name>)> = Vec::new();
+        let mut groups: Vec<(BTreeSet<Address>, Vec<Name>)> = Vec::new();
         for cluster in clusters {
-            let mut addresses: BTreeSet<_> = cluster.brokers.split(',').map(address).collect();
+            let mut addresses = addresses(&cluster.brokers).unwrap_or_default();
             let mut names = Vec::new();
             groups.retain(|(known, members)| {
                 let apart = known.is_disjoint(&addresses);
@@ -52,20 +51,13 @@ impl Kafka {
         Self { same: groups.into_iter().flat_map(|(_, names)| pair(names)).collect() }
     }
 
-    /// The name that stands for a cluster and all that are the same.
+    /// The name that stands for a cluster and all clusters that are the same.
     fn one<'a>(&'a self, cluster: &'a Name) -> &'a Name {
         self.same.get(cluster).unwrap_or(cluster)
     }
 }
 
-/// A broker's address as it can be compared.
-fn address(broker: &str) -> String {
-    let broker = broker.trim().to_ascii_lowercase();
-    let host = broker.rsplit_once("://").map_or(&*broker, |(_, host)| host);
-    if host.contains(':') { host.to_owned() } else { format!("{host}:9092") }
-}
-
-/// Reports triggers that read from one cluster with one group.
+/// Reports triggers that read from the same cluster with the same group.
 pub(super) fn refuse_shared_groups(routes: &[Route], kafka: &Kafka, report: &mut Report) {
     let mut taken: BTreeMap<(&Name, &str), &Span> = BTreeMap::new();
     for route in routes {
@@ -93,20 +85,20 @@ pub(super) fn refuse_cycles(routes: &[Route], kafka: &Kafka, report: &mut Report
     }
 }
 
-/// Topics and triggers are the nodes. A trigger is a node, rather than many edges from each of its
-/// inputs to each of its outputs, so that the graph is no larger than the manifest.
+/// A graph whose nodes are topics and triggers. A trigger is one node and not an edge from each input to each output,
+/// so that the graph is no larger than the manifest.
 struct Graph<'a> {
     nodes: Vec<Node<'a>>,
-    /// For each node: the nodes that follow, and the word that says so.
+    /// For each node the nodes that follow, each with the word of the manifest that says so.
     next: Vec<Vec<(usize, &'a Span)>>,
 }
 
 #[derive(Clone, Copy)]
 enum Node<'a> {
     Topic {
-        /// By the name that stands for it.
+        /// The name that stands for the cluster.
         cluster: &'a Name,
-        /// By the name that the first trigger uses.
+        /// The name of the cluster that the first trigger uses.
         shown: &'a Name,
         name: &'a str,
     },
@@ -116,13 +108,13 @@ enum Node<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Visit {
     Not,
-    /// It is on the path that is being followed.
+    /// It is on the current path.
     Now,
-    /// Nothing that follows it leads back.
+    /// It leads into no further cycle.
     Done,
 }
 
-/// A node of a cycle, and the word that leads to the next one.
+/// A node of a cycle, and the word that leads to the next node.
 type Step<'a> = (Node<'a>, &'a Span);
 
 impl<'a> Graph<'a> {
@@ -158,10 +150,10 @@ impl<'a> Graph<'a> {
         self.nodes.len() - 1
     }
 
-    /// Cycles, at least one of each set of nodes that can all reach each other.
+    /// Finds cycles, at least one in each set of nodes that all reach each other.
     ///
-    /// This goes depth first with a path of its own: a chain of triggers may be longer than the
-    /// stack allows.
+    /// The search is depth first and keeps its own stack, because a chain of triggers may be longer than the call stack
+    /// allows.
     fn cycles(&self) -> Vec<Vec<Step<'a>>> {
         let mut visits = vec![Visit::Not; self.nodes.len()];
         let mut cycles = Vec::new();
@@ -170,7 +162,7 @@ impl<'a> Graph<'a> {
                 continue;
             }
             visits[root] = Visit::Now;
-            // Each node of the path with the number of ways from it that were taken.
+            // The nodes of the path, each with the number of its edges that were followed.
             let mut path = vec![(root, 0)];
             while let Some((node, taken)) = path.last_mut() {
                 let Some(&(next, _)) = self.next[*node].get(*taken) else {

@@ -1,14 +1,14 @@
-//! Triggers: what they refer to, and limits that depend on each other.
+//! Triggers: their references, and limits that depend on each other.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 use super::amounts::{Amount, Whole};
-use super::check::Declared;
+use super::declared::Declared;
 use super::diagnostic::{Diagnostic, Report};
 use super::field::{At, Field};
-use super::raw::{RawBatch, RawElsewhere, RawInstances, RawRetry, RawTrigger, RawWindow};
-use super::shapes::RawOutput;
+use super::raw::{RawBatch, RawInstances, RawRetry, RawTrigger, RawWindow};
+use super::shapes::{RawElsewhere, RawOutput};
 use super::topics::Route;
 use super::words::{DeliveryWord, Group, Topic};
 use super::{
@@ -18,7 +18,7 @@ use super::{
 /// The cluster of a trigger that names none.
 const MAIN: &str = "main";
 
-/// Checks one trigger. The route is made of what is known of it, also when it is not sound.
+/// Checks one trigger. The route has everything that is known about it, even if the trigger is broken.
 pub(super) fn check(
     name: At<Name>,
     raw: RawTrigger,
@@ -88,14 +88,14 @@ fn function(raw: Field<Name>, name: &At<Name>, functions: &Declared<Function>, r
     functions.resolve(named, report)
 }
 
-/// The cluster that is named, or else the default one.
+/// The cluster that is named, or the default.
 fn cluster(raw: Field<Name>, name: &At<Name>, clusters: &Declared<Cluster>, report: &mut Report) -> Option<Name> {
     let main = At::new(&name.span, Name(MAIN.into()));
     let named = if raw.is_absent() { Some(main) } else { raw.given(report) };
     clusters.resolve(named?, report)
 }
 
-/// The topics to read, of which there is at least one.
+/// The topics to read. There must be at least one.
 fn inputs(raw: Field<Vec<Field<Topic>>>, name: &At<Name>, report: &mut Report) -> Option<At<Vec<At<String>>>> {
     let example = "topics = [\"name of a topic\"]";
     let given = raw.required("topics", name, example, report)?;
@@ -106,7 +106,7 @@ fn inputs(raw: Field<Vec<Field<Topic>>>, name: &At<Name>, report: &mut Report) -
     Some(given.map(|given| topics(given, report)))
 }
 
-/// Topics, none of them twice.
+/// Topics without repetitions.
 fn topics(raw: Vec<Field<Topic>>, report: &mut Report) -> Vec<At<String>> {
     let mut topics: Vec<At<String>> = Vec::new();
     let mut seen = BTreeSet::new();
@@ -158,7 +158,7 @@ fn topic(raw: Field<Topic>, report: &mut Report) -> Option<At<String>> {
     raw.given(report).map(|topic| topic.map(|topic| topic.0))
 }
 
-/// The default policy needs a topic, and a record that is tried in vain must go somewhere.
+/// Refuses a trigger that sends exhausted records to dead letters but has no topic for them.
 fn refuse_lost_records(
     on_exhausted: &Field<OnExhausted>,
     dead_letters: &Field<Topic>,
@@ -246,13 +246,13 @@ fn retry(raw: Field<RawRetry>, report: &mut Report) -> RetryPolicy {
     }
 }
 
-/// A type whose minimum is 1 and whose maximum is far below this one's cannot be out of range.
+/// The limits of the type make sure that the number fits.
 fn non_zero<const MAX: u64, const DEFAULT: u64>(number: &Whole<1, MAX, DEFAULT>) -> NonZeroU32 {
     let number = u32::try_from(number.0).unwrap_or(u32::MAX);
     NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN)
 }
 
-/// Reports a value that is above what another one allows. Either may be a default, not both.
+/// Reports a value that is above the maximum that another value sets. One of the two may be a default.
 fn refuse_above<L: Amount, H: Amount>(
     (low_key, low): (&str, &Field<L>),
     (high_key, high): (&str, &Field<H>),
@@ -284,7 +284,7 @@ fn refuse_above<L: Amount, H: Amount>(
     report.add(diagnostic);
 }
 
-/// The amount, and how it is written. Nothing of a broken field.
+/// The amount and its spelling. `None`: the field is broken.
 fn amount<T: Amount>(field: &Field<T>) -> Option<(u64, String)> {
     match field {
         Field::Absent => Some((T::default().amount(), T::default().to_string())),

@@ -1,5 +1,5 @@
-//! The words of the manifest: types that are written as one string. Each knows how it is spelled,
-//! its limits and its default, so that parser, error messages and schema cannot disagree.
+//! The words of the manifest: types that are written as one string. Each type has its spelling, limits and default,
+//! so that parser, error messages and schema cannot disagree.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,14 +11,16 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
+use super::brokers::addresses;
 use super::diagnostic::{either, nearest};
-use super::{AllowedHost, InvalidEntry, Name, Network, OnExhausted, Ordering};
+use super::hosts::{AllowedHost, InvalidEntry, Network};
+use super::{Name, OnExhausted, Ordering};
 
 /// A type that is written as a string.
 pub(super) trait Spelling: Sized {
-    /// What it is called in an error.
+    /// Its name in an error.
     const NOUN: &'static str;
-    /// All that it can be, if that is a list of words.
+    /// All words that it can be, if there is a list.
     const WORDS: &'static [&'static str] = &[];
 
     /// Completes "expected …".
@@ -74,7 +76,7 @@ macro_rules! spelled {
 
 pub(super) use spelled;
 
-/// Gives an enum one word for each of its values, the default first.
+/// Gives each value of an enum a word. The default comes first.
 macro_rules! choice {
     ($type:ty: $($word:literal => $value:expr),+) => {
         impl Spelling for $type {
@@ -104,7 +106,7 @@ macro_rules! choice {
 choice!(OnExhausted: "dead-letter" => Self::DeadLetter, "pause" => Self::Pause, "skip" => Self::Skip);
 choice!(Ordering: "key" => Self::Key, "partition" => Self::Partition, "none" => Self::None);
 
-/// The words behind [`super::Reuse`].
+/// The words for [`super::Reuse`].
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum ReuseWord {
     #[default]
@@ -114,7 +116,7 @@ pub(super) enum ReuseWord {
 
 choice!(ReuseWord: "pooled" => Self::Pooled, "fresh" => Self::Fresh);
 
-/// The words behind [`super::Delivery`], with those that only a later version can do.
+/// The words for [`super::Delivery`], including those that only a later version will support.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum DeliveryWord {
     #[default]
@@ -202,14 +204,7 @@ impl Spelling for Brokers {
     }
 
     fn spelled(text: &str) -> Option<Self> {
-        let legal = |broker: &str| {
-            let broker = broker.trim();
-            let host = broker.rsplit_once("://").map_or(broker, |(_, host)| host);
-            let (host, port) = host.rsplit_once(':').unwrap_or((host, "9092"));
-            let port = port.parse::<u16>().is_ok_and(|port| port > 0);
-            port && !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c.is_control())
-        };
-        text.split(',').all(legal).then(|| Self(text.trim().to_owned()))
+        addresses(text).map(|_| Self(text.trim().to_owned()))
     }
 
     fn schema() -> Schema {
@@ -222,7 +217,7 @@ spelled!(Brokers);
 /// An address to listen on.
 pub(super) struct Listen(pub(super) SocketAddr);
 
-/// The admin server's address where none is given.
+/// The default address of the admin server.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7070);
 
 impl Default for Listen {

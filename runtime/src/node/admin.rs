@@ -39,12 +39,19 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// Serves until it is dropped.
 pub async fn serve(listener: TcpListener, overview: watch::Receiver<Overview>) {
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut is_failing = false;
     loop {
         let Ok(permit) = connections.clone().acquire_owned().await else { return };
         let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+            Ok((stream, _)) => {
+                is_failing = false;
+                stream
+            }
             Err(error) => {
-                tracing::warn!("the admin listener cannot accept: {error}");
+                // Once, not ten times a second for as long as it lasts.
+                if !std::mem::replace(&mut is_failing, true) {
+                    tracing::warn!("the admin listener cannot accept, and tries on: {error}");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }

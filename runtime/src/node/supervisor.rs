@@ -1,32 +1,36 @@
 //! The control plane: which triggers run, and which revision of its function each of them calls.
 //!
 //! One task owns all of it and takes one event after the other. What takes long (compiling, starting
-//! instances, draining) runs beside it and comes back as an event. Building is always complete
-//! before anything is replaced, so whatever fails leaves what was there.
+//! instances, draining) runs beside it and comes back as an event. After each event it compares what
+//! there is with what is wanted, and begins what is missing. A new revision is built completely before it
+//! replaces anything, so whatever fails leaves what was there.
+//!
+//! [`super::artifacts`] knows the revisions of each component, [`super::adoption`] which of them a trigger
+//! takes on next, [`super::edges`] what is driven here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
-use crate::engine::{Compiled, Engine, Pool, PoolError, Rejected, Setup};
-use crate::kafka::client::check_properties;
+use super::adoption::{Adoption, Attempt, Offer};
+use super::artifacts::{Artifacts, Build, Generation, Taken};
+use super::edges::{DataPlane, Prepare, Registry, Serve, Start};
+use super::overview::{FunctionView, Overview};
+use crate::engine::{Engine, PoolError, Rejected, Setup};
+use crate::kafka::check_properties;
 use crate::manifest::{self, Cluster, Component, Function, Manifest, Name, Trigger};
-use crate::node::overview::{FunctionView, Overview};
 use crate::record::Topics;
 use crate::record::revision::Digest;
 use crate::registry::file::{Change, Content, FileRegistry};
+use crate::trigger::Context;
 use crate::trigger::budget::Budget;
-use crate::trigger::{self, Handle};
-
-/// How long after instances could not be started they are tried again.
-const RETRY: Duration = Duration::from_secs(10);
 
 /// What the supervisor needs of the process.
-pub struct Options {
-    pub engine: Engine,
+pub struct Options<E = Engine> {
+    pub engine: E,
     /// Name of this node, stable over restarts.
     pub node: Arc<str>,
     /// Looks up what a manifest substitutes.
@@ -35,38 +39,32 @@ pub struct Options {
     pub adapt: Box<dyn Fn(Manifest) -> Manifest + Send>,
 }
 
-/// Everything that can happen.
-enum Event {
-    /// A watched file has other bytes.
-    File(Change),
+/// What comes back of what runs beside the supervisor.
+enum Event<E: Prepare> {
     Compiled {
         path: PathBuf,
-        result: Result<Compiled, Rejected>,
+        generation: Generation,
+        digest: Digest,
+        result: Result<E::Compiled, Rejected>,
     },
     Warm {
         trigger: Name,
-        setup: Setup,
-        revision: Digest,
-        result: Result<Pool, PoolError>,
-    },
-    /// Instances could not be started a while ago; maybe now.
-    Retry {
-        trigger: Name,
+        attempt: Attempt,
+        result: Result<E::Pool, PoolError>,
     },
     /// A trigger that was told to stop is gone.
     Gone {
         trigger: Name,
     },
-    Stop,
 }
 
 /// Tells a running supervisor to stop.
-pub struct Stopper(mpsc::Sender<Event>);
+pub struct Stopper(mpsc::Sender<()>);
 
 impl Stopper {
     pub async fn stop(self) {
-        // One that has stopped already is content.
-        let _ = self.0.send(Event::Stop).await;
+        // A supervisor that has ended needs no telling.
+        let _ = self.0.send(()).await;
     }
 }
 
@@ -78,45 +76,34 @@ struct Wanted {
     output_cluster: Arc<Cluster>,
 }
 
-enum Phase {
-    Running {
-        handle: Handle,
-        topics: Arc<Topics>,
-        wanted: Wanted,
-    },
+enum Phase<T> {
+    Running(Box<Running<T>>),
     /// It drains; what the manifest wants then is started when it is gone.
     Stopping,
 }
 
-/// A component's file and its revisions.
-#[derive(Default)]
-struct Artifact {
-    /// The newest revision whose instances started.
-    good: Option<Compiled>,
-    /// A newer one that compiles, and is yet to show that it starts.
-    candidate: Option<Compiled>,
-    /// Why the newest bytes are not what serves.
-    error: Option<String>,
-}
-
-impl Artifact {
-    /// What new instances are made of.
-    fn latest(&self) -> Option<&Compiled> {
-        self.candidate.as_ref().or(self.good.as_ref())
-    }
+struct Running<T> {
+    handle: T,
+    topics: Arc<Topics>,
+    wanted: Wanted,
+    adoption: Adoption,
 }
 
 /// The control plane of a node.
-pub struct Supervisor {
-    options: Options,
+pub struct Supervisor<E: Prepare = Engine, S: Start<E::Pool> = DataPlane> {
+    options: Options<E>,
+    start: S,
     manifest: Manifest,
     manifest_error: Option<String>,
-    triggers: BTreeMap<Name, Phase>,
-    artifacts: BTreeMap<PathBuf, Artifact>,
+    triggers: BTreeMap<Name, Phase<S::Trigger>>,
+    artifacts: Artifacts<E::Compiled>,
     budget: Arc<Budget>,
-    files: FileRegistry,
-    events: mpsc::Sender<Event>,
-    queue: mpsc::Receiver<Event>,
+    registry: Box<dyn Registry>,
+    changes: mpsc::Receiver<Change>,
+    /// For what runs beside the supervisor.
+    events: mpsc::Sender<Event<E>>,
+    queue: mpsc::Receiver<Event<E>>,
+    stop: mpsc::Receiver<()>,
     overview: watch::Sender<Overview>,
     stopping: bool,
 }
@@ -124,35 +111,43 @@ pub struct Supervisor {
 impl Supervisor {
     /// Starts to watch what the manifest names. [`Supervisor::run`] does the rest.
     pub fn new(manifest: Manifest, options: Options) -> std::io::Result<(Self, Stopper, watch::Receiver<Overview>)> {
+        let (sender, changes) = mpsc::channel(16);
+        let registry = Box::new(FileRegistry::start(sender)?);
+        Ok(Self::with(manifest, options, DataPlane, registry, changes))
+    }
+}
+
+impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
+    /// A supervisor of triggers that `start` starts, and of files whose changes come from `registry`.
+    pub(super) fn with(
+        manifest: Manifest,
+        options: Options<E>,
+        start: S,
+        registry: Box<dyn Registry>,
+        changes: mpsc::Receiver<Change>,
+    ) -> (Self, Stopper, watch::Receiver<Overview>) {
         let manifest = (options.adapt)(manifest);
         let (events, queue) = mpsc::channel(64);
-        let (changes, mut changed) = mpsc::channel(16);
-        let files = FileRegistry::start(changes)?;
-        let forward = events.clone();
-        tokio::spawn(async move {
-            while let Some(change) = changed.recv().await {
-                if forward.send(Event::File(change)).await.is_err() {
-                    return;
-                }
-            }
-        });
+        let (stopper, stop) = mpsc::channel(1);
         let (overview, shown) = watch::channel(Overview::default());
         let budget = Budget::new(manifest.limits.buffered_bytes);
-        let stopper = Stopper(events.clone());
         let supervisor = Self {
             options,
+            start,
             manifest,
             manifest_error: None,
             triggers: BTreeMap::new(),
-            artifacts: BTreeMap::new(),
+            artifacts: Artifacts::new(),
             budget,
-            files,
+            registry,
+            changes,
             events,
             queue,
+            stop,
             overview,
             stopping: false,
         };
-        Ok((supervisor, stopper, shown))
+        (supervisor, Stopper(stopper), shown)
     }
 
     /// Runs until it is told to stop and every trigger is gone.
@@ -160,23 +155,44 @@ impl Supervisor {
         self.apply();
         self.show();
         while !(self.stopping && self.triggers.is_empty()) {
-            let Some(event) = self.queue.recv().await else { return };
-            match event {
-                Event::File(change) if change.path == self.manifest.path => self.manifest_changed(change.content),
-                Event::File(change) => self.component_changed(change),
-                Event::Compiled { path, result } => self.compiled(&path, result),
-                Event::Warm { trigger, setup, revision, result } => self.warm(&trigger, &setup, revision, result).await,
-                Event::Retry { trigger } => self.make_pool(&trigger),
-                Event::Gone { trigger } => {
-                    self.triggers.remove(&trigger);
-                    self.apply();
+            let next_try = self.next_try();
+            let due = async {
+                match next_try {
+                    Some(time) => tokio::time::sleep_until(time).await,
+                    None => std::future::pending().await,
                 }
-                Event::Stop => {
+            };
+            tokio::select! {
+                Some(event) = self.queue.recv() => self.take(event),
+                Some(change) = self.changes.recv() => {
+                    if change.path == self.manifest.path {
+                        self.manifest_changed(change.content);
+                    } else {
+                        self.component_changed(change);
+                    }
+                }
+                Some(()) = self.stop.recv() => {
                     self.stopping = true;
                     self.apply();
                 }
+                () = due => {}
             }
+            self.prepare_all();
             self.show();
+        }
+    }
+
+    fn take(&mut self, event: Event<E>) {
+        match event {
+            Event::Compiled { path, generation, digest, result } => match result {
+                Ok(compiled) => self.compiled(&path, Build { generation, digest, compiled }),
+                Err(rejected) => self.refuse(&path, generation, rejected.reason),
+            },
+            Event::Warm { trigger, attempt, result } => self.warm(&trigger, attempt, result),
+            Event::Gone { trigger } => {
+                self.triggers.remove(&trigger);
+                self.apply();
+            }
         }
     }
 
@@ -187,7 +203,7 @@ impl Supervisor {
             .triggers
             .iter()
             .filter(|(name, phase)| match phase {
-                Phase::Running { wanted: running, .. } => wanted.get(*name) != Some(running),
+                Phase::Running(running) => wanted.get(*name) != Some(&running.wanted),
                 Phase::Stopping => false,
             })
             .map(|(name, _)| name.clone())
@@ -202,8 +218,8 @@ impl Supervisor {
         }
         let components = self.manifest.functions.values().map(|function| path_of(function).to_owned());
         let watched: BTreeSet<_> = components.chain([self.manifest.path.clone()]).collect();
-        self.artifacts.retain(|path, _| watched.contains(path));
-        self.files.watch(watched);
+        self.artifacts.retain(&watched);
+        self.registry.watch(watched);
     }
 
     fn wanted(&self) -> BTreeMap<Name, Wanted> {
@@ -223,8 +239,14 @@ impl Supervisor {
         let trigger = &wanted.trigger;
         let topics = Topics::new(trigger.output.as_deref(), &trigger.allow_topics, trigger.dead_letters.as_deref());
         let topics = Arc::new(topics);
-        tracing::info!(trigger = %name, function = %trigger.function, topics = trigger.topics.join(","), "starts");
-        let handle = trigger::start(trigger::Context {
+        tracing::info!(
+            trigger = %name,
+            function = %trigger.function,
+            topics = trigger.topics.join(","),
+            group = trigger.group,
+            "trigger started",
+        );
+        let handle = self.start.start(Context {
             trigger: trigger.clone(),
             cluster: wanted.cluster.clone(),
             output_cluster: wanted.output_cluster.clone(),
@@ -232,31 +254,34 @@ impl Supervisor {
             budget: self.budget.clone(),
             node: self.options.node.clone(),
         });
-        self.triggers.insert(name.clone(), Phase::Running { handle, topics, wanted });
-        self.make_pool(name);
+        let running = Running { handle, topics, wanted, adoption: Adoption::default() };
+        self.triggers.insert(name.clone(), Phase::Running(Box::new(running)));
     }
 
     fn stop(&mut self, name: &Name) {
-        if let Some(Phase::Running { handle, .. }) = self.triggers.insert(name.clone(), Phase::Stopping) {
-            tracing::info!(trigger = %name, "stops");
-            let (events, trigger) = (self.events.clone(), name.clone());
-            tokio::spawn(async move {
-                handle.stop().await;
-                let _ = events.send(Event::Gone { trigger }).await;
-            });
+        let Some(Phase::Running(running)) = self.triggers.insert(name.clone(), Phase::Stopping) else { return };
+        let group = &running.wanted.trigger.group;
+        if self.stopping || self.manifest.triggers.contains_key(name) {
+            tracing::info!(trigger = %name, group, "trigger draining");
+        } else {
+            tracing::warn!(trigger = %name, group, "trigger draining: the manifest does not declare it any more");
         }
+        let (events, trigger) = (self.events.clone(), name.clone());
+        tokio::spawn(async move {
+            running.handle.stop().await;
+            tracing::info!(trigger = %trigger, "trigger stopped");
+            let _ = events.send(Event::Gone { trigger }).await;
+        });
     }
 
     fn manifest_changed(&mut self, content: Result<Content, String>) {
         let path = self.manifest.path.clone();
         let parsed = content.and_then(|content| {
             let text = str::from_utf8(&content.bytes).map_err(|_| "the manifest is not UTF-8".to_owned())?;
-            let manifest =
-                manifest::parse(&path, text, &self.options.environment).map_err(|errors| errors.to_string())?;
-            for cluster in manifest.clusters.values() {
-                check_properties(cluster).map_err(|error| format!("[cluster.{}]: {}", cluster.name, error.reason))?;
-            }
-            Ok(manifest)
+            let accepts = |cluster: &Cluster| check_properties(cluster).map_err(|error| error.reason);
+            let manifest = manifest::parse_checked(&path, text, &self.options.environment, &accepts);
+            let manifest = manifest.and_then(|manifest| manifest.check_runs().map(|()| manifest));
+            manifest.map_err(|errors| errors.to_string())
         });
         match parsed {
             Ok(manifest) => {
@@ -264,7 +289,7 @@ impl Supervisor {
                 self.replace_manifest(manifest);
             }
             Err(error) => {
-                tracing::error!("the manifest is refused and nothing changes:\n{error}");
+                tracing::error!("manifest refused, the last good one stays in force:\n{error}");
                 self.manifest_error = Some(error);
             }
         }
@@ -273,134 +298,141 @@ impl Supervisor {
     fn replace_manifest(&mut self, manifest: Manifest) {
         let manifest = (self.options.adapt)(manifest);
         if manifest.admin != self.manifest.admin {
-            tracing::warn!("admin.listen changes at the next start only");
+            tracing::warn!("the change of [admin] listen takes effect when the node is started again");
         }
         self.budget.set_limit(manifest.limits.buffered_bytes);
         if manifest == self.manifest {
             return;
         }
-        tracing::info!("another manifest is applied");
-        let before = std::mem::replace(&mut self.manifest, manifest);
+        tracing::info!(functions = manifest.functions.len(), triggers = manifest.triggers.len(), "manifest reloaded",);
+        self.manifest = manifest;
         self.apply();
-        // A function of which only settings changed needs other instances, and no other client.
-        let changed: Vec<_> = self
-            .manifest
-            .triggers
-            .values()
-            .filter(|trigger| before.functions.get(&trigger.function) != self.manifest.functions.get(&trigger.function))
-            .map(|trigger| trigger.name.clone())
-            .collect();
-        for trigger in changed {
-            self.make_pool(&trigger);
-        }
     }
 
-    fn component_changed(&mut self, change: Change) {
-        let Change { path, content } = change;
-        match content {
-            Err(error) => self.refuse(&path, error),
-            Ok(Content { bytes, digest }) => {
-                let (engine, events) = (self.options.engine.clone(), self.events.clone());
-                tokio::spawn(async move {
-                    let result = engine.compile(bytes, digest).await;
-                    let _ = events.send(Event::Compiled { path, result }).await;
-                });
+    fn component_changed(&mut self, Change { path, content }: Change) {
+        let content = match content {
+            Ok(content) => content,
+            Err(reason) => {
+                self.log_refusal(&path, &reason);
+                self.artifacts.unreadable(&path, reason);
+                return;
             }
-        }
+        };
+        let (generation, digest) = (self.artifacts.changed(&path), content.digest);
+        let (engine, events) = (self.options.engine.clone(), self.events.clone());
+        tokio::spawn(async move {
+            let result = engine.compile(&path, content).await;
+            let _ = events.send(Event::Compiled { path, generation, digest, result }).await;
+        });
     }
 
-    fn compiled(&mut self, path: &Path, result: Result<Compiled, Rejected>) {
-        let compiled = match result {
-            Ok(compiled) => compiled,
-            Err(rejected) => return self.refuse(path, rejected.reason),
-        };
-        tracing::info!(component = %path.display(), revision = compiled.digest.short(), "a new revision is compiled");
-        let artifact = self.artifacts.entry(path.to_owned()).or_default();
-        artifact.error = None;
-        artifact.candidate = Some(compiled);
-        let functions = &self.manifest.functions;
-        let triggers = self.manifest.triggers.values();
-        let callers: Vec<_> = triggers
-            .filter(|trigger| functions.get(&trigger.function).is_some_and(|function| path_of(function) == path))
-            .map(|trigger| trigger.name.clone())
-            .collect();
-        for trigger in callers {
-            self.make_pool(&trigger);
+    fn compiled(&mut self, path: &Path, build: Build<E::Compiled>) {
+        let revision = build.digest.short();
+        match self.artifacts.compiled(path, build) {
+            Taken::Overtaken => {
+                tracing::debug!(component = %path.display(), revision, "component dropped: there is a newer one");
+            }
+            _ => tracing::info!(component = %path.display(), revision, "component compiled"),
         }
     }
 
     /// Nothing replaces what serves.
-    fn refuse(&mut self, path: &Path, reason: String) {
-        let artifact = self.artifacts.entry(path.to_owned()).or_default();
-        let serving = artifact.good.as_ref().map(|compiled| compiled.digest.short());
-        tracing::error!(component = %path.display(), serving, "a revision is refused: {reason}");
-        artifact.error = Some(reason);
-    }
-
-    /// Starts instances of the newest revision for a trigger.
-    fn make_pool(&mut self, name: &Name) {
-        let Some(Phase::Running { handle, topics, wanted }) = self.triggers.get(name) else { return };
-        let Some(function) = self.manifest.functions.get(&wanted.trigger.function) else { return };
-        let Some(compiled) = self.artifacts.get(path_of(function)).and_then(|artifact| artifact.latest().cloned())
-        else {
-            return;
-        };
-        let setup = Setup { function: function.clone(), trigger: wanted.trigger.clone(), topics: topics.clone() };
-        let (engine, events, completions) = (self.options.engine.clone(), self.events.clone(), handle.completions());
-        let (trigger, revision) = (name.clone(), compiled.digest);
-        tokio::spawn(async move {
-            let result = Pool::warm(&engine, compiled, setup.clone(), completions).await;
-            let _ = events.send(Event::Warm { trigger, setup, revision, result }).await;
-        });
-    }
-
-    /// Instances are ready: they serve from the next call on, unless the world moved on meanwhile.
-    async fn warm(&mut self, name: &Name, setup: &Setup, revision: Digest, result: Result<Pool, PoolError>) {
-        let path = path_of(&setup.function);
-        let latest = self.artifacts.get(path).and_then(Artifact::latest).map(|latest| latest.digest);
-        let current = self.manifest.functions.get(&setup.function.name);
-        let Some(Phase::Running { handle, wanted, .. }) = self.triggers.get(name) else { return };
-        if latest != Some(revision) || current != Some(&setup.function) || wanted.trigger != setup.trigger {
-            return;
+    fn refuse(&mut self, path: &Path, generation: Generation, reason: String) {
+        if self.artifacts.refused(path, generation, reason.clone()) == Taken::Refused {
+            self.log_refusal(path, &reason);
         }
-        match result {
-            Ok(pool) => {
-                tracing::info!(trigger = %name, revision = revision.short(), "serves a revision");
-                handle.adopt(Box::new(pool), revision).await;
-                if let Some(artifact) = self.artifacts.get_mut(path)
-                    && let Some(candidate) = artifact.candidate.take()
-                {
-                    artifact.good = Some(candidate);
-                }
+    }
+
+    fn log_refusal(&self, path: &Path, reason: &str) {
+        let serving = self.artifacts.good(path).map(|good| good.digest.short());
+        tracing::error!(component = %path.display(), serving, "component refused: {reason}");
+    }
+
+    /// Starts instances for each trigger that could serve something better than it does.
+    fn prepare_all(&mut self) {
+        let now = Instant::now().into_std();
+        for (name, phase) in &mut self.triggers {
+            let Phase::Running(running) = phase else { continue };
+            let Some(function) = self.manifest.functions.get(&running.wanted.trigger.function) else { continue };
+            let path = path_of(function);
+            let offer = |build: &Build<_>| Offer {
+                generation: build.generation,
+                digest: build.digest,
+                function: function.clone(),
+            };
+            let offers: Vec<Offer> = self.artifacts.builds(path).map(offer).collect();
+            let begun = running.adoption.begin(&offers, now);
+            if let Some(serving) = running.adoption.serving() {
+                // A publication of what the trigger serves already proves itself.
+                self.artifacts.started(path, serving.generation);
+            }
+            let Some((attempt, offer)) = begun else { continue };
+            let build = self.artifacts.builds(path).find(|build| build.generation == offer.generation);
+            let Some(compiled) = build.map(|build| build.compiled.clone()) else { continue };
+            let setup = Setup {
+                function: offer.function,
+                trigger: running.wanted.trigger.clone(),
+                topics: running.topics.clone(),
+            };
+            let (engine, events) = (self.options.engine.clone(), self.events.clone());
+            let (trigger, completions) = (name.clone(), running.handle.completions());
+            tokio::spawn(async move {
+                let result = engine.warm(compiled, setup, completions).await;
+                let _ = events.send(Event::Warm { trigger, attempt, result }).await;
+            });
+        }
+    }
+
+    /// Instances are ready, or could not be started. Ready ones serve from the next call on, unless
+    /// something newer took their place meanwhile.
+    fn warm(&mut self, name: &Name, attempt: Attempt, result: Result<E::Pool, PoolError>) {
+        let Some(Phase::Running(running)) = self.triggers.get_mut(name) else { return };
+        let Some(offer) = running.adoption.ended(attempt) else { return };
+        let revision = offer.digest.short();
+        // What hangs may go on another time, as a machine may.
+        let adopt =
+            |pool| running.handle.adopt(pool, offer.digest).map_err(|error| PoolError::Machine(error.to_string()));
+        match result.and_then(adopt) {
+            Ok(()) => {
+                tracing::info!(trigger = %name, revision, "revision activated");
+                self.artifacts.started(path_of(&offer.function), offer.generation);
+                running.adoption.serves(offer);
             }
             Err(error) => {
-                self.refuse(path, error.to_string());
-                // With a good revision at hand a trigger takes that one; without, it tries again.
-                let fallback = self
-                    .artifacts
-                    .get_mut(path)
-                    .is_some_and(|artifact| artifact.good.is_some() && artifact.candidate.take().is_some());
-                let pause = if fallback { Duration::ZERO } else { RETRY };
-                let (events, trigger) = (self.events.clone(), name.clone());
-                tokio::spawn(async move {
-                    tokio::time::sleep(pause).await;
-                    let _ = events.send(Event::Retry { trigger }).await;
-                });
+                let serving = running.adoption.serving().map(|serving| serving.digest.short());
+                match running.adoption.failed(offer, error.clone(), Instant::now().into_std()) {
+                    Some(pause) => tracing::warn!(
+                        trigger = %name, revision, serving,
+                        "revision not activated, next try in {pause:?}: {error}",
+                    ),
+                    None => tracing::error!(trigger = %name, revision, serving, "revision refused: {error}"),
+                }
             }
         }
+    }
+
+    /// When a revision that did not start is tried again.
+    fn next_try(&self) -> Option<Instant> {
+        self.running().filter_map(|(_, running)| running.adoption.next_try()).min().map(Instant::from_std)
     }
 
     fn show(&self) {
-        let triggers = self.triggers.iter().filter_map(|(name, phase)| match phase {
-            Phase::Running { handle, .. } => Some((name.to_string(), handle.status())),
-            Phase::Stopping => None,
-        });
+        let triggers = self.running().map(|(name, running)| (name.to_string(), running.handle.status()));
+        // Why a trigger of a function does not serve its newest revision.
+        let errors: BTreeMap<_, _> = self
+            .running()
+            .filter_map(|(_, running)| Some((&running.wanted.trigger.function, running.adoption.error()?)))
+            .collect();
         let functions = self.manifest.functions.iter().map(|(name, function)| {
-            let artifact = self.artifacts.get(path_of(function));
+            let path = path_of(function);
             let view = FunctionView {
-                component: path_of(function).display().to_string(),
-                revision: artifact.and_then(|it| it.good.as_ref()).map(|good| good.digest.to_string()),
-                error: artifact.and_then(|it| it.error.clone()),
+                component: path.display().to_string(),
+                revision: self.artifacts.good(path).map(|good| good.digest.to_string()),
+                error: self
+                    .artifacts
+                    .error(path)
+                    .map(str::to_owned)
+                    .or_else(|| errors.get(name).map(ToString::to_string)),
                 http: self.options.engine.http_counts(name),
             };
             (name.to_string(), view)
@@ -412,6 +444,13 @@ impl Supervisor {
             started: true,
             stopping: self.stopping,
         });
+    }
+
+    fn running(&self) -> impl Iterator<Item = (&Name, &Running<S::Trigger>)> {
+        self.triggers.iter().filter_map(|(name, phase)| match phase {
+            Phase::Running(running) => Some((name, &**running)),
+            Phase::Stopping => None,
+        })
     }
 }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::record::columns::{Column, HeaderColumns, HeaderRun};
-use crate::record::{Header, OwnedRecord, Record};
+use crate::record::{HEADER_OVERHEAD_BYTES, Header, OVERHEAD_BYTES, OwnedRecord, Record};
 
 /// Memory that a batch keeps for its next use. What a large record took is given back.
 const MAX_KEPT_BYTES: usize = 1 << 20;
@@ -64,6 +64,13 @@ impl Batch {
     pub fn bytes(&self) -> usize {
         let HeaderColumns { names, values, .. } = &self.headers;
         [&self.keys, &self.values, names, values].iter().map(|column| column.data.len()).sum()
+    }
+
+    /// What its records take, all together, as [`Record::bytes`] counts each. Costs the same however
+    /// many there are.
+    pub fn record_bytes(&self) -> usize {
+        let headers = self.headers.names.lens.len().saturating_mul(HEADER_OVERHEAD_BYTES);
+        self.len().saturating_mul(OVERHEAD_BYTES).saturating_add(headers).saturating_add(self.bytes())
     }
 
     /// Empties it and keeps its memory, up to a limit.
@@ -241,6 +248,7 @@ mod tests {
         for _ in 0..2 {
             records().iter().for_each(|record| batch.push(record, 2));
             assert_eq!(batch.records().map(BatchRecord::to_owned).collect::<Vec<_>>(), records());
+            assert_eq!(batch.record_bytes(), records().iter().map(Record::bytes).sum::<usize>());
             batch.clear();
             batch.become_of("u".into(), 2);
         }

@@ -4,6 +4,7 @@
 pub mod batch;
 pub mod columns;
 pub mod outcome;
+pub mod resolved;
 pub mod revision;
 
 /// A record, wherever it lies: in the Kafka client's own buffers, in a batch, or as an
@@ -21,9 +22,7 @@ pub trait Record {
 
     /// What it takes of memory, roughly.
     fn bytes(&self) -> usize {
-        let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
-        let header = |header: Header<'_>| HEADER_OVERHEAD_BYTES + header.name.len() + length(header.value);
-        OVERHEAD_BYTES + length(self.key()) + length(self.value()) + self.headers().map(header).sum::<usize>()
+        bytes(self.key(), self.value(), header_bytes(self.headers()))
     }
 
     /// What of it cannot be read, and why, so that no function may be given it. `None`: it is whole.
@@ -158,10 +157,23 @@ pub struct Message<'a> {
 impl Message<'_> {
     /// What it takes in the client's queue, roughly, with these headers of its own.
     pub fn bytes(&self, headers: &[Header<'_>]) -> usize {
-        let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
-        let header = |header: &Header<'_>| HEADER_OVERHEAD_BYTES + header.name.len() + length(header.value);
-        OVERHEAD_BYTES + length(self.key) + length(self.value) + headers.iter().map(header).sum::<usize>()
+        bytes(self.key, self.value, header_bytes(headers.iter().copied()))
     }
+}
+
+/// What a record or a message takes, roughly, whose headers take so much. Everything that is bounded
+/// or counted by size is measured with this function, so that no two sizes of one message differ.
+pub fn bytes(key: Option<&[u8]>, value: Option<&[u8]>, header_bytes: usize) -> usize {
+    let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+    OVERHEAD_BYTES.saturating_add(length(key)).saturating_add(length(value)).saturating_add(header_bytes)
+}
+
+/// What headers take, roughly.
+pub fn header_bytes<'a>(headers: impl Iterator<Item = Header<'a>>) -> usize {
+    headers.fold(0, |sum: usize, header| {
+        let content = header.name.len().saturating_add(header.value.map_or(0, <[u8]>::len));
+        sum.saturating_add(HEADER_OVERHEAD_BYTES).saturating_add(content)
+    })
 }
 
 /// What a record or message takes beside its content, roughly.

@@ -6,15 +6,12 @@
 use std::fmt;
 
 use crate::counted::counted;
-use crate::record::batch::Batch;
+use crate::record::Topics;
 use crate::record::columns::{AS_IN_SOURCE, Column, Field, HeaderColumns, HeaderRun, NULL, cut};
-use crate::record::{OVERHEAD_BYTES, Topics};
 
 /// Most messages of one outcome. One that refers to its sources costs nothing to send, and a lot to
 /// produce.
 const MAX_MESSAGES: usize = 1 << 20;
-/// Most bytes that the messages of one outcome may have, those of their sources included.
-const MAX_BYTES: usize = 64 << 20;
 /// Longest reason that is kept, in bytes.
 const MAX_REASON_BYTES: usize = 1_000;
 
@@ -277,33 +274,9 @@ impl Checked {
         &self.outcome.sources
     }
 
-    /// Checks what the messages amount to once they are resolved. One for each record is at most the
-    /// batch and what crossed the boundary, so only more than that are added up.
-    pub fn check_size(self, batch: &Batch) -> Result<Self, Fault> {
-        if self.len() <= batch.len() {
-            return Ok(self);
-        }
-        let length = |field: Field<'_>, source: Option<&[u8]>| match field {
-            Field::AsInSource => source.map_or(0, <[u8]>::len),
-            Field::Null => 0,
-            Field::Bytes(bytes) => bytes.len(),
-        };
-        let bytes = |message: OutcomeMessage<'_>| {
-            let record = batch.record(message.source);
-            let headers = match message.headers {
-                Headers::AsInSource => {
-                    record.headers().map(|header| header.name.len() + header.value.map_or(0, <[u8]>::len)).sum()
-                }
-                Headers::Own(_) => 0,
-            };
-            OVERHEAD_BYTES + headers + length(message.key, record.key()) + length(message.value, record.value())
-        };
-        let total: usize = self.messages().map(bytes).sum();
-        if total > MAX_BYTES {
-            let reason = format!("messages of {} MiB; at most {} are allowed", total >> 20, MAX_BYTES >> 20);
-            return Err(Fault::new(Cause::BadOutcome, reason));
-        }
-        Ok(self)
+    /// The columns, all of whose numbers are right.
+    pub(super) fn outcome(&self) -> &Outcome {
+        &self.outcome
     }
 
     /// How many messages there are.

@@ -6,11 +6,11 @@
 //! | null | `null` |
 //! | UTF-8 | a string |
 //! | others | `{"base64": "…"}` |
-//! | JSON, only read | `{"json": …}`: the text behind the colon, as it stands there |
+//! | JSON, only read | `{"json": …}`: the text after the colon, exactly as written |
 //!
 //! Headers are pairs, in order: `[["name", "value"], …]`.
 //!
-//! What bounds a line is its reader; see [`MAX_LINE_BYTES`].
+//! The reader of a line has to bound it; see [`MAX_LINE_BYTES`].
 
 use std::fmt;
 
@@ -28,11 +28,10 @@ use crate::record::{Header, Record};
 /// Longest line that is read. A broker's default limit makes records of 1 MiB.
 pub const MAX_LINE_BYTES: usize = 64 << 20;
 
-/// What some editors put in front of a text to say that it is UTF-8.
+/// The byte order mark. Some editors put it in front of a text to say that it is UTF-8.
 const MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// A line without the mark that may stand in front of a text, of which it is the first one if its
-/// number is 1.
+/// A line without the byte order mark, which may stand in front of line number 1.
 pub(crate) fn without_mark(line: &[u8], number: u64) -> &[u8] {
     line.strip_prefix(MARK).filter(|_| number == 1).unwrap_or(line)
 }
@@ -46,7 +45,7 @@ pub struct Malformed {
     pub reason: String,
 }
 
-/// A record as it is written down. What may be left out, its reader fills in.
+/// A record as it is written down. The reader fills in the fields that are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RecordLine {
@@ -87,11 +86,11 @@ impl RecordLine {
     }
 }
 
-/// Reads a line that is one object. `expected` is said of a line that is none.
+/// Reads a line that is one object. If it is not, the error says `expected`.
 pub(crate) fn object<'de, T: Deserialize<'de>>(line: &'de [u8], expected: &str) -> Result<T, Malformed> {
     let text = std::str::from_utf8(line)
         .map_err(|error| malformed(error.valid_up_to() + 1, "not UTF-8; bytes are written {\"base64\": \"…\"}"))?;
-    // Serde would take an array for the fields in their order.
+    // Serde would accept an array of the fields in their order.
     let indent = text.len() - text.trim_start().len();
     if !text[indent..].starts_with('{') {
         return Err(malformed(indent + 1, expected));
@@ -216,8 +215,7 @@ pub struct Source<'a> {
     pub offset: i64,
 }
 
-/// A message with everything in its place, whether the function wrote it or left it as in the
-/// source record.
+/// A complete message. Fields that the function left as in the source record are filled in.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Message {
     /// `None`: the trigger's output, which has no name here.
@@ -226,8 +224,8 @@ pub struct Message {
     /// `None`: by key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partition: Option<i32>,
-    /// As in the source record only where that has none. On a line both this and the time of
-    /// producing are null.
+    /// [`Timestamp::AsInSource`] only if the source record has no timestamp. In JSON this and the time of producing
+    /// are both null.
     #[serde(serialize_with = "milliseconds")]
     pub timestamp: Timestamp,
     #[serde(serialize_with = "shown")]
@@ -239,7 +237,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// The messages of an outcome, for each record its own. `topic` names the topic at a place in
+    /// The messages of an outcome, grouped by record. `topic` gives the name of a topic by its index in
     /// [`crate::record::Topics`].
     pub fn of(checked: &Checked, batch: &Batch, topic: impl Fn(usize) -> Option<String>) -> Vec<Vec<Self>> {
         let mut messages: Vec<Vec<Self>> = batch.offsets().iter().map(|_| Vec::new()).collect();
@@ -296,12 +294,12 @@ pub fn outcome(source: Source<'_>, outcome: Result<&[Message], &Fault>) -> Strin
     }
 }
 
-/// Writing into memory fails for maps whose keys are no strings only, and there are none here.
+/// Writing into memory can only fail for maps whose keys are not strings, and there are none here.
 fn line(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// Bytes or null, as they are written.
+/// Bytes or null, to be written.
 pub(crate) struct Shown<'a>(pub(crate) Option<&'a [u8]>);
 
 impl Serialize for Shown<'_> {

@@ -4,17 +4,23 @@
 //! committed after that. The steps are those of a transaction too; only what makes them durable
 //! together would differ.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::calls::CallKey;
 use crate::kafka::{Acknowledgement, Refusal, Sink};
 use crate::record::batch::Batch;
-use crate::record::columns::Field;
-use crate::record::outcome::{Checked, Fault, Headers, Timestamp};
+use crate::record::outcome::{Checked, Fault};
 use crate::record::{Header, Message, Record, Topics};
 
 /// Prefix of the headers that a dead letter gets.
 pub const HEADER_PREFIX: &str = "tidegate-";
+
+/// Messages of an outcome that are handed to the sink at once. Those of a batch with the default size
+/// go together.
+const CHUNK_MESSAGES: usize = 1_024;
+/// How many headers, which are listed for the sink, end a chunk too.
+const CHUNK_HEADERS: usize = 16 << 10;
 
 /// The record that a message belongs to. Good until the message is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +136,8 @@ impl<S: Sink> Delivery<S> {
     }
 
     /// Produces the messages of the records for which `is_handled` is true; those of others are
-    /// thrown away.
+    /// thrown away. A part of them at a time is made ready for the sink, and the headers of a record
+    /// that several messages inherit are listed once.
     pub fn send(
         &mut self,
         checked: &Checked,
@@ -138,36 +145,46 @@ impl<S: Sink> Delivery<S> {
         call: CallKey,
         is_handled: impl Fn(usize) -> bool,
     ) -> Sent {
-        let mut messages = Vec::with_capacity(checked.len());
+        let mut messages = Vec::with_capacity(checked.len().min(CHUNK_MESSAGES));
         let mut headers: Vec<Header<'_>> = Vec::new();
-        let mut bytes = 0;
-        for message in checked.messages().filter(|message| is_handled(message.source)) {
-            let record = batch.record(message.source);
-            let first_header = headers.len();
-            match message.headers {
-                Headers::AsInSource => headers.extend(record.headers()),
-                Headers::Own(own) => headers.extend(own),
+        // The source whose headers were inherited last, and where they lie in `headers`.
+        let mut inherited: Option<(usize, Range<usize>)> = None;
+        let mut sent = Sent::default();
+        for message in checked.resolved(batch).filter(|message| is_handled(message.source)) {
+            let known = inherited.take().filter(|(source, _)| message.inherits_headers && *source == message.source);
+            let place = known.map_or_else(
+                || {
+                    let first = headers.len();
+                    headers.extend(message.headers);
+                    first..headers.len()
+                },
+                |(_, place)| place,
+            );
+            if message.inherits_headers {
+                inherited = Some((message.source, place.clone()));
             }
-            let message = Message {
+            sent.messages += 1;
+            sent.bytes = sent.bytes.saturating_add(message.bytes);
+            messages.push(Message {
                 topic: message.topic,
                 partition: message.partition,
-                timestamp_ms: match message.timestamp {
-                    Timestamp::AsInSource => record.timestamp_ms(),
-                    Timestamp::Now => None,
-                    Timestamp::Milliseconds(milliseconds) => Some(milliseconds),
-                },
-                key: resolve(message.key, record.key()),
-                value: resolve(message.value, record.value()),
-                headers: first_header..headers.len(),
+                timestamp_ms: message.timestamp_ms,
+                key: message.key,
+                value: message.value,
+                headers: place,
                 token: Token { call, index: message.source, dead_letter: false }.pack(),
-            };
-            bytes += message.bytes(&headers[first_header..]);
-            messages.push(message);
+            });
+            if messages.len() == CHUNK_MESSAGES || headers.len() >= CHUNK_HEADERS {
+                self.produce(&messages, &headers);
+                messages.clear();
+                headers.clear();
+                inherited = None;
+            }
         }
         if !messages.is_empty() {
             self.produce(&messages, &headers);
         }
-        Sent { messages: messages.len(), bytes }
+        sent
     }
 
     /// Produces a record, byte for byte, to the dead letter topic, with headers that say why.
@@ -213,17 +230,12 @@ impl<S: Sink> Delivery<S> {
     }
 }
 
-fn resolve<'a>(field: Field<'a>, source: Option<&'a [u8]>) -> Option<&'a [u8]> {
-    match field {
-        Field::AsInSource => source,
-        Field::Null => None,
-        Field::Bytes(bytes) => Some(bytes),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kafka::{Metadata, TopicsQuestion};
+    use crate::record::OwnedRecord;
+    use crate::record::outcome::Outcome;
 
     #[test]
     fn a_token_comes_back_as_it_went() {
@@ -234,5 +246,58 @@ mod tests {
         ] {
             assert_eq!(Token::unpack(token.pack()), token);
         }
+    }
+
+    /// Counts what it is handed.
+    #[derive(Default)]
+    struct CountingSink {
+        messages: usize,
+        bytes: usize,
+        most_headers: usize,
+    }
+
+    impl Sink for CountingSink {
+        fn send(&mut self, messages: &[Message<'_>], headers: &[Header<'_>]) {
+            self.messages += messages.len();
+            self.bytes +=
+                messages.iter().map(|message| message.bytes(&headers[message.headers.clone()])).sum::<usize>();
+            self.most_headers = self.most_headers.max(headers.len());
+        }
+
+        fn acknowledgements(&mut self, _each: &mut dyn FnMut(Acknowledgement)) {}
+
+        fn outstanding(&self) -> usize {
+            0
+        }
+
+        fn flush(&mut self) {}
+
+        fn abandon(&mut self) {}
+
+        fn update(&mut self, _metadata: &Metadata) {}
+
+        fn ask(&self, _answer: TopicsQuestion) {}
+    }
+
+    #[test]
+    fn inherited_headers_are_listed_once_and_others_a_part_at_a_time() {
+        let topics = Arc::new(Topics::new(Some("out"), &[], None));
+        let record = OwnedRecord { headers: vec![(b"h".to_vec(), None); 1_000], ..OwnedRecord::default() };
+        let mut batch = Batch::new("in".into(), 0);
+        (0..200).for_each(|_| batch.push(&record, 1));
+        #[track_caller]
+        fn check(topics: &Arc<Topics>, batch: &Batch, sources: Vec<u32>, most_headers: usize) {
+            let messages = sources.len();
+            let outcome = Outcome { sources, ..Outcome::default() }.check(batch.len(), topics).expect("it is good");
+            let mut delivery = Delivery::new(topics.clone());
+            delivery.replace(CountingSink::default());
+            let sent = delivery.send(&outcome, batch, 0, |_| true);
+            let sink = delivery.sink().expect("it has one");
+            assert_eq!((sent.messages, sent.bytes), (messages, messages * batch.record(0).bytes()));
+            assert_eq!((sink.messages, sink.bytes), (sent.messages, sent.bytes));
+            assert_eq!(sink.most_headers, most_headers);
+        }
+        check(&topics, &batch, vec![7; 5_000], 1_000);
+        check(&topics, &batch, (0..200).collect(), 17_000);
     }
 }

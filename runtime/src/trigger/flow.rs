@@ -22,7 +22,7 @@ use super::progress::Progress;
 use super::sequencer::Sequence;
 use super::status::Counts;
 use crate::counted::counted;
-use crate::engine::{Call, CallError, Completion};
+use crate::engine::{Call, CallError, Completion, MAX_OUTCOME_BYTES};
 use crate::kafka::{Partition, Position, Refusal, Sink};
 use crate::manifest::{OnExhausted, Ordering, Trigger};
 use crate::record::batch::Batch;
@@ -275,7 +275,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
                 continue;
             }
             let expected = lane.sizing.expected(batch.len());
-            lane.start(Call { id, batch, expected });
+            lane.start(Call { id, batch, expected, outcome_bytes: MAX_OUTCOME_BYTES });
             if probing {
                 lane.breaker.probe(now.instant);
                 return;
@@ -312,6 +312,8 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
                 _ if self.refuses.is_some() => self.put_back(key, &batch),
                 Ok(checked) => self.handle(key, &batch, &checked, now),
                 Err(CallError::Fault(fault)) => self.bisect(key, &batch, &fault, now),
+                // No call is granted less than the maximum yet.
+                Err(CallError::OutcomeTooLarge { .. }) => self.put_back(key, &batch),
                 Err(CallError::NoInstance(reason)) => {
                     self.put_back(key, &batch);
                     if let Some(lane) = self.lanes.get_mut(lane) {

@@ -50,7 +50,7 @@ use self::clock::Now;
 use self::driver::{Command, Driver, Parts, Turn};
 pub use self::status::{Counts, State, Status};
 use crate::engine::{Completion, Invoker};
-use crate::kafka::{Clients, KafkaClients};
+use crate::kafka::{Blueprint, Clients, KafkaClients};
 use crate::manifest::{Cluster, Trigger};
 use crate::record::Topics;
 use crate::record::revision::Digest;
@@ -66,6 +66,11 @@ pub struct Context {
     pub node: Arc<str>,
 }
 
+/// A trigger has not obeyed its last commands yet, and takes no further one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the trigger does not respond")]
+pub struct Unresponsive;
+
 /// A running trigger.
 pub struct Handle {
     commands: mpsc::Sender<Command>,
@@ -80,10 +85,13 @@ impl Handle {
         self.completions.clone()
     }
 
-    /// Has the trigger take on a revision.
-    pub async fn adopt(&self, invoker: Box<dyn Invoker>, revision: Digest) {
-        // A trigger that ended needs no revision.
-        let _ = self.commands.send(Command::Adopt { invoker, revision }).await;
+    /// Has the trigger take on a revision. Never waits: a trigger that hangs must not hold up others.
+    pub fn adopt(&self, invoker: Box<dyn Invoker>, revision: Digest) -> Result<(), Unresponsive> {
+        match self.commands.try_send(Command::Adopt { invoker, revision }) {
+            Err(mpsc::error::TrySendError::Full(_)) => Err(Unresponsive),
+            // A trigger that ended needs no revision.
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+        }
     }
 
     pub fn status(&self) -> watch::Receiver<Status> {
@@ -106,13 +114,16 @@ pub fn start(context: Context) -> Handle {
     let status = Status { function: context.trigger.function.to_string(), ..Status::default() };
     let (publish, status) = watch::channel(status);
     let context = Arc::new(context);
-    let clients = KafkaClients::new(
-        context.cluster.clone(),
-        context.output_cluster.clone(),
-        context.trigger.clone(),
-        context.topics.clone(),
-        context.node.clone(),
-    );
+    let clients = KafkaClients::new(Blueprint {
+        cluster: context.cluster.clone(),
+        output_cluster: context.output_cluster.clone(),
+        trigger: context.trigger.name.to_string(),
+        group: context.trigger.group.clone(),
+        topics: context.trigger.topics.clone(),
+        outputs: context.topics.names().to_vec(),
+        node: context.node.to_string(),
+        instance: None,
+    });
     let parts = Parts {
         context,
         clients,

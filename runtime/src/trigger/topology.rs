@@ -179,7 +179,7 @@ impl Topology {
         health.clear(Condition::BrokersUnreachable, now);
         health.clear(Condition::Client, now);
         let missing = inputs.missing.iter().chain(&outputs.missing);
-        let missing: Vec<_> = missing.map(|(topic, reason)| format!("topic {topic}: {reason}")).collect();
+        let missing: Vec<_> = missing.map(|(topic, error)| format!("topic {topic}: {}", error.reason)).collect();
         health.put(Condition::Topic, (!missing.is_empty()).then(|| missing.join("; ")), now);
         let leaderless: Vec<_> = inputs.leaderless.iter().chain(&outputs.leaderless).map(String::as_str).collect();
         let no_leader = || format!("no leader for {}", leaderless.join(", "));
@@ -203,11 +203,15 @@ impl Topology {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kafka::ErrorKind;
 
     fn metadata(topics: &[&str], missing: &[&str]) -> Result<Metadata, Error> {
         Ok(Metadata {
             partitions: topics.iter().map(|topic| ((*topic).to_owned(), 1)).collect(),
-            missing: missing.iter().map(|topic| ((*topic).to_owned(), "unknown".to_owned())).collect(),
+            missing: missing
+                .iter()
+                .map(|topic| ((*topic).to_owned(), Error::new(ErrorKind::UnknownTopic, "unknown")))
+                .collect(),
             ..Metadata::default()
         })
     }

@@ -44,13 +44,15 @@
 //! In a test there is nobody to ask: [`testing::http`](crate::testing::http) gives the answers.
 
 mod error;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) mod host;
 mod request;
 mod response;
 #[cfg(target_arch = "wasm32")]
 mod wasi;
 
 #[cfg(not(target_arch = "wasm32"))]
-use crate::testing::http as transport;
+use host as transport;
 #[cfg(target_arch = "wasm32")]
 use wasi as transport;
 

@@ -25,37 +25,30 @@
 //! Without them every request fails: a test asks nobody.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::rc::Rc;
-use std::task::Poll;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::http::{Error, ErrorKind, Response, Result};
-
-type Answering = dyn FnMut(&Request) -> Answer;
-
-struct Fake {
-    answering: Box<Answering>,
-    asked: Rc<RefCell<Vec<Request>>>,
-}
-
-thread_local! {
-    static FAKE: RefCell<Option<Fake>> = const { RefCell::new(None) };
-}
+use crate::http::ErrorKind;
+use crate::http::host::{self, Head};
 
 /// Has this answer the requests that are made on this thread, as long as what it returns is kept.
 ///
 /// # Panics
 /// When this thread has answers already.
-pub fn answer(answering: impl FnMut(&Request) -> Answer + 'static) -> Answers {
+pub fn answer(mut answering: impl FnMut(&Request) -> Answer + 'static) -> Answers {
     let asked = Rc::new(RefCell::new(Vec::new()));
-    let fake = Fake { answering: Box::new(answering), asked: asked.clone() };
-    let before = FAKE.replace(Some(fake));
-    assert!(before.is_none(), "this thread has answers already: keep one `Answers` at a time");
+    let kept = asked.clone();
+    let is_first = host::begin_answers(move |request| {
+        let request = Request::of(request);
+        let answer = answering(&request);
+        kept.borrow_mut().push(request);
+        answer.0
+    });
+    assert!(is_first, "this thread has answers already: keep one `Answers` at a time");
     Answers { asked, _of_this_thread: PhantomData }
 }
 
@@ -76,7 +69,7 @@ impl Answers {
 
 impl Drop for Answers {
     fn drop(&mut self) {
-        FAKE.set(None);
+        host::end_answers();
     }
 }
 
@@ -94,6 +87,16 @@ pub struct Request {
 }
 
 impl Request {
+    fn of(request: crate::http::Request) -> Self {
+        let headers = request.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+        Self {
+            method: request.method.to_string(),
+            url: request.uri.to_string(),
+            headers: headers.collect(),
+            body: request.body,
+        }
+    }
+
     /// The first header of this name, in lower case, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(own, _)| own == name);
@@ -111,13 +114,7 @@ impl Request {
 
 /// What a request is answered with.
 #[derive(Clone, Debug)]
-pub struct Answer(std::result::Result<Head, ErrorKind>, Vec<u8>);
-
-#[derive(Clone, Debug)]
-struct Head {
-    status: StatusCode,
-    headers: HeaderMap,
-}
+pub struct Answer(Result<Head, ErrorKind>);
 
 impl Answer {
     /// An answer of this status, with neither headers nor body.
@@ -126,12 +123,12 @@ impl Answer {
     /// When there is no such status.
     pub fn new(status: u16) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or_else(|_| panic!("{status} is not a status"));
-        Self(Ok(Head { status, headers: HeaderMap::new() }), Vec::new())
+        Self(Ok(Head { status, headers: HeaderMap::new(), body: Vec::new() }))
     }
 
     /// No answer, but this error.
     pub fn failed(kind: ErrorKind) -> Self {
-        Self(Err(kind), Vec::new())
+        Self(Err(kind))
     }
 
     /// Adds a header.
@@ -150,7 +147,9 @@ impl Answer {
     /// Sets the body.
     #[must_use]
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
-        self.1 = body.into();
+        if let Ok(head) = &mut self.0 {
+            head.body = body.into();
+        }
         self
     }
 
@@ -162,56 +161,4 @@ impl Answer {
     pub fn json(self, value: &(impl Serialize + ?Sized)) -> Self {
         self.body(serde_json::to_vec(value).expect("a value with a form in JSON"))
     }
-}
-
-/// The body of an answer: all there.
-pub(crate) struct Body(Vec<u8>);
-
-impl Body {
-    pub(crate) async fn read(self, _about: &str) -> Result<Vec<u8>> {
-        Ok(self.0)
-    }
-}
-
-pub(crate) async fn send(request: crate::http::Request) -> Result<Response> {
-    wait_a_turn().await;
-    let about = request.about();
-    let Answer(head, body) = asked(request).ok_or_else(|| {
-        let why = "there is no HTTP but in a component: in a test, give answers with `testing::http::answer`";
-        Error::new(ErrorKind::Connect, &about, why)
-    })?;
-    match head {
-        Ok(Head { status, headers }) => Ok(Response { about, status, headers, body: Body(body) }),
-        Err(kind) => Err(Error::new(kind, &about, format_args!("the test answers with the error {kind:?}"))),
-    }
-}
-
-fn asked(request: crate::http::Request) -> Option<Answer> {
-    let headers = request.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
-    let request = Request {
-        method: request.method.to_string(),
-        url: request.uri.to_string(),
-        headers: headers.collect(),
-        body: request.body,
-    };
-    FAKE.with_borrow_mut(|fake| {
-        let fake = fake.as_mut()?;
-        let answer = (fake.answering)(&request);
-        fake.asked.borrow_mut().push(request);
-        Some(answer)
-    })
-}
-
-/// Lets others go first, once, as they would while a request is under way.
-async fn wait_a_turn() {
-    let mut waited = false;
-    poll_fn(|context| {
-        if waited {
-            return Poll::Ready(());
-        }
-        waited = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

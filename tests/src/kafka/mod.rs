@@ -113,6 +113,15 @@ impl Kafka {
         process.kill();
     }
 
+    /// Makes it stand still, with its connections open, until [`Kafka::thaw`].
+    pub fn freeze(&mut self) {
+        self.own().process.as_mut().expect("the broker runs").signal(Signal::Stop);
+    }
+
+    pub fn thaw(&mut self) {
+        self.own().process.as_mut().expect("the broker runs").signal(Signal::Continue);
+    }
+
     /// Starts it again after [`Kafka::stop`] or [`Kafka::kill`], on the same port with its data.
     /// It is up when this returns.
     pub fn start_again(&mut self) {

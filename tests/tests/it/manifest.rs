@@ -161,6 +161,46 @@ fn a_manifest_that_was_away_is_followed_again() {
     node.term_cleanly();
 }
 
+/// A file that is still being written, or that somebody emptied by mistake, is no order to stop everything.
+#[test]
+fn a_manifest_without_triggers_stops_nothing() {
+    let kafka = Kafka::shared();
+    let pipe = Pipe::new(kafka, "emptied", 1);
+    let good = pipe.manifest(kafka, "hostile", "");
+    let mut node = Node::start("emptied", &good);
+    node.wait_ready(READY);
+    let mut sent = Vec::new();
+    let half = [cluster(kafka, ""), component("hostile", "")].concat();
+    for text in ["", &half] {
+        node.write_manifest(text);
+        node.wait_for("the manifest is refused", PATIENCE, |node| manifest_error(node).is_some());
+        let error = manifest_error(&node).unwrap_or_default();
+        assert!(error.contains("no trigger") || error.contains("no function and no trigger"), "{error}");
+        assert!(running(&node, "emptied"), "{text:?}");
+        sent.extend(pipe.source.produce((0..20).map(numbered)));
+        pipe.output.reader().count(sent.len(), PATIENCE);
+        node.write_manifest(&good);
+        node.wait_for("the good manifest is taken", PATIENCE, |node| manifest_error(node).is_none());
+    }
+    pipe.wait_handled(kafka, &mut node, PATIENCE);
+    node.term_cleanly();
+    assert_eq!(pipe.output.read_all().len(), sent.len());
+}
+
+#[test]
+fn check_and_run_refuse_a_manifest_that_declares_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tidegate.toml");
+    for text in ["", "# to be written\n", "[admin]\nlisten = \"127.0.0.1:0\"\n"] {
+        fs::write(&path, text).expect("the manifest is written");
+        for command in ["run", "check"] {
+            let (code, said) = tidegate(&[command, "--manifest"], &path);
+            assert_eq!(code, Some(2), "{command}: {said}");
+            assert!(said.contains("declares no function and no trigger"), "{command}: {said}");
+        }
+    }
+}
+
 /// `check` and `run` agree on what is wrong with a manifest: usage error, and the place.
 #[test]
 fn a_node_does_not_start_with_an_invalid_manifest() {
@@ -177,9 +217,20 @@ fn a_node_does_not_start_with_an_invalid_manifest() {
     }
     let good =
         format!("[cluster.main]\nbrokers = \"127.0.0.1:1\"\n[function.a]\ncomponent = \"{}\"\n", component.display());
-    fs::write(&path, good).expect("the manifest is written");
+    fs::write(&path, &good).expect("the manifest is written");
     let (code, said) = tidegate(&["check", "--manifest"], &path);
     assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("no trigger"), "a node does not take it: {said}");
+    let (code, said) = tidegate(&["run", "--manifest"], &path);
+    assert_eq!(code, Some(2), "{said}");
+
+    let exclusive = "[cluster.main.properties]\n\"group.protocol\" = \"consumer\"\n\"session.timeout.ms\" = \"6000\"\n";
+    fs::write(&path, format!("{good}{exclusive}")).expect("the manifest is written");
+    for command in ["run", "check"] {
+        let (code, said) = tidegate(&[command, "--manifest"], &path);
+        assert_eq!(code, Some(2), "{command}: {said}");
+        assert!(said.contains("tidegate.toml:6:1") && said.contains("session.timeout.ms"), "{command}: {said}");
+    }
 }
 
 fn tidegate(arguments: &[&str], path: &Path) -> (Option<i32>, String) {

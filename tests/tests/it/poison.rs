@@ -209,6 +209,25 @@ fn a_record_with_too_many_headers_to_read_is_a_dead_letter_and_the_others_go_on(
     assert_eq!((&counts["dead-letters"], &counts["handled"]), (&2.into(), &3.into()), "{counts}");
 }
 
+/// 100 KB of record that would be gigabytes of headers.
+#[test]
+fn many_messages_that_inherit_many_headers_are_a_bad_outcome() {
+    let kafka = Kafka::shared();
+    let pipe = Pipe::new(kafka, "inherited", 1);
+    let mut node = Node::start("inherited", &pipe.manifest(kafka, "hostile", "retry = { attempts = 1 }"));
+    node.wait_ready(READY);
+    let headers = std::iter::repeat_n((Vec::new(), None), 50_000);
+    pipe.source.produce([Record::of("many:3000;x").key("k").headers(headers), Record::of("ok;behind").key("k")]);
+    pipe.wait_handled(kafka, &mut node, PATIENCE);
+    node.term_cleanly();
+    let texts: Vec<String> = pipe.output.read_all().iter().map(|stored| stored.record.text()).collect();
+    assert_eq!(texts, ["done:behind"]);
+    let letter = pipe.dead.read_all().swap_remove(0).record;
+    let ours = |name: &str| letter.header_text(&format!("tidegate-{name}")).expect("a header");
+    assert_eq!(ours("cause"), "bad-outcome");
+    assert!(ours("reason").starts_with("3000 messages of 4579 MiB in all"), "{}", ours("reason"));
+}
+
 /// A record that waits for its retry blocks its key and nothing else, in its own partition too.
 #[test]
 fn a_waiting_retry_blocks_only_its_key() {

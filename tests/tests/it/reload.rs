@@ -177,3 +177,33 @@ fn a_broken_file_leaves_the_last_good_revision_serving() {
     Model::default().expect(&sent).check(&copies, &[]).assert_exact();
     assert_eq!((by_hostile, outputs.len()), (100, 120));
 }
+
+/// The machine is at fault, so the revision is tried until it starts, without anybody's help. Meanwhile the
+/// old one serves, and is not taken on again.
+#[test]
+fn a_revision_whose_folder_is_away_serves_once_it_is_back() {
+    let kafka = Kafka::shared();
+    let pipe = Pipe::new(kafka, "patient", 1);
+    let mut node = Node::prepare("patient", tidegate_tests::node::Layout::File, "");
+    let (path, folder, elsewhere) = (node.path("function.wasm"), node.path("data"), node.path("elsewhere"));
+    fs::create_dir(&folder).expect("made");
+    fs::write(&path, functions::bytes("uppercase")).expect("the component is written");
+    let settings = format!("folders = {{ \"/d\" = \"{}\" }}", folder.display());
+    let manifest = [cluster(kafka, ""), function_at("changing", &path, &settings), pipe.table("changing", "")];
+    node.write_manifest(&manifest.concat());
+    node.start_again();
+    node.wait_ready(READY);
+    let first = node.trigger("patient")["revision"].take();
+
+    fs::rename(&folder, &elsewhere).expect("moved");
+    replace(&path, &functions::bytes("hostile"));
+    node.wait_for("the reason is shown", PATIENCE, |node| {
+        node.function("changing")["error"].as_str().unwrap_or_default().contains("its folder /d cannot be opened")
+    });
+    assert_eq!(node.trigger("patient")["revision"], first, "the old one serves");
+    fs::rename(&elsewhere, &folder).expect("moved");
+    node.wait_for("the new one serves", PATIENCE, |node| {
+        node.trigger("patient")["revision"] != first && node.function("changing")["error"].is_null()
+    });
+    node.term_cleanly();
+}

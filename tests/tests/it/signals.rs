@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use tidegate_tests::kafka::{Kafka, Record};
+use tidegate_tests::load::Load;
 use tidegate_tests::node::{self, Node};
 use tidegate_tests::process::{Process, Signal};
 use tidegate_tests::{functions, net, wait};
@@ -47,6 +48,17 @@ fn a_signal_that_comes_twice_at_once_is_one() {
     assert!(in_time, "this machine is too busy to tell");
 }
 
+/// Else a terminal that is closed would leave the group to notice that a member is missing.
+#[test]
+fn a_hangup_ends_a_node_as_sigterm_does() {
+    let (pipe, mut node) = busy("hangup", 1_500);
+    node.signal(Signal::Hup);
+    wait::until("it is taken", PATIENCE, || node.logs().contains("SIGHUP: finishes what runs"));
+    let exit = node.end();
+    assert_eq!(exit.code, Some(0), "{}", node.logs());
+    assert_eq!(pipe.output.read_all().len(), 1, "it had its time");
+}
+
 #[test]
 fn a_second_signal_ends_a_node_at_once() {
     let (pipe, mut node) = busy("second", 50_000);
@@ -57,6 +69,24 @@ fn a_second_signal_ends_a_node_at_once() {
     });
     assert_eq!(node.term().code, Some(1));
     assert_eq!(pipe.output.read_all(), []);
+}
+
+/// A commit is under way with it, which the client repeats as long as it lives.
+#[test]
+fn a_broker_that_stands_still_does_not_keep_a_node_from_ending() {
+    let mut kafka = Kafka::start();
+    let pipe = Pipe::new(&kafka, "frozen", 2);
+    let manifest = [cluster(&kafka, ""), component("hostile", ""), pipe.table("hostile", "drain = \"1s\"")];
+    let mut node = Node::start("frozen", &manifest.concat());
+    node.wait_ready(READY);
+    let load = Load::start(&pipe.source, 200, |n| Record::of(format!("ok;{n}")).key(format!("k{}", n % 40)));
+    pipe.output.reader().count(200, PATIENCE);
+    kafka.freeze();
+    let exit = node.term();
+    assert_eq!(exit.code, Some(0), "{}", node.logs());
+    assert!(exit.took < Duration::from_secs(20), "it took {:?}", exit.took);
+    kafka.thaw();
+    load.cut();
 }
 
 /// `tidegate dev` in this folder, with its broker, admin listener and log.

@@ -1,34 +1,74 @@
-//! Builds: aside first, then through the golden cases, and only then to where the node finds the
-//! component. What fails on the way leaves the component as it is.
+//! Builds a component in a temporary folder, runs the golden cases with it, and only then puts it where the node
+//! finds it. If a step fails, the old component stays.
 
 use std::fs;
+use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::Target;
+use super::lines::say;
+use super::terminal::Running;
+use super::{Sources, Target};
 use crate::author::golden::{self, Case, Paint, Suite};
 use crate::author::toolchain;
 use crate::engine::Engine;
+use crate::log;
 use crate::manifest::{self, Component, Function, Manifest};
+
+/// How often the source folders are checked for changes.
+const LOOK: Duration = Duration::from_millis(300);
 
 /// Builds components and tests them. It blocks.
 pub struct Builder {
     pub engine: Engine,
-    /// The newest one that was good. The node tells what is wrong with others.
+    /// The newest valid manifest. The node reports what is wrong with invalid ones.
     pub manifest: Manifest,
     pub environment: fn(&str) -> Option<String>,
     pub paint: Paint,
-    /// Where calls wait.
+    /// The runtime that calls run on.
     pub runtime: Handle,
 }
 
 impl Builder {
+    /// Builds whatever changes, until it is stopped.
+    pub fn build_on_save(mut self, mut sources: Sources, mut running: Running, stop: &AtomicBool) {
+        while !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(LOOK);
+            if running.has_changed().unwrap_or_default() {
+                sources.follow(&running.borrow_and_update());
+            }
+            self.build_all(&sources.changed());
+        }
+    }
+
+    /// Builds components one after another, and tells the author how it goes.
+    pub fn build_all(&mut self, targets: &[Target]) {
+        for target in targets {
+            let name = target.component.display();
+            // A line of its own and no progress line, because log lines and records come in between.
+            if io::stderr().is_terminal() {
+                say(&format!("building {name} …"));
+            }
+            // What builds it writes to standard error by itself.
+            log::flush();
+            match self.build(target, &mut |line| log::tell(line)) {
+                Ok(bytes) => say(&format!("built {name} ({} KiB)", bytes >> 10)),
+                Err(error) => {
+                    say(&format!("error: {error}"));
+                    say(&format!("{name} stays as it is"));
+                }
+            }
+        }
+    }
+
     /// Builds a component, tests it, and puts it in place. Returns its size.
     ///
     /// # Errors
     ///
-    /// Why the component stays as it is. `say` was told the cases that failed.
+    /// The reason why the old component stays. `say` was given the cases that failed.
     pub fn build(&mut self, target: &Target, say: &mut dyn FnMut(&str)) -> Result<usize, String> {
         let aside = tempfile::tempdir().map_err(|error| format!("no place to build: {error}"))?;
         let path = aside.path().join("function.wasm");
@@ -80,7 +120,7 @@ impl Builder {
         Ok(())
     }
 
-    /// What is wrong with a case, if something is, and whether HTTP does not fit.
+    /// The report of a case that failed, and whether its HTTP does not fit. `None`: the case passed.
     fn run(&self, suite: &Suite, path: &std::path::Path) -> Option<(String, bool)> {
         let case = match Case::read(path) {
             Ok(case) => case,

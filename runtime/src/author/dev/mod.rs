@@ -1,12 +1,14 @@
 //! The author's loop of `tidegate dev`: an embedded broker, builds and golden cases on save, records
 //! as they go.
 //!
-//! The node itself is the one of `tidegate run`; only its clusters are the embedded broker, whatever
-//! the manifest says.
+//! It runs the same node as `tidegate run`. The only difference is that every cluster of the manifest is the
+//! embedded broker.
 
 mod build;
+mod lines;
 mod sources;
 mod tail;
+pub mod terminal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use build::Builder;
+pub use lines::{Short, say};
 pub use sources::{Sources, Target, project};
 pub use tail::{Line, Tail};
 
@@ -29,7 +32,7 @@ pub fn embed(mut manifest: Manifest, broker: &EmbeddedBroker, partitions: i32) -
         .clusters
         .into_iter()
         .map(|(name, cluster)| {
-            // What the real cluster needs, such as TLS, the embedded broker does not speak.
+            // Properties of the real cluster are dropped: the embedded broker does not speak TLS, for example.
             let properties = CLIENT_PROPERTIES.iter().map(|&(key, value)| (key.to_owned(), value.to_owned()));
             let brokers = broker.address();
             (name, Arc::new(Cluster { brokers, properties: properties.collect(), name: cluster.name.clone() }))
@@ -43,7 +46,7 @@ pub fn embed(mut manifest: Manifest, broker: &EmbeddedBroker, partitions: i32) -
     manifest
 }
 
-/// What a topic is to the triggers of a manifest.
+/// The role of a topic for the triggers of a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     Input,
@@ -51,7 +54,7 @@ pub enum Role {
     DeadLetters,
 }
 
-/// All topics that a manifest names. One that has several roles is shown as an output.
+/// All topics that a manifest names. A topic with several roles counts as an output.
 pub fn topics(manifest: &Manifest) -> BTreeMap<String, Role> {
     let mut topics = BTreeMap::new();
     for trigger in manifest.triggers.values() {
@@ -66,7 +69,7 @@ pub fn topics(manifest: &Manifest) -> BTreeMap<String, Role> {
     topics
 }
 
-/// Where the functions of a manifest come from.
+/// The files of the components of a manifest.
 pub fn components(manifest: &Manifest) -> BTreeSet<&Path> {
     let components = manifest.functions.values().map(|function| match &function.component {
         Component::File(path) => path.as_path(),
@@ -74,7 +77,7 @@ pub fn components(manifest: &Manifest) -> BTreeSet<&Path> {
     components.collect()
 }
 
-/// What is produced from a line that was typed: `key:value`, or a value alone.
+/// The key and value of a line that was typed: `key:value`, or a value alone.
 pub fn typed(line: &[u8]) -> (Option<&[u8]>, &[u8]) {
     let colon = line.iter().position(|&byte| byte == b':');
     match colon.map(|colon| (&line[..colon], &line[colon + 1..])) {
@@ -83,9 +86,9 @@ pub fn typed(line: &[u8]) -> (Option<&[u8]>, &[u8]) {
     }
 }
 
-/// Lines that may be on their way to the broker.
+/// The most lines that may be on their way to the broker.
 const MOST_TYPED: usize = 1_000;
-/// How long they may take in the end.
+/// How long the last lines may take at the end.
 const LAST_LINES: Duration = Duration::from_secs(5);
 
 /// Produces typed lines to one topic.
@@ -105,7 +108,7 @@ impl Typist {
         Ok(Self { sink, wake })
     }
 
-    /// Produces one line, as soon as there is room for it.
+    /// Produces one line as soon as there is room for it.
     pub async fn produce(&mut self, line: &[u8], refused: &mut impl FnMut(Refusal)) {
         while self.sink.outstanding() >= MOST_TYPED {
             self.acknowledged(refused).await;
@@ -116,7 +119,7 @@ impl Typist {
         self.sink.send(&[message], &[]);
     }
 
-    /// Waits for the lines that are on their way, but not for long.
+    /// Waits for the lines that are on their way, for a limited time.
     pub async fn finish(mut self, refused: &mut impl FnMut(Refusal)) {
         let all = async {
             while self.sink.outstanding() > 0 {
@@ -126,7 +129,7 @@ impl Typist {
         let _ = tokio::time::timeout(LAST_LINES, all).await;
     }
 
-    /// Waits until the broker answered to some lines.
+    /// Waits until the broker has acknowledged or refused some lines.
     pub async fn acknowledged(&mut self, refused: &mut impl FnMut(Refusal)) {
         self.wake.wait().await;
         self.sink.acknowledgements(&mut |acknowledgement| {

@@ -1,5 +1,4 @@
-//! The source folders of functions: built at the start and when something in them is saved, golden
-//! cases too.
+//! The source folders of functions, which are built at the start and whenever a source or a golden case is saved.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,40 +6,41 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
 use super::components;
-use crate::author::files::own_output;
 use crate::author::golden;
 use crate::author::toolchain::Language;
+use crate::files::own_output;
 use crate::manifest::Manifest;
 
-/// How deep folders are looked into.
+/// How many levels of folders are searched.
 const DEPTH: usize = 16;
-/// What builds write themselves, and the node reads by itself.
+/// Files that builds write, or that the node watches itself.
 const NO_SOURCES: [&str; 3] = ["Cargo.lock", "go.sum", "tidegate.toml"];
-/// How the names end of what programs write.
+/// The endings of files that programs write.
 const WRITTEN: [&str; 3] = [".wasm", ".ndjson", ".log"];
 
-/// What is built: the project in a folder, into a component of the manifest.
+/// A project, and the component of the manifest that it is built into.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Target {
     pub folder: PathBuf,
     pub component: PathBuf,
 }
 
-/// The source folders behind the components of a manifest.
+/// The source folders that the components of a manifest are built from.
 ///
-/// Every file is a source, since sources may take in any other, but for what builds and functions write:
-/// hidden files and folders, `target` of Cargo, `node_modules`, components, NDJSON that is no golden case,
-/// logs, lock files, what lies in a folder that a function may write to, and what this process writes to.
+/// Every file is a source, because a source may include any other file. The exceptions are files that builds and
+/// functions write: hidden files and folders, Cargo's `target`, `node_modules`, components, NDJSON that is not a
+/// golden case, logs, lock files, everything in a folder that a function may write to, and the files that this
+/// process writes to.
 #[derive(Debug, Default)]
 pub struct Sources {
-    /// With the state of each at the last look.
+    /// Each with its state at the last look.
     targets: BTreeMap<Target, Option<u64>>,
     written: BTreeSet<PathBuf>,
 }
 
 impl Sources {
-    /// Looks at what this manifest names from now on: the nearest folder above each component that is a
-    /// project. A component without one is not built here.
+    /// Follows the components of this manifest from now on. The project of a component is in the nearest folder
+    /// above it that is a project. A component without a project is not built.
     pub fn follow(&mut self, manifest: &Manifest) {
         let folders = manifest.functions.values().flat_map(|function| function.folders.values());
         let written = folders.filter(|folder| folder.is_writable);
@@ -58,7 +58,7 @@ impl Sources {
         self.targets = components.into_iter().filter_map(target).map(known).collect();
     }
 
-    /// What is to be built because something changed since the last look; at first everything.
+    /// The targets that changed since the last look. The first look returns all of them.
     pub fn changed(&mut self) -> Vec<Target> {
         let mut changed = Vec::new();
         for (target, known) in &mut self.targets {
@@ -78,7 +78,7 @@ pub fn project(component: &Path) -> Option<PathBuf> {
     folders.map(here).find(|folder| Language::of(folder).is_some())
 }
 
-/// What changes when a source or a golden case is saved, added, renamed or removed.
+/// A hash that changes when a source or a golden case is saved, added, renamed or removed.
 fn state(project: &Path, written: &BTreeSet<PathBuf>) -> u64 {
     let mut files = Vec::new();
     collect(project, DEPTH, written, &mut files);
@@ -86,9 +86,9 @@ fn state(project: &Path, written: &BTreeSet<PathBuf>) -> u64 {
     files.sort_unstable();
     let mut hasher = DefaultHasher::new();
     for file in files {
-        // Of a symbolic link what it points to.
+        // For a symbolic link this is the file that it points to.
         let Ok(metadata) = fs::metadata(&file) else { continue };
-        // A line about a build is no reason for the next one. A pipe changes with what goes through it.
+        // The log of a build must not start the next build. A pipe changes with everything that passes through it.
         if !metadata.is_file() || own_output(&metadata).is_some() {
             continue;
         }
@@ -105,7 +105,7 @@ fn collect(folder: &Path, depth: usize, written: &BTreeSet<PathBuf>, files: &mut
         if name.starts_with('.') || name.ends_with('~') {
             continue;
         }
-        // Links to folders are not followed: they may lead round in a circle.
+        // Links to folders are not followed, because they may form a cycle.
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => {
                 let is_built = match &*name {

@@ -1,20 +1,17 @@
-//! Shows the records of all topics as they go, one line each.
+//! Shows the records of all topics as they arrive, one line for each.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use super::Role;
-use crate::author::golden::width;
-use crate::kafka::source::Event;
 use crate::kafka::source::Membership;
-use crate::kafka::{Error, Fetched, Partition, Source, Wake};
+use crate::kafka::{Broker as _, Error, Event, Fetched, Partition, Source, Taken, Wake};
 use crate::manifest::Cluster;
 use crate::record::Record;
+use crate::tools::display::{blanked, cut};
 
-/// How long a line is at most, in columns: it fits a terminal of 80.
-const WIDTH: usize = 80;
-/// How often the tail looks at its queues without being woken.
+/// How often the tail checks its queues if nothing wakes it.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The only member of a group, which reads every topic from its beginning.
@@ -25,17 +22,17 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Needs a tokio runtime with IO. Each has a group of its own.
+    /// Needs a tokio runtime with IO. Each tail needs a group of its own.
     pub fn new(cluster: &Cluster, group: &str, topics: &BTreeMap<String, Role>) -> Result<Self, Error> {
         let (wake, end) = Wake::new().map_err(|error| Error::local(&error))?;
         let names: Vec<_> = topics.keys().cloned().collect();
-        let membership = Membership { owner: "dev", group, topics: &names, queue_bytes: 1 << 20 };
-        let source = Source::new(cluster, &membership, "tidegate-dev", &end)?;
-        source.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let membership = Membership { owner: "dev", group, topics: &names, queue_bytes: 1 << 20, instance: None };
+        let mut source = Source::new(cluster, &membership, "tidegate-dev", &end)?;
+        source.subscribe(&names)?;
         Ok(Self { source, wake, topics: topics.iter().map(|(name, role)| (name.clone(), *role)).collect() })
     }
 
-    /// Hands out lines until nobody takes them.
+    /// Passes lines to `show` until it returns false.
     pub async fn run(&mut self, mut show: impl FnMut(Line) -> bool) {
         let mut is_shown = true;
         loop {
@@ -43,7 +40,7 @@ impl Tail {
                 let answered = match event {
                     Event::Assigned(positions) => self.source.assign(&positions),
                     Event::Revoked { partitions, .. } => self.source.unassign(&partitions),
-                    Event::Committed(_) => Ok(()),
+                    Event::Committed { .. } => Ok(()),
                     Event::Error(error) => Err(error),
                 };
                 if let Err(error) = answered {
@@ -51,14 +48,17 @@ impl Tail {
                 }
             }
             let topics = &self.topics;
-            let shown = |partition: Partition, record: Fetched| {
-                let (topic, role) = &topics[partition.topic];
-                is_shown = is_shown && show(Line::new(topic, *role, partition.number, &record));
+            let shown = |partition: Partition, taken: Taken<Fetched>| match taken {
+                Taken::Record(record) => {
+                    let (topic, role) = &topics[partition.topic];
+                    is_shown = is_shown && show(Line::new(topic, *role, partition.number, &record));
+                }
+                Taken::Failed { error, .. } => tracing::debug!("tail: {error}"),
             };
-            if self.source.take(100, shown, |error| tracing::debug!("tail: {error}")) == 0 {
+            if self.source.take(100, shown) == 0 {
                 let _ = tokio::time::timeout(LOOK, self.wake.wait()).await;
             } else {
-                // Others of this task get their turn, however many records there are.
+                // Give the other futures of this task a turn, however many records there are.
                 tokio::task::yield_now().await;
             }
             if !is_shown {
@@ -79,22 +79,22 @@ impl Line {
     fn new(topic: &str, role: Role, partition: i32, record: &impl Record) -> Self {
         let mut text = format!("{} {topic}/{partition}@{}", role.sign(), record.offset());
         if let Some(key) = record.key() {
-            text.push_str(&format!(" {}", readable(key)));
+            text.push_str(&format!(" {}", blanked(key)));
         }
         if role == Role::DeadLetters {
             for name in ["tidegate-cause", "tidegate-reason"] {
                 let header = record.headers().find(|header| header.name == name.as_bytes());
-                text.push_str(&format!(" {}", readable(header.and_then(|header| header.value).unwrap_or_default())));
+                text.push_str(&format!(" {}", blanked(header.and_then(|header| header.value).unwrap_or_default())));
             }
         } else {
-            text.push_str(&format!(" │ {}", record.value().map_or_else(|| "null".to_owned(), readable)));
+            text.push_str(&format!(" │ {}", record.value().map_or_else(|| "null".to_owned(), blanked)));
         }
         Self { role, text }
     }
 }
 
 impl Role {
-    /// Which way a record goes.
+    /// The direction of a record.
     fn sign(self) -> char {
         match self {
             Self::Input => '→',
@@ -106,25 +106,7 @@ impl Role {
 
 impl fmt::Display for Line {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if width(&self.text) <= WIDTH {
-            return formatter.write_str(&self.text);
-        }
-        let mut columns = 0;
-        // The last column is for the sign that something is left out.
-        let beyond = self.text.char_indices().find(|&(_, character)| {
-            columns += width(character.encode_utf8(&mut [0; 4]));
-            columns >= WIDTH
-        });
-        let end = beyond.map_or(self.text.len(), |(place, _)| place);
-        write!(formatter, "{}…", &self.text[..end])
-    }
-}
-
-/// Text as it is, without what would break a line; other bytes in hexadecimal.
-fn readable(bytes: &[u8]) -> String {
-    match str::from_utf8(bytes) {
-        Ok(text) => text.chars().map(|each| if each.is_control() { ' ' } else { each }).collect(),
-        Err(_) => bytes.iter().take(WIDTH / 2).map(|byte| format!("{byte:02x}")).collect(),
+        formatter.write_str(&cut(&self.text))
     }
 }
 
@@ -132,17 +114,18 @@ fn readable(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::record::OwnedRecord;
+    use crate::tools::display::{COLUMNS, width};
 
     #[test]
     fn a_line_shows_a_record_in_eighty_columns() {
         let record = OwnedRecord { offset: 7, key: Some(b"k".to_vec()), value: None, ..OwnedRecord::default() };
         assert_eq!(Line::new("orders", Role::Input, 2, &record).to_string(), "→ orders/2@7 k │ null");
         let long = OwnedRecord { value: Some(vec![b'x'; 500]), ..record.clone() };
-        assert_eq!(Line::new("orders", Role::Output, 2, &long).to_string().chars().count(), WIDTH);
+        assert_eq!(Line::new("orders", Role::Output, 2, &long).to_string().chars().count(), COLUMNS);
         let wide = OwnedRecord { value: Some("日".repeat(500).into_bytes()), ..record.clone() };
         let shown = Line::new("orders", Role::Output, 2, &wide).to_string();
         // A character of two columns does not fit into the last one.
-        assert!((WIDTH - 1..=WIDTH).contains(&width(&shown)) && shown.ends_with("日…"), "{shown}");
+        assert!((COLUMNS - 1..=COLUMNS).contains(&width(&shown)) && shown.ends_with("日…"), "{shown}");
         let binary = OwnedRecord { key: None, value: Some(vec![0xff, 0]), ..record };
         assert_eq!(Line::new("orders", Role::Output, 2, &binary).to_string(), "← orders/2@7 │ ff00");
     }

@@ -1,17 +1,17 @@
-//! The file of a case: reading it, and writing it anew with other expectations.
+//! The file of a case: reading it, and rewriting it with new expectations.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::Verdict;
+use super::answers::HttpAnswer;
 use super::expectation::{self, Expectation};
 use super::http;
-use crate::author::files::{self, Replacement};
-use crate::engine::HttpAnswer;
+use crate::files::{self, Replacement};
 use crate::tools::ndjson::{self, Malformed, RecordLine};
 
-/// Where cases lie in the folder of a project.
+/// The folder of cases in a project.
 pub const FOLDER: &str = "cases";
 const MAX_BYTES: u64 = 64 << 20;
 
@@ -24,7 +24,7 @@ pub enum Broken {
     File { path: PathBuf, reason: String },
 }
 
-/// Records and what is expected of them, and what stands in for the network.
+/// Records with their expectations, and the answers that stand in for the network.
 #[derive(Debug)]
 pub struct Case {
     /// The file's name without its ending.
@@ -52,7 +52,7 @@ pub(super) struct CaseRecord {
     pub(super) expected: Option<Expectation>,
 }
 
-/// The files of the cases of a project, by name. None, if there is no folder for them.
+/// The case files of a project, sorted by name. Empty if there is no folder for them.
 pub fn find(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(files::base(folder).join(FOLDER)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -125,19 +125,18 @@ impl Case {
         &self.records
     }
 
-    /// In the order in which they are given.
+    /// The answers in the order in which they are given.
     pub(super) fn answers(&self) -> &[CaseAnswer] {
         &self.answers
     }
 
-    /// Writes what came as what is expected, the file as a whole. Lines that need no change stay as they
-    /// are. A case that passed is not touched, nor one whose answers by HTTP do not fit: what came of
-    /// them is not what would come of others. Returns whether it was written.
+    /// Replaces the file with one that expects what came. Lines that need no change stay as they are. A case that
+    /// passed is not touched. Neither is one whose answers by HTTP do not fit, because other answers would give
+    /// other results. Returns whether the file was written.
     ///
     /// # Errors
     ///
-    /// The file cannot be written, or is no longer the one that was read: what an author typed
-    /// meanwhile is kept.
+    /// The file cannot be written, or the author has changed it since it was read.
     pub fn update(&self, verdict: &Verdict) -> io::Result<bool> {
         if verdict.passed() || !verdict.http_fits() {
             return Ok(false);
@@ -180,7 +179,7 @@ impl Case {
         text
     }
 
-    /// Whether a line is none that an update writes.
+    /// Whether a line stays as it is in an update.
     fn is_kept(&self, number: usize, line: &str) -> bool {
         line.trim().is_empty() || self.answers.binary_search_by_key(&number, |answer| answer.line).is_ok()
     }
@@ -193,7 +192,7 @@ impl Case {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::HttpLeft;
+    use crate::author::golden::answers::HttpLeft;
     use crate::record::outcome::{Cause, Fault, Timestamp};
     use crate::tools::ndjson::Message;
 

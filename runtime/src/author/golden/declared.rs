@@ -1,4 +1,4 @@
-//! What cases are called with: the function and its trigger, as the manifest declares them.
+//! The function and the trigger that a case is called with, as the manifest declares them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,17 +20,17 @@ use crate::tools::ndjson::{Malformed, Message};
 /// A manifest for cases.
 pub struct Declared {
     pub manifest: Manifest,
-    /// Secrets that are not there, by function.
+    /// Secrets that are missing on this machine, by function.
     pub without: BTreeMap<Name, Vec<String>>,
 }
 
-/// Reads a manifest whose clusters and secrets may be missing on this machine: cases need no broker, and
-/// few need a secret. Secrets that cannot be read are left out, and so is whatever `given` names. All
-/// else has to be right.
+/// Reads a manifest whose clusters and secrets may be missing on this machine: cases need no broker, and few need a
+/// secret. Secrets that cannot be read are left out, and so are variables that `given` names. Everything else has to
+/// be right.
 ///
 /// # Errors
 ///
-/// All mistakes of the manifest as it is.
+/// All mistakes of the original manifest.
 pub fn load(path: &Path, environment: &Environment, given: &[(String, String)]) -> Result<Declared, Errors> {
     let errors = match manifest::load(path, environment) {
         Ok(manifest) => return Ok(Declared { manifest, without: BTreeMap::new() }),
@@ -46,7 +46,7 @@ pub fn load(path: &Path, environment: &Environment, given: &[(String, String)]) 
     }
 }
 
-/// Takes out what may be missing, and names the secrets among it.
+/// Removes clusters' addresses and secrets that are missing. Returns the names of these secrets.
 fn reduce(
     table: &mut Table,
     folder: &Path,
@@ -89,7 +89,7 @@ fn tables<'a>(table: &'a mut Table, key: &str) -> impl Iterator<Item = (&'a Stri
     tables.filter_map(|(name, table)| Some((name, table.as_table_mut()?)))
 }
 
-/// Whether a secret can be read. What is no secret at all is left for the manifest to refuse.
+/// Whether a secret can be read. True if it is not even declared properly: the manifest refuses it later.
 fn is_there(source: &Value, folder: &Path, environment: &Environment) -> bool {
     let named = |key| source.get(key).and_then(Value::as_str);
     match (named("env"), named("file")) {
@@ -99,27 +99,27 @@ fn is_there(source: &Value, folder: &Path, environment: &Environment) -> bool {
     }
 }
 
-/// A function to call cases with, and the triggers that do it in a node: each case has one of them.
+/// A function with the triggers that call it in a node. Each case uses one of the triggers.
 #[derive(Clone)]
 pub struct Target {
     function: Arc<Function>,
-    /// Whether there is a manifest, or only its defaults.
+    /// Whether a manifest declares it. Otherwise it has the defaults.
     is_declared: bool,
     /// At least one.
     triggers: Vec<Arc<Trigger>>,
 }
 
-/// What a case is called with, and the calls that it makes.
+/// The calls of a case, and what they are made with.
 pub(super) struct Calls {
     pub(super) setup: Setup,
     pub(super) batches: Vec<Batch>,
-    /// Where each of its records is read.
+    /// Where each record is read.
     pub(super) places: Vec<Place>,
 }
 
 impl Target {
-    /// A function of a manifest with its triggers, and variables that replace those of the manifest.
-    /// What is not declared has the manifest's defaults.
+    /// A function of a manifest with its triggers. The variables `given` replace those of the manifest. Whatever is
+    /// not declared has its default.
     ///
     /// # Errors
     ///
@@ -140,12 +140,11 @@ impl Target {
         Ok(Self { function: Arc::new(function), is_declared: declared.is_some(), triggers })
     }
 
-    /// Whether the records of a case could come from a broker to one trigger, and its answers by HTTP to
-    /// the function.
+    /// Checks that one trigger could read all records of a case, and that the function could get its answers by HTTP.
     ///
     /// # Errors
     ///
-    /// The record or the answer that could not.
+    /// The first record or answer that is impossible.
     pub fn check(&self, case: &Case) -> Result<(), Broken> {
         self.calls(case).map(drop)
     }
@@ -169,13 +168,13 @@ impl Target {
         Err(Broken::Line { path: case.path.clone(), line: denied.line, malformed: Malformed { column: 1, reason } })
     }
 
-    /// The topic of records that name none: the first one of the first trigger.
+    /// The topic of records that name none: the first topic of the first trigger.
     fn topic(&self) -> &str {
         self.triggers.first().and_then(|trigger| trigger.topics.first()).map(String::as_str).unwrap_or_default()
     }
 
-    /// The trigger of a case: the first that reads the topics of all its records. A node calls with the
-    /// records of one trigger at a time, and grants the topics of that one only.
+    /// The trigger of a case: the first that reads the topics of all its records. In a node a call has records of one
+    /// trigger, and may write to the topics of that trigger only.
     fn trigger(&self, case: &Case) -> Result<&Arc<Trigger>, Broken> {
         let mut possible: Vec<&Arc<Trigger>> = self.triggers.iter().collect();
         for CaseRecord { line, record, .. } in case.records() {
@@ -199,12 +198,12 @@ impl Target {
         Ok(possible[0])
     }
 
-    /// The calls that a case makes. Batches are as large as its trigger allows. What a record leaves
-    /// out is the first trigger's first topic, partition 0 and the next offset.
+    /// The calls of a case. Batches are as large as its trigger allows. A record without a place gets the first topic
+    /// of the first trigger, partition 0 and the next offset.
     pub(super) fn calls(&self, case: &Case) -> Result<Calls, Broken> {
         self.check_answers(case)?;
         let mut trigger = Trigger::clone(self.trigger(case)?);
-        // One call after another needs no more.
+        // Calls come one after another, so one instance is enough.
         trigger.instances = Instances { min: 1, max: NonZeroU32::MIN };
         let topic: Arc<str> = self.topic().into();
         let mut batcher = Batcher::new(trigger.batch);
@@ -242,7 +241,7 @@ impl Calls {
     }
 }
 
-/// Takes the output's name from messages that go there.
+/// Removes the topic from messages that go to the output.
 pub(super) fn seen_from_output(output: Option<&str>, mut messages: Vec<Message>) -> Vec<Message> {
     for message in &mut messages {
         message.topic.take_if(|topic| Some(topic.as_str()) == output);

@@ -1,4 +1,4 @@
-//! What is different between what was expected of a record and what came.
+//! The differences between the expected and the actual result of a record.
 
 use super::Answer;
 use super::expectation::{self, is_same};
@@ -8,7 +8,7 @@ use crate::tools::ndjson::{Message, RecordLine};
 /// One difference.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Difference {
-    /// What it is about, such as "value".
+    /// The part that differs, such as "value".
     pub(super) about: String,
     pub(super) sides: Sides,
 }
@@ -17,7 +17,7 @@ pub(super) struct Difference {
 pub(super) enum Sides {
     /// Two values of which the place is shown where they part.
     Values { expected: Vec<u8>, came: Vec<u8> },
-    /// Two descriptions. `None`: there is none on this side.
+    /// Two descriptions. `None`: this side has nothing.
     Words { expected: Option<String>, came: Option<String> },
 }
 
@@ -53,7 +53,8 @@ fn described(record: &RecordLine, answer: &Answer) -> String {
     }
 }
 
-/// What both lists begin and end with is the same, so one message more does not shift all behind it.
+/// Compares only the part between the common beginning and the common end of both lists, so that one message more
+/// does not shift all that follow.
 fn messages(record: &RecordLine, expected: &[Message], came: &[Message]) -> Vec<Difference> {
     let start = expected.iter().zip(came).take_while(|(one, other)| one == other).count();
     let (expected_rest, came_rest) = (&expected[start..], &came[start..]);

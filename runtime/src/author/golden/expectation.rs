@@ -1,4 +1,4 @@
-//! What is expected of a record, as it is written, and whether it came.
+//! Expectations about a record: reading, writing and comparing them.
 
 use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
@@ -8,7 +8,7 @@ use super::Answer;
 use crate::record::outcome::{Cause, Fault, Timestamp};
 use crate::tools::ndjson::{self, Bytes, Malformed, Message, Pair, RecordLine, Shown};
 
-/// Causes that a record can fail with where there is no broker.
+/// The causes that a record can fail with when there is no broker.
 const CAUSES: [Cause; 7] =
     [Cause::Retry, Cause::Reject, Cause::Trap, Cause::Exit, Cause::Deadline, Cause::Memory, Cause::BadOutcome];
 
@@ -16,11 +16,11 @@ const CAUSES: [Cause; 7] =
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Expectation {
     Messages(Vec<MessageLine>),
-    /// The reason is empty where it is not compared.
+    /// The reason is empty if it is not compared.
     Failure(Fault),
 }
 
-/// A message as it is written. What is left out is as in the record.
+/// A message as it is written. Fields that are left out are as in the record.
 #[derive(Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct MessageLine {
@@ -35,12 +35,12 @@ pub(super) struct MessageLine {
     headers: Option<Vec<Pair>>,
 }
 
-/// What is written is given, also if it is null.
+/// A field that is written is `Some`, even if it is null.
 pub(super) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// Whether a line is an expectation and no record: its first key tells, also if the rest is wrong.
+/// Whether a line is an expectation and not a record. Its first key decides, even if the rest is wrong.
 pub(super) fn is_one(line: &[u8]) -> bool {
     let inner = line.trim_ascii_start().strip_prefix(b"{").map(<[u8]>::trim_ascii_start);
     inner.is_some_and(|inner| inner.starts_with(b"\"messages\"") || inner.starts_with(b"\"failure\""))
@@ -82,7 +82,7 @@ impl Expectation {
         }
     }
 
-    /// With everything in its place. `output` is the topic that a message may leave out.
+    /// The complete expectation. `output` is the topic that a message may leave out.
     pub(super) fn resolved(&self, record: &RecordLine, output: Option<&str>) -> Answer {
         match self {
             Self::Messages(lines) => Ok(lines.iter().map(|line| line.resolved(record, output)).collect()),
@@ -99,12 +99,12 @@ impl Expectation {
     }
 }
 
-/// Whether two failures are one, as far as they are compared.
+/// Whether two failures are equal in the parts that are compared.
 pub(super) fn is_same(expected: &Fault, came: &Fault) -> bool {
     expected.cause == came.cause && (!has_own_words(came.cause) || expected.reason == came.reason)
 }
 
-/// Whether the function itself gave the reason.
+/// Whether the reason is in the function's own words.
 pub(super) fn has_own_words(cause: Cause) -> bool {
     matches!(cause, Cause::Retry | Cause::Reject)
 }
@@ -134,13 +134,12 @@ impl MessageLine {
     }
 }
 
-/// Headers as a message has them.
+/// Headers in the form that messages have.
 fn pairs(headers: &[Pair]) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
     headers.iter().map(|pair| (pair.name.clone(), pair.value.clone())).collect()
 }
 
-/// Writes what came as what is expected, so that [`Expectation::read`] reads it back. Without a line
-/// break.
+/// Writes an answer as an expectation that [`Expectation::read`] reads back. Without a line break.
 pub(super) fn line(record: &RecordLine, came: &Answer) -> String {
     #[derive(serde::Serialize)]
     struct Messages<'a> {
@@ -165,12 +164,12 @@ pub(super) fn line(record: &RecordLine, came: &Answer) -> String {
     }
 }
 
-/// Writes a message as it stands in an expectation.
+/// Writes a message in the form of an expectation.
 pub(super) fn message(record: &RecordLine, message: &Message) -> String {
     text(&written(record, message))
 }
 
-/// Writes headers as they stand in an expectation.
+/// Writes headers in the form of an expectation.
 pub(super) fn headers(headers: &[(Vec<u8>, Option<Vec<u8>>)]) -> String {
     text(&shown(headers))
 }
@@ -180,14 +179,14 @@ pub(super) fn list(values: &[Vec<u8>]) -> String {
     text(&values.iter().map(|value| Shown(Some(value))).collect::<Vec<_>>())
 }
 
-/// Writing into memory fails for maps whose keys are no strings only, and there are none here.
+/// Writing into memory can only fail for maps whose keys are not strings, and there are none here.
 fn text(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
 type ShownPairs<'a> = Vec<(Shown<'a>, Shown<'a>)>;
 
-/// What a message has other than its record.
+/// The fields of a message that differ from its record.
 #[derive(serde::Serialize)]
 struct Written<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -221,8 +220,8 @@ fn shown(headers: &[(Vec<u8>, Option<Vec<u8>>)]) -> ShownPairs<'_> {
     headers.iter().map(|(name, value)| (Shown(Some(name)), Shown(value.as_deref()))).collect()
 }
 
-/// Bytes that are written as JSON if they are an object or an array on one line: a string would be
-/// full of backslashes.
+/// Bytes to be written. An object or array on one line is written as JSON, because a string would be full of
+/// backslashes.
 struct Readable<'a>(Option<&'a [u8]>);
 
 impl Serialize for Readable<'_> {

@@ -1,13 +1,14 @@
-//! Answers by HTTP, as they are written in a case.
+//! Reads the answers by HTTP of a case.
 
 use std::time::Duration;
 
+use super::answers::{HttpAnswer, HttpRequest};
 use super::difference::{Difference, Sides};
 use super::expectation::{self, given};
-use crate::engine::{HttpAnswer, HttpDifference, HttpRequest, HttpSent};
+use super::sent::{HttpDifference, HttpSent};
 use crate::tools::ndjson::{self, Bytes, Malformed, Pair};
 
-/// Longest wait for an answer: no call takes longer.
+/// The longest delay of an answer. No call takes longer.
 const MAX_DELAY: Duration = Duration::from_secs(60 * 60);
 
 #[derive(serde::Deserialize)]
@@ -36,8 +37,8 @@ struct Answer {
     delay: Option<String>,
 }
 
-/// Whether a line is an answer and neither a record nor an expectation: its first key tells, also if the
-/// rest is wrong.
+/// Whether a line is an answer and neither a record nor an expectation. Its first key decides, even if the rest is
+/// wrong.
 pub(super) fn is_one(line: &[u8]) -> bool {
     let inner = line.trim_ascii_start().strip_prefix(b"{").map(<[u8]>::trim_ascii_start);
     let keys: [&[u8]; 3] = [b"\"http\"", b"\"answer\"", b"\"sent\""];
@@ -90,13 +91,13 @@ fn read_delay(text: &str) -> Result<Duration, String> {
     delay.ok_or_else(|| format!("{text:?} is no delay: write a duration up to 1h, such as \"3s\""))
 }
 
-/// How an answer to a request could be written.
+/// An example of a line that answers a request.
 pub(super) fn sample(request: &HttpRequest) -> String {
     let request = serde_json::Value::from(request.to_string());
     format!("{{\"http\": {request}, \"answer\": {{\"status\": 200, \"body\": \"\"}}}}")
 }
 
-/// A difference of a request, as it is shown.
+/// A difference between requests, in the form that is shown.
 pub(super) fn shown(difference: &HttpDifference) -> Difference {
     let (about, sides) = match difference {
         HttpDifference::Body { expected, came } => {

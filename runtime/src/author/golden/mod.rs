@@ -1,8 +1,8 @@
-//! Golden cases: records, and beside each what the function answers, in files that the author keeps
-//! with the source. They run through the real engine with the limits, the environment, the batches and
-//! the ordering that a node would use.
+//! Golden cases: records and the expected answers of the function, in files that the author keeps with the source.
+//! They run in the real engine with the limits, the environment, the batches and the ordering that a node would
+//! use.
 //!
-//! A case is a file `cases/NAME.ndjson` in the project's folder. Records stand in it as [`crate::tools::ndjson`]
+//! A case is a file `cases/NAME.ndjson` in the project's folder. It has records as [`crate::tools::ndjson`]
 //! describes them, and below each record what is expected of it:
 //!
 //! ```json
@@ -12,63 +12,64 @@
 //! {"failure":{"cause":"reject","reason":"bad JSON in the value"}}
 //! ```
 //!
-//! Question and answer are in one file, because then they are read, reviewed, renamed and deleted
-//! together, and no two files can get out of step. A file that holds records only, such as one that
-//! was recorded, is a case without expectations: it fails until `tidegate test --update` writes them.
+//! Record and expectation are in one file, so that they are read, reviewed, renamed and deleted together, and cannot
+//! get out of step. A file with records only, such as one that was recorded, is a case without expectations: it
+//! fails until `tidegate test --update` writes them.
 //!
-//! **Messages** are those of the record, in order. A field that is not written is that of the record:
-//! `{}` is the record as it came, and an empty list is no message at all. No `topic` is the trigger's
-//! output, no `partition` is by key, `"timestamp": null` the time of producing, also where the record
-//! has no timestamp. All fields are compared, as bytes; which of them the function set to what the
-//! record has and which it left alone makes no difference.
+//! **Messages** are those of the record, in order. A field that is left out is as in the record: `{}` is the
+//! unchanged record, and an empty list means no message. Without `topic` a message goes to the trigger's output,
+//! without `partition` its key decides, and `"timestamp": null` is the time of producing, even if the record has no
+//! timestamp. All fields are compared as bytes. It makes no difference whether the function set a field to the
+//! value of the record or left it alone.
 //!
-//! **Failures** have a cause. With `retry` and `reject` the reason is in the function's own words and
-//! compared exactly, up to the 1,000 bytes that are kept of it. With `trap`, `exit`, `deadline`,
-//! `memory` and `bad-outcome` only the cause is compared and no reason is written: it holds places in
-//! the source, stacks and addresses, which other edits change.
+//! **Failures** have a cause. The reason of `retry` and `reject` is in the function's own words. It is compared
+//! exactly, up to the 1,000 bytes that are kept of it. For `trap`, `exit`, `deadline`, `memory` and `bad-outcome`
+//! only the cause is compared, and no reason is written: it has places in the source, stacks and addresses, which
+//! unrelated edits change.
 //!
-//! **A case has the records of one trigger**, with the limits and the topics of that one: the trigger
-//! that reads the topics of the records. A record that names no topic is read from the first topic of
-//! the function's first trigger. If the function has one trigger only, it takes records of any topic.
+//! **A case has the records of one trigger**, the one that reads their topics, and its limits and output topics. A
+//! record that names no topic is read from the first topic of the function's first trigger. If the function has
+//! only one trigger, that takes records of any topic.
 //!
-//! **HTTP** is answered by the case, and the network is never asked. An answer is a line that may stand
-//! anywhere in the file, above the records as a rule:
+//! **HTTP** is answered by the case. The network is never used. An answer is a line anywhere in the file, usually
+//! above the records:
 //!
 //! ```json
 //! {"http": "GET https://api.example.com/customers/7", "answer": {"status": 200, "body": {"json": {"name": "Ada"}}}}
 //! {"http": "GET https://api.example.com/customers/8", "answer": {"failure": "connection-refused"}}
 //! ```
 //!
-//! It answers one request of this method and this URL; several for one are given in turn, in the order of
-//! their lines, as the function asks, however long each request takes. A function that works on several
-//! records at once asks first in their order; behind that it asks as answers come, which no case can order,
-//! so give such requests URLs of their own. A request that finds none fails with `internal-error`, and so does the case. An answer
-//! that nobody asked for fails it too. That shows what a function does not ask again, and that records
-//! are called again: those behind a failed one of their key, and those that a failed call was split into,
-//! ask again.
+//! It answers one request with this method and URL. Several answers to the same request are given one after another,
+//! in the order of their lines, however long each takes. A function that works on several records at once sends its
+//! first requests in the order of the records. Its later requests depend on when answers come, which no case can
+//! fix, so give them URLs of their own. A request without an answer fails with `internal-error`, and the case fails.
+//! An answer without a request fails the case too. Records that are called again send their requests again: those
+//! that follow a failed record of their key, and those of a failed call that was split. So the answers of a case
+//! show what a function asks again, and what it does not.
 //!
-//! `sent` beside the answer says what the request has to carry, and a case whose request differs fails:
+//! `sent` says what the request has to carry. If the request differs, the case fails:
 //!
 //! ```json
 //! {"http": "POST https://api.example.com/orders", "sent": {"headers": [["x-by", "tests"]], "body": {"json": {"id":7}}}, "answer": {"status": 201}}
 //! ```
 //!
-//! Of a header that is listed all values are compared, in order; other headers are not looked at, and the
-//! body only where `sent` has one, byte by byte. Without `sent` only the method and the URL count, whatever
-//! is in the request. One whose body does not come to its end before all calls are over differs too.
+//! For each header that is listed, all values are compared in order. Other headers are ignored. The body is compared
+//! byte by byte if `sent` has one. Without `sent` only the method and the URL count. A request whose body has not
+//! ended when all calls are over differs too.
 //!
-//! An answer has a `status` from 200 to 599, `headers` and a `body` in the forms of a record, and no
-//! others but those of the body's length; or a `failure`, by its name in `wasi:http`. `delay` lets it wait,
-//! so that it runs into a limit. `allow-hosts` and all of `http` in the manifest hold as in production, but
-//! no name is looked up, so `allow-networks` is not needed, and there is no TLS.
+//! An answer has a `status` from 200 to 599, `headers`, and a `body` in the forms of a record. The headers of the
+//! body's length are added, and no others. Or it has a `failure`, by its name in `wasi:http`. `delay` makes it wait,
+//! so that it runs into a limit. `allow-hosts` and `http` of the manifest hold as in production. But no name is
+//! looked up, so `allow-networks` is not needed, and there is no TLS.
 //!
-//! Each case has an instance of its own, and in place of each folder that the manifest lets the function
-//! write in an empty one, which goes with the case: so cases do not depend on each other, and nothing of a
-//! node changes. Folders that are only read are those of the manifest. What a function takes
-//! from the clock or from chance cannot be expected.
+//! Each case has an instance of its own. Each folder that the manifest lets the function write to is replaced by an
+//! empty temporary folder, which is removed after the case. So cases do not depend on each other, and a node's files
+//! do not change. Folders for reading are those of the manifest. Results that depend on the clock or on chance
+//! cannot be expected.
 //!
-//! A file is at most 64 MiB. Of a case 10 records that differ are shown, and of a record 10 differences.
+//! A file has at most 64 MiB. At most 10 differing records per case and 10 differences per record are shown.
 
+mod answers;
 mod case;
 mod declared;
 mod difference;
@@ -76,29 +77,30 @@ mod expectation;
 mod http;
 mod report;
 mod scratch;
+mod sent;
 mod shown;
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
+use answers::{HttpAnswers, HttpLeft};
 pub use case::{Broken, Case, FOLDER, find};
 use declared::Calls;
 pub use declared::{Declared, Target, load};
 pub use report::{Paint, broken, hint, verdict};
 use scratch::Scratch;
-pub(crate) use shown::{width, wrapped};
 
 use crate::author::invoke::{self, Session};
-use crate::engine::{Compiled, Engine, HttpAnswers, HttpLeft};
+use crate::engine::{Compiled, Engine};
 use crate::record::outcome::Fault;
 use crate::record::revision::Digest;
 use crate::tools::ndjson::Message;
 
-/// What became of a record. A message to the trigger's output has no topic.
+/// The result of a record. A message to the trigger's output has no topic.
 type Answer = Result<Vec<Message>, Fault>;
 
-/// A component that is compiled, and what it is called with.
+/// A compiled component, and what it is called with.
 pub struct Suite {
     engine: Engine,
     compiled: Compiled,
@@ -113,27 +115,27 @@ struct Place {
     offset: i64,
 }
 
-/// What became of the records of a case.
+/// The results of the records of a case.
 pub struct Verdict {
     places: Vec<Place>,
     answers: Vec<Answer>,
-    /// The topic that an expectation may leave out.
+    /// The topic that expectations may leave out.
     output: Option<String>,
-    /// Records that have an expectation and did not meet it.
+    /// Indices of records that did not meet their expectation.
     differing: Vec<usize>,
-    /// Records that have none.
+    /// Indices of records without an expectation.
     missing: Vec<usize>,
-    /// Requests without an answer or unlike what it says, and answers without a request.
+    /// Requests without an answer, requests that differ from `sent`, and answers without a request.
     http: HttpLeft,
 }
 
 impl Verdict {
-    /// Whether every record met its expectation, and HTTP fits.
+    /// Whether every record met its expectation and HTTP fits.
     pub fn passed(&self) -> bool {
         self.differing.is_empty() && self.missing.is_empty() && self.http_fits()
     }
 
-    /// Whether every request had its answer and was what that says, and every answer had its request.
+    /// Whether every request had an answer and was as `sent` says, and every answer had a request.
     pub fn http_fits(&self) -> bool {
         self.http == HttpLeft::default()
     }
@@ -147,14 +149,14 @@ impl Suite {
         Ok(Self { engine: engine.clone(), compiled, target })
     }
 
-    /// Calls the function with the records of a case and compares.
+    /// Calls the function with the records of a case and compares the results with the expectations.
     pub async fn run(&self, case: &Case) -> Result<Verdict, Error> {
         let calls = self.target.calls(case)?;
         let output = calls.output().map(str::to_owned);
         let Calls { mut setup, batches, places } = calls;
         let _scratch = Scratch::replace(&mut setup).map_err(Error::Folder)?;
         let http = HttpAnswers::new(case.answers().iter().map(|own| own.answer.clone()).collect());
-        let engine = self.engine.answered_by(http.clone());
+        let engine = self.engine.through(http.clone());
         let mut session = Session::of(&engine, self.compiled.clone(), setup).await.map_err(invoke::Error::from)?;
         let indices: HashMap<&Place, usize> = places.iter().zip(0..).collect();
         let mut answers: Vec<Option<Answer>> = places.iter().map(|_| None).collect();

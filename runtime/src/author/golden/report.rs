@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 
 use super::difference::{Difference, Sides, between};
 use super::{Case, Verdict, http, shown};
+use crate::tools::display::{COLUMNS, plain, width, wrapped};
 
-const COLUMNS: usize = 80;
-/// Before what was expected and what came.
+/// The indent of expected and actual values.
 const INDENT: usize = 16;
-/// Lines of one description.
+/// The most lines of one description.
 const MAX_LINES: usize = 6;
-/// Of a case, records that are shown; of a record, differences.
+/// The most records per case and differences per record that are shown.
 const MAX_SHOWN: usize = 10;
 
 /// Whether there are colours.
@@ -27,7 +27,7 @@ impl Paint {
     }
 }
 
-/// The result of a case, without a line break at the end: one line if it passed, all differences if
+/// The result of a case, without a line break at the end. It is one line if the case passed, and the differences if
 /// not.
 pub fn verdict(case: &Case, verdict: &Verdict, paint: Paint) -> String {
     let records = case.records().len();
@@ -70,7 +70,7 @@ pub fn verdict(case: &Case, verdict: &Verdict, paint: Paint) -> String {
     text
 }
 
-/// Requests without an answer, as lines that may be copied, however long they are.
+/// Requests without an answer, as lines to copy into the case. They are never wrapped.
 fn unanswered(text: &mut String, verdict: &Verdict) {
     let what = match verdict.http.request_count {
         0 => return,
@@ -84,13 +84,13 @@ fn unanswered(text: &mut String, verdict: &Verdict) {
     more(text, "    ", verdict.http.request_count, "requests");
 }
 
-/// Requests that were not what the case says.
+/// Requests that differ from what the case says.
 fn unlike(text: &mut String, case: &Case, verdict: &Verdict, paint: Paint) {
     for unlike in verdict.http.unlike.iter().take(MAX_SHOWN) {
         let Some(answer) = case.answers().get(unlike.answer) else { continue };
         let _ = write!(text, "\n  {}:{}", case.path.display(), answer.line);
         let what = format!("{} was sent otherwise", answer.answer.request());
-        for line in shown::wrapped(&what, COLUMNS - 4, MAX_LINES) {
+        for line in wrapped(&what, COLUMNS - 4, MAX_LINES) {
             let _ = write!(text, "\n    {line}");
         }
         for difference in unlike.differences.iter().take(MAX_SHOWN) {
@@ -105,14 +105,14 @@ fn unasked(text: &mut String, case: &Case, verdict: &Verdict) {
     for answer in verdict.http.answers.iter().take(MAX_SHOWN).filter_map(|place| case.answers().get(*place)) {
         let _ = write!(text, "\n  {}:{}", case.path.display(), answer.line);
         let what = format!("nobody asked for {}", answer.answer.request());
-        for line in shown::wrapped(&what, COLUMNS - 4, MAX_LINES) {
+        for line in wrapped(&what, COLUMNS - 4, MAX_LINES) {
             let _ = write!(text, "\n    {line}");
         }
     }
     more(text, "  ", verdict.http.answers.len(), "answers were not asked for");
 }
 
-/// What to do about cases that failed. `is_http` says that HTTP does not fit in any of them.
+/// What to do about cases that failed. `is_http`: HTTP does not fit in any of them.
 pub fn hint(is_http: bool) -> &'static str {
     match is_http {
         true => "what is asked and answered by HTTP is yours to write, see `tidegate test --help`",
@@ -123,7 +123,7 @@ pub fn hint(is_http: bool) -> &'static str {
 /// The result of a case that cannot be run.
 pub fn broken(path: &std::path::Path, why: &dyn std::fmt::Display, paint: Paint) -> String {
     let mut text = failed_line(&Case::name_of(path), "cannot be run", paint);
-    for line in shown::wrapped(&why.to_string(), COLUMNS - 2, MAX_LINES) {
+    for line in wrapped(&why.to_string(), COLUMNS - 2, MAX_LINES) {
         let _ = write!(text, "\n  {line}");
     }
     text
@@ -134,15 +134,15 @@ fn failed_line(name: &str, what: &str, paint: Paint) -> String {
 }
 
 fn padded(name: &str) -> String {
-    format!("{:<20}", shown::plain(name))
+    format!("{:<20}", plain(name))
 }
 
-/// Where a record stands, as editors take it, and where it is read.
+/// The line of a record in a form that editors understand, and its topic, partition and offset.
 fn place(text: &mut String, case: &Case, verdict: &Verdict, index: usize) {
     let stands = format!("{}:{}", case.path.display(), case.records()[index].line);
     let at = &verdict.places[index];
-    let read = format!("{}/{} @{}", shown::plain(&at.topic), at.partition, at.offset);
-    let fits = shown::width(&stands) + shown::width(&read) + 4 <= COLUMNS;
+    let read = format!("{}/{} @{}", plain(&at.topic), at.partition, at.offset);
+    let fits = width(&stands) + width(&read) + 4 <= COLUMNS;
     let _ = write!(text, "\n  {stands}{}{read}", if fits { "  " } else { "\n  " });
 }
 
@@ -158,7 +158,7 @@ fn write(text: &mut String, difference: &Difference, paint: Paint) {
         Sides::Words { expected, came } => {
             let _ = write!(text, "\n    {about}");
             for (label, style, words) in [("expected", Paint::GREEN, expected), ("got", Paint::RED, came)] {
-                let lines = words.iter().flat_map(|words| shown::wrapped(words, COLUMNS - INDENT, MAX_LINES));
+                let lines = words.iter().flat_map(|words| wrapped(words, COLUMNS - INDENT, MAX_LINES));
                 for (index, line) in lines.enumerate() {
                     let label = if index == 0 { label } else { "" };
                     let _ = write!(text, "\n      {label:<8}  {}", paint.paint(style, &line));

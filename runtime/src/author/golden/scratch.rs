@@ -1,4 +1,4 @@
-//! Folders that a case may write in, instead of those of the manifest.
+//! Temporary folders for a case, in place of those that the function may write to.
 
 use std::io;
 use std::sync::Arc;
@@ -8,14 +8,13 @@ use tempfile::TempDir;
 use crate::engine::Setup;
 use crate::manifest::Function;
 
-/// Empty folders, one for each that the function may write in. They are removed with this.
+/// Empty folders, one for each that the function may write to. They are removed when this is dropped.
 pub(super) struct Scratch {
     _folders: Vec<TempDir>,
 }
 
 impl Scratch {
-    /// Gives a function folders of its own in place of those that it may write in. The ones that it only
-    /// reads stay as they are.
+    /// Replaces the folders that a function may write to. Folders for reading stay.
     pub(super) fn replace(setup: &mut Setup) -> io::Result<Self> {
         let mut folders = Vec::new();
         if setup.function.folders.values().any(|folder| folder.is_writable) {

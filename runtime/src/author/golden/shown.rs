@@ -1,28 +1,26 @@
-//! Bytes on a terminal: on one line, within a width, and with the place where two of them part.
+//! Shows two values on one line each, around the place where they differ.
 //!
-//! Whatever is not plain text is escaped, a backslash too, so that two texts that differ never look
-//! the same: control characters, and those without a width such as combining accents.
+//! Different texts never look the same, because everything that is not plain text is escaped: control characters,
+//! characters without a width such as combining accents, and the backslash.
 
 use std::ops::Range;
 
-use unicode_width::UnicodeWidthChar as _;
+use crate::tools::display::{CUT, visible, width};
 
-/// Stands for what is left out.
-const CUT: &str = "…";
-/// How much is shown before the place where two texts part, at least, in columns.
+/// How many columns are shown before the first difference, at least.
 const LEAD: usize = 16;
 
-/// A part of a text, and the columns of it that are different.
+/// A part of a text, and which columns of it differ.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Window {
     pub(super) text: String,
-    /// Bytes of `text`, from the first that is different to the one behind the last.
+    /// The bytes of `text` that differ.
     pub(super) marked: Range<usize>,
-    /// Columns before that, and of it.
+    /// The number of columns before them, and of them.
     pub(super) columns: (usize, usize),
 }
 
-/// Two texts around the place where they part, and its offset in bytes.
+/// Both texts around the first difference, and its offset in bytes.
 pub(super) fn part(expected: &[u8], came: &[u8], width: usize) -> (usize, Window, Window) {
     let are_texts = std::str::from_utf8(expected).is_ok() && std::str::from_utf8(came).is_ok();
     let pieces = |bytes| Pieces { bytes, is_text: are_texts };
@@ -51,7 +49,7 @@ struct Pieces<'a> {
 
 impl Pieces<'_> {
     fn is_boundary(&self, place: usize) -> bool {
-        // The bytes of a character behind its first begin with the bits 10.
+        // All bytes of a character except its first begin with the bits 10.
         !self.is_text || self.bytes.get(place).is_none_or(|byte| byte & 0xC0 != 0x80)
     }
 
@@ -71,7 +69,7 @@ impl Pieces<'_> {
         }
         let next = self.boundary_after(place + 1);
         let text = std::str::from_utf8(&self.bytes[place..next]).unwrap_or_default();
-        Some((text.chars().map(escaped).collect(), next))
+        Some((text.chars().map(visible).collect(), next))
     }
 
     /// The columns from a place on, if they are fewer than `most`.
@@ -126,58 +124,6 @@ impl Pieces<'_> {
         window.text = text;
         window
     }
-}
-
-/// A text without control characters, on one line.
-pub(super) fn plain(text: &str) -> String {
-    text.chars().map(escaped).collect()
-}
-
-/// A text in lines of a width, broken between words where that is possible. What is beyond `most` of
-/// them is left out.
-pub(crate) fn wrapped(text: &str, columns: usize, most: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for line in text.trim_end().split('\n') {
-        lines.push(String::new());
-        for word in line.split_inclusive(' ') {
-            append(&mut lines, word, columns);
-        }
-        if lines.len() > most {
-            lines.truncate(most);
-            lines.push(CUT.to_owned());
-            break;
-        }
-    }
-    lines.iter().map(|line| line.trim_end().to_owned()).collect()
-}
-
-fn append(lines: &mut Vec<String>, word: &str, columns: usize) {
-    let used = lines.last().map_or(0, |line| width(line));
-    if used > 0 && used + width(&plain(word.trim_end())) > columns {
-        lines.push(String::new());
-    }
-    for character in word.chars() {
-        let piece = escaped(character);
-        if character != ' ' && lines.last().is_some_and(|line| width(line) + width(&piece) > columns) {
-            lines.push(String::new());
-        }
-        if let Some(last) = lines.last_mut() {
-            last.push_str(&piece);
-        }
-    }
-}
-
-fn escaped(character: char) -> String {
-    match character {
-        '\n' | '\r' | '\t' | '\\' => character.escape_default().collect(),
-        character if character.width().unwrap_or(0) == 0 => character.escape_unicode().collect(),
-        character => character.into(),
-    }
-}
-
-/// In columns. Nothing in it needs escaping any more.
-pub(crate) fn width(text: &str) -> usize {
-    text.chars().map(|character| character.width().unwrap_or(0)).sum()
 }
 
 #[cfg(test)]
@@ -235,15 +181,6 @@ mod tests {
         check("日本".as_bytes(), "日米".as_bytes(), 40, 3, "日本\n  ^^\n日米\n  ^^");
         check(b"a\xff", b"a\xfe", 40, 1, "a\\xff\n ^^^^\na\\xfe\n ^^^^");
         check("aé".as_bytes(), b"a\xff", 40, 1, "a\\xc3\\xa9\n ^^^^^^^^\na\\xff\n ^^^^");
-    }
-
-    #[test]
-    fn long_reasons_are_wrapped() {
-        assert_eq!(wrapped("ab\ncdefg\n", 3, 5), ["ab", "cde", "fg"]);
-        assert_eq!(wrapped("abcdefghi", 2, 2), ["ab", "cd", "…"]);
-        assert_eq!(wrapped("", 10, 2), [""]);
-        assert_eq!(wrapped("one two three", 7, 9), ["one two", "three"]);
-        assert_eq!(wrapped("a bcdefghi j", 4, 9), ["a", "bcde", "fghi", "j"]);
     }
 
     #[test]

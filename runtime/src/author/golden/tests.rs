@@ -1,8 +1,9 @@
 use std::path::Path;
 
 use super::*;
-use crate::engine::{HttpDifference, HttpUnlike};
+use crate::author::golden::sent::{HttpDifference, HttpUnlike};
 use crate::record::outcome::{Cause, Timestamp};
+use crate::tools::display::width;
 
 fn case(text: &str) -> Case {
     Case::parse(Path::new("cases/vat.ndjson"), text.into()).unwrap_or_else(|broken| panic!("{broken}"))
@@ -200,7 +201,7 @@ fn what_does_not_fit_of_http_is_shown_with_what_to_write() {
     let at = "https://api.example.com/customers";
     let case =
         case(&format!("{{\"http\": \"GET {at}/7\", \"answer\": {{\"status\": 200}}}}\n{{}}\n{{\"messages\": []}}\n"));
-    let request = |text: String| crate::engine::HttpRequest::parse(&text).expect("a request");
+    let request = |text: String| answers::HttpRequest::parse(&text).expect("a request");
     let fitting = judged(&case, vec![Ok(Vec::new())]);
     let unasked = Verdict { http: HttpLeft { answers: vec![0], ..HttpLeft::default() }, ..fitting };
     assert!(!unasked.passed() && !case.update(&unasked).expect("nothing is written"));

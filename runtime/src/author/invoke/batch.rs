@@ -7,10 +7,10 @@ use crate::manifest::BatchLimits;
 use crate::record::batch::Batch;
 use crate::record::{OwnedRecord, Record as _};
 
-/// Most bytes of records that wait for their batches to fill, all partitions together.
+/// The most bytes of records that wait for a full batch, over all partitions.
 const MAX_WAITING_BYTES: usize = 64 << 20;
 
-/// A record that no broker would hand out at this place.
+/// A record at an offset where no broker would deliver it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("offset {offset} of {topic}/{partition} stands behind {last}: offsets of a partition ascend")]
 pub struct Misplaced {
@@ -40,12 +40,12 @@ impl Batcher {
         Self { limits, partitions: BTreeMap::new(), waiting_bytes: 0 }
     }
 
-    /// The offset behind the last one of a partition.
+    /// The offset after the last one of a partition.
     pub fn next_offset(&self, topic: &Arc<str>, partition: i32) -> Option<i64> {
         self.partitions.get(&(topic.clone(), partition)).map(|partition| partition.last.saturating_add(1))
     }
 
-    /// Adds a record, and takes out a batch if one is complete.
+    /// Adds a record. Returns a batch if one is complete.
     pub fn push(
         &mut self,
         topic: &Arc<str>,
@@ -84,7 +84,7 @@ impl Batcher {
         Ok(full)
     }
 
-    /// Takes out what is left, partition by partition.
+    /// Returns the remaining records as batches, partition by partition.
     pub fn finish(&mut self) -> Vec<Batch> {
         self.waiting_bytes = 0;
         self.partitions.values_mut().map(Partition::take).filter(|batch| !batch.is_empty()).collect()

@@ -1,11 +1,12 @@
-//! Records through a component without a broker: the real engine and the real checks, one call
-//! after another. What the data plane does with a failed call is done here too: its records are
-//! split until the one at fault stands alone, and records behind a failed one of the same key run
-//! again after it. There are no retries: the first failure of a record is its answer.
+//! Calls a component with records, without a broker: the real engine and the real checks, one call after another.
+//! A failed call is handled as in the data plane: its records are split until the one at fault stands alone, and
+//! records that follow a failed one of the same key run again after it. There are no retries: the first failure of
+//! a record is its answer.
 //!
-//! What is held at a time is bounded by [`Batcher`].
+//! [`Batcher`] bounds the records that are held at a time.
 
 mod batch;
+pub mod readable;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +19,9 @@ use tokio::sync::mpsc;
 
 pub use batch::{Batcher, Misplaced};
 
-use crate::engine::{Call, CallError, Compiled, Completion, Engine, Invoker as _, Pool, PoolError, Rejected, Setup};
+use crate::engine::{
+    Call, CallError, Compiled, Completion, Engine, Invoker as _, MAX_OUTCOME_BYTES, Pool, PoolError, Rejected, Setup,
+};
 use crate::manifest::{self, Function, Ordering, Trigger};
 use crate::record::batch::{Batch, BatchRecord};
 use crate::record::outcome::{Checked, Fault};
@@ -26,12 +29,12 @@ use crate::record::revision::Digest;
 use crate::record::{Record as _, Topics};
 use crate::tools::ndjson::Message;
 
-/// Where messages go that name no topic, when nobody declared it: a name that no topic can have.
+/// The topic of messages that name none, if no manifest declares one. No real topic can have this name.
 const UNNAMED: &str = "(output)";
-/// By how much the records of a failed call are split, as in the data plane.
+/// Into how many parts the records of a failed call are split, as in the data plane.
 const SPLIT: usize = 8;
 
-/// The parts of a function and a trigger that nobody declared, with the manifest's defaults.
+/// A manifest that stands in where there is none. Everything else has its defaults.
 const STAND_IN: &str = r#"
     [cluster.main]
     brokers = "localhost:9092"
@@ -65,8 +68,8 @@ pub struct Answer {
     pub result: Result<Vec<Message>, Fault>,
 }
 
-/// A function and a trigger with the manifest's defaults, for a component that no manifest names. Its
-/// messages may name no topic, and go to an output without a name.
+/// A function and a trigger with the manifest's defaults, for a component that no manifest names. Messages without a
+/// topic go to an output without a name.
 pub fn stand_in() -> Result<(Function, Trigger), Error> {
     let refused = |why: &dyn std::fmt::Display| Error::StandIn(why.to_string());
     let manifest = manifest::parse(Path::new("invoke"), STAND_IN, &|_| None).map_err(|errors| refused(&errors))?;
@@ -75,8 +78,8 @@ pub fn stand_in() -> Result<(Function, Trigger), Error> {
     Ok((Function::clone(function), Trigger { output: Some(UNNAMED.to_owned()), ..Trigger::clone(trigger) }))
 }
 
-/// Of the triggers of a function, the first that reads a topic. `None`: none of several does. One
-/// alone is called with any topic, as nothing is in doubt then.
+/// The first trigger of a function that reads a topic. A single trigger takes any topic, because there is no doubt
+/// which one is meant. `None`: there are several, and none reads it.
 pub fn reader<'a>(triggers: &'a [Arc<Trigger>], topic: &str) -> Option<&'a Arc<Trigger>> {
     match triggers {
         [only] => Some(only),
@@ -88,20 +91,20 @@ pub fn reads(trigger: &Trigger, topic: &str) -> bool {
     trigger.topics.iter().any(|read| read == topic)
 }
 
-/// What is said of a topic that no trigger of a function reads.
+/// The message about a topic that no trigger of a function reads.
 pub fn unread(function: &str, triggers: &[Arc<Trigger>], topic: &str) -> String {
     let read: BTreeSet<&str> = triggers.iter().flat_map(|trigger| &trigger.topics).map(String::as_str).collect();
     let read: Vec<&str> = read.into_iter().collect();
     format!("no trigger of {function} reads the topic {topic}; they read {}", read.join(", "))
 }
 
-/// The topics that messages may go to: those of the trigger, as in a node, and `allowed`.
+/// The topics that messages may go to: those of the trigger, as in a node, plus `allowed`.
 pub fn topics(trigger: &Trigger, allowed: &[String]) -> Topics {
     let all: Vec<String> = trigger.allow_topics.iter().chain(allowed).cloned().collect();
     Topics::new(trigger.output.as_deref(), &all, None)
 }
 
-/// A component that is compiled and has started.
+/// A compiled component with a running instance.
 pub struct Session {
     pool: Pool,
     completions: mpsc::Receiver<Completion>,
@@ -126,11 +129,11 @@ impl Session {
         Ok(Self { pool, completions, topics, ordering, calls: 0 })
     }
 
-    /// Calls the function with a batch, and again with parts of it where that is needed. The
-    /// answers are in the order of the offsets, one for each record.
+    /// Calls the function with a batch, and again with parts of it where needed. There is one answer for each record,
+    /// in the order of offsets.
     pub async fn call(&mut self, batch: Batch) -> Result<Vec<Answer>, Error> {
         let mut answers = Vec::with_capacity(batch.len());
-        // What is to be called next is at the end.
+        // The next part to call is the last one.
         let mut parts = vec![batch];
         while let Some(part) = parts.pop() {
             match self.cross(part).await? {
@@ -152,19 +155,21 @@ impl Session {
     /// One call.
     async fn cross(&mut self, batch: Batch) -> Result<(Batch, Result<Checked, Fault>), Error> {
         self.calls += 1;
-        self.pool.start(Call { id: self.calls, batch, expected: Duration::MAX });
+        let (expected, outcome_bytes) = (Duration::MAX, MAX_OUTCOME_BYTES);
+        self.pool.start(Call { id: self.calls, batch, expected, outcome_bytes });
         let completion = self.completions.recv().await.ok_or(Error::Bug)?;
         let batch = completion.batch.ok_or(Error::Bug)?;
         match completion.result {
             Ok(checked) => Ok((batch, Ok(checked))),
             Err(CallError::Fault(fault)) => Ok((batch, Err(fault))),
             Err(CallError::NoInstance(reason)) => Err(Error::NoInstance(reason)),
-            Err(CallError::Bug) => Err(Error::Bug),
+            // It was granted the maximum.
+            Err(CallError::OutcomeTooLarge { .. } | CallError::Bug) => Err(Error::Bug),
         }
     }
 
-    /// Takes the answers out of an outcome. What comes back is to be called again: records behind a
-    /// failed one that they have to wait for.
+    /// Takes the answers out of an outcome. Returns the records to call again: they follow a failed record that they
+    /// have to wait for.
     fn settle(&self, batch: &Batch, checked: &Checked, answers: &mut Vec<Answer>) -> Option<Batch> {
         let name = |place: usize| self.topics.names().get(place).filter(|name| *name != UNNAMED).cloned();
         let mut messages = Message::of(checked, batch, name);
@@ -175,15 +180,15 @@ impl Session {
         let mut blocked = HashSet::new();
         let mut again = Vec::new();
         for (index, (record, fault)) in batch.records().zip(faults).enumerate() {
-            let line = self.line(record);
-            if line.is_some_and(|line| blocked.contains(&line)) {
+            let group = self.key_group(record);
+            if group.is_some_and(|group| blocked.contains(&group)) {
                 again.push(index);
                 continue;
             }
             let result = match fault {
                 None => Ok(std::mem::take(&mut messages[index])),
                 Some(fault) => {
-                    blocked.extend(line);
+                    blocked.extend(group);
                     Err(fault.clone())
                 }
             };
@@ -192,8 +197,8 @@ impl Session {
         (!again.is_empty()).then(|| batch.part(again.into_iter()))
     }
 
-    /// Records of one line wait for each other; one of `None` waits for no other.
-    fn line<'a>(&self, record: BatchRecord<'a>) -> Option<&'a [u8]> {
+    /// The key group of a record. Records of one group wait for each other. `None`: the record waits for no other.
+    fn key_group<'a>(&self, record: BatchRecord<'a>) -> Option<&'a [u8]> {
         match self.ordering {
             Ordering::Key => record.key(),
             Ordering::Partition => Some(&[]),

@@ -1,7 +1,7 @@
-//! From a core module to a component, for languages whose compilers stop before it.
+//! From a core module to a component, for languages whose compilers only make core modules.
 //!
-//! The module keeps to `wasi_snapshot_preview1`, and an adapter of the wasmtime project translates
-//! that to WASI 0.2. Its exports are those of the contract by their canonical names.
+//! The module uses `wasi_snapshot_preview1`. An adapter of the wasmtime project translates that to WASI 0.2. The
+//! module's exports have the canonical names of the contract.
 
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME as ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER as ADAPTER,
@@ -10,25 +10,25 @@ use wasmparser::{Parser, Payload};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-/// The contracts that a module may be built against: their versions, and their text.
+/// The versions and texts of the contracts that a module may be built against.
 const CONTRACTS: &[(&str, &str)] = &[("0.1.0", include_str!("../../../../wit/function.wit"))];
-/// What a module may import beside: the packages in the order of their needs.
+/// The other packages that a module may import. Each only needs packages before it.
 const WASI: [(&str, &str); 3] = [
     ("io.wit", include_str!("../../../../wit/deps/io.wit")),
     ("clocks.wit", include_str!("../../../../wit/deps/clocks.wit")),
     ("http.wit", include_str!("../../../../wit/deps/http.wit")),
 ];
-/// The world of a module in Go. What of it a module does not import, its component does not either.
+/// The world of a module in Go. A component imports only the part of it that its module imports.
 const WORLD: &str = "package tidegate:go;
 
 world module {
     import wasi:http/outgoing-handler@0.2.12;
     export tidegate:function/handler@VERSION;
 }";
-/// Sets a module up, once: without it nothing was initialised when the first call comes.
+/// The export that initialises a module, once, before the first call.
 const INITIALISE: &str = "_initialize";
 
-/// Makes a component of the module. The error says what is wrong with it.
+/// Makes a component out of a module. The error says what is wrong with the module.
 pub(super) fn of_core(mut module: Vec<u8>) -> Result<Vec<u8>, String> {
     let exports = exports(&module).map_err(|error| format!("the compiler made no module: {error}"))?;
     let has = |name: &str| exports.iter().any(|export| export == name);
@@ -41,13 +41,13 @@ pub(super) fn of_core(mut module: Vec<u8>) -> Result<Vec<u8>, String> {
     encode(&mut module, version, wit).map_err(|error| format!("it makes no component: {error}"))
 }
 
-/// What a module exports by the contract of this version.
+/// The export of a function by the contract of this version.
 fn handler(version: &str) -> String {
     format!("tidegate:function/handler@{version}#handle")
 }
 
 fn encode(module: &mut Vec<u8>, version: &str, wit: &str) -> Result<Vec<u8>, String> {
-    // With all that it was caused by.
+    // The whole chain of causes.
     let whole = |error| format!("{error:#}");
     let mut resolve = Resolve::default();
     for (name, text) in WASI {

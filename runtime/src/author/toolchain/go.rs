@@ -1,4 +1,4 @@
-//! Go: the stock toolchain makes a core module for `wasip1`, and [`super::component`] a component of it.
+//! Go: the stock toolchain makes a core module for `wasip1`, and [`super::component`] makes a component out of it.
 
 use std::fs;
 use std::path::Path;
@@ -7,11 +7,11 @@ use std::process::{Command, Output, Stdio};
 use super::{Artifact, Error, component};
 
 const INSTALL_GO: &str = "install Go from https://go.dev/dl";
-/// The first that exports functions of a module that stays loaded.
+/// The first version that can export functions of a module that stays loaded.
 const OLDEST: (u32, u32) = (1, 24);
-/// `c-shared` is what makes a module that is initialised once and called again and again. Without it
-/// everything builds, and the first call traps. Without the commit in it a component changes only when
-/// its source does, and builds where the checkout belongs to somebody else.
+/// `c-shared` makes a module that is initialised once and called many times. Without it everything builds, but the
+/// first call traps. `buildvcs=false` leaves the commit out, so that a component changes only if its source does,
+/// and a checkout that belongs to another user builds.
 const BUILD: [&str; 5] = ["build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false", "-ldflags=-s -w"];
 
 /// Builds the package in a folder.
@@ -32,7 +32,7 @@ pub(super) fn build(folder: &Path) -> Result<Artifact, Error> {
 
 fn go(folder: &Path) -> Command {
     let mut go = Command::new("go");
-    // What the author's shell has set for other builds must not reach this one.
+    // Settings of the author's shell for other builds must not affect this one.
     go.env("GOOS", "wasip1").env("GOARCH", "wasm").env("CGO_ENABLED", "0").env_remove("GOWASM");
     go.current_dir(folder).stdin(Stdio::null());
     go
@@ -47,7 +47,7 @@ fn cannot_run(error: std::io::Error) -> Error {
     }
 }
 
-/// In the folder, because its go.mod may ask for another version than the one on the PATH.
+/// Runs in the folder, because its go.mod may select another version than the one on the PATH.
 fn check_version(folder: &Path) -> Result<(), Error> {
     let output = go(folder).args(["env", "GOVERSION"]).output().map_err(cannot_run)?;
     let found = String::from_utf8_lossy(&output.stdout).trim().to_owned();
@@ -58,7 +58,7 @@ fn check_version(folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// What cannot be read, as that of a development version, is taken for new.
+/// A version that cannot be read, such as that of a development build, counts as new.
 fn is_too_old(version: &str) -> bool {
     let mut numbers = version.trim_start_matches("go").split(|c: char| !c.is_ascii_digit());
     let mut number = || numbers.next().and_then(|digits| digits.parse::<u32>().ok());

@@ -1,8 +1,7 @@
-//! From source to component: making a project, building it, putting the component where the
-//! manifest finds it. Runs the tools of the language, and nothing of them comes along: what is
-//! missing is named with the command that installs it.
+//! From source to component: makes a project, builds it, and puts the component where the manifest finds it. It runs
+//! the language's own tools, which are not part of Tidegate. An error about a missing tool says how to install it.
 //!
-//! Blocks while the tools run. Their messages go to standard error, unchanged.
+//! Blocks while the tools run. Their messages go to standard error unchanged.
 
 mod component;
 mod go;
@@ -16,8 +15,8 @@ use std::path::{Path, PathBuf};
 
 pub use project::{Project, Sdk, Template, create};
 
-use crate::author::files::{self, Replacement};
 use crate::engine::{self, Inspection};
+use crate::files::{self, Replacement};
 use crate::record::revision::Digest;
 
 /// Why there is no component, or no project.
@@ -62,7 +61,7 @@ pub enum Error {
     File { path: PathBuf, error: io::Error },
 }
 
-/// The path from the root on: `.` and `rust` alone do not say which one is meant.
+/// The absolute path: `.` or `rust` alone do not say which folder is meant.
 fn whole(folder: &Path) -> String {
     std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()).display().to_string()
 }
@@ -73,7 +72,7 @@ impl Error {
     }
 }
 
-/// A language that there is an SDK for.
+/// A language with an SDK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
     Rust,
@@ -81,12 +80,12 @@ pub enum Language {
 }
 
 impl Language {
-    /// That of the project in a folder; `None` if there is none.
+    /// The language of the project in a folder. `None`: there is no project.
     pub fn of(folder: &Path) -> Option<Self> {
         if folder.join("Cargo.toml").is_file() {
             return Some(Self::Rust);
         }
-        // The go.mod may stand further up: several functions in one module are usual.
+        // A go.mod is not needed here: it may be further up, because a module often has several functions.
         let is_go = |entry: fs::DirEntry| entry.path().extension().is_some_and(|extension| extension == "go");
         fs::read_dir(folder).ok()?.flatten().any(is_go).then_some(Self::Go)
     }
@@ -101,32 +100,32 @@ impl fmt::Display for Language {
     }
 }
 
-/// What the tools of a language made.
+/// The result of the tools of a language.
 struct Artifact {
     bytes: Vec<u8>,
-    /// As the function is called.
+    /// The name of the function.
     name: String,
 }
 
-/// A component that was built and lies where it is wanted.
+/// A component that was built and put in its place.
 #[derive(Clone, Debug)]
 pub struct Built {
-    /// Where it lies.
+    /// Its file.
     pub component: PathBuf,
     pub bytes: usize,
     pub digest: Digest,
     pub inspection: Inspection,
-    /// Whether it differs from what lay there before. If not, the file was not touched.
+    /// Whether it differs from the old component. If not, the file was not touched.
     pub changed: bool,
 }
 
-/// Builds the project in a folder and puts its component at `output`, or else into the folder as
-/// `NAME.wasm`: the name of the crate, with `-` for `_`, or of the Go package.
+/// Builds the project in a folder and puts its component at `output`. The default is `NAME.wasm` in the folder, with
+/// the name of the crate, `-` in place of `_`, or the name of the Go package.
 ///
-/// The file is replaced as a whole, so whoever watches it sees the old component or the new one. What
-/// is no file, such as a pipe, is written into. Nothing is replaced by what is not a function.
+/// The file is replaced atomically, so a node that watches it sees the old component or the new one. A pipe or a
+/// device is written into. A component that is not a function replaces nothing.
 pub fn build(folder: &Path, output: Option<&Path>) -> Result<Built, Error> {
-    // The folder of a file that is named without one.
+    // The folder of a path that is only a file name is empty.
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let Artifact { bytes, name } = match Language::of(folder) {
         Some(Language::Rust) => rust::build(folder)?,
@@ -152,12 +151,12 @@ fn inspect(folder: &Path, bytes: &[u8]) -> Result<Inspection, Error> {
     Ok(inspection)
 }
 
-/// Whether a file is there and holds just this. A pipe is not read: nothing may ever come.
+/// Whether a file has exactly this content. A pipe is not read, because nothing may ever come.
 pub(crate) fn holds(path: &Path, bytes: &[u8]) -> bool {
     path.is_file() && fs::read(path).is_ok_and(|found| found == bytes)
 }
 
-/// Replaces a component as a whole. Makes the folder that it lies in.
+/// Replaces a component atomically. Makes its folder if needed.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
     let mut file = Replacement::begin(path)?;

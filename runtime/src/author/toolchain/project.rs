@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{Error, Language};
 use crate::manifest::Name;
 
-/// What a new project is.
+/// A new project.
 #[derive(Clone, Debug)]
 pub struct Project<'a> {
     /// Name of the function and of its crate or package.
@@ -91,8 +91,8 @@ impl Template {
         }
     }
 
-    /// How it is tried without a broker, once it is built. With HTTP that needs who answers, and its cases
-    /// do not.
+    /// The command that tries it without a broker once it is built. With HTTP that is its golden cases, because a real
+    /// call would need a server.
     pub fn trial(self) -> &'static str {
         match self {
             Self::Record | Self::Batch => "tidegate invoke --value 'hello'",
@@ -101,7 +101,7 @@ impl Template {
         }
     }
 
-    /// Keys of its function in the manifest.
+    /// The keys of its function in the manifest.
     fn keys(self) -> &'static str {
         match self {
             Self::Record | Self::Batch | Self::Json => "# env = { GREETING = \"hello\" }\n# deadline = \"1s\"",
@@ -116,8 +116,7 @@ impl Template {
         }
     }
 
-    /// How many records its trigger gives to a call, as a line of the manifest. So many requests fit into the
-    /// deadline.
+    /// The line of the manifest that limits the records of a call, so that their requests fit into the deadline.
     fn batch(self) -> &'static str {
         match self {
             Self::Record | Self::Batch | Self::Json => "",
@@ -125,7 +124,7 @@ impl Template {
         }
     }
 
-    /// What is to be done before it runs, in whole lines.
+    /// What the author has to do before it runs, in whole lines.
     pub fn first(self) -> Option<&'static str> {
         match self {
             Self::Record | Self::Batch | Self::Json => None,
@@ -153,7 +152,7 @@ impl Template {
     }
 }
 
-/// Names that Rust keeps for itself, so that cargo refuses them or the crate cannot be used.
+/// Names that Rust reserves: cargo refuses them, or the crate cannot be used.
 const RESERVED_BY_RUST: &[&str] = &[
     "abstract",
     "alloc",
@@ -213,7 +212,7 @@ const RESERVED_BY_RUST: &[&str] = &[
     "yield",
 ];
 
-/// Names that Go keeps for itself.
+/// Names that Go reserves.
 const RESERVED_BY_GO: &[&str] = &["cmd", "internal", "main", "std", "vendor"];
 
 /// The SDK that a project depends on.
@@ -225,12 +224,12 @@ pub enum Sdk {
     Checkout(PathBuf),
 }
 
-/// The Go SDK, as it is imported.
+/// The import path of the Go SDK.
 const GO_MODULE: &str = "github.com/tidegate/tidegate/sdk-go";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Sdk {
-    /// That of the checkout that this tidegate was built from.
+    /// The SDK in the checkout that this tidegate was built from.
     pub fn of_this_build(language: Language) -> Self {
         let folder = match language {
             Language::Rust => "../sdk-rust",
@@ -239,7 +238,7 @@ impl Sdk {
         Self::Checkout(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
     }
 
-    /// As `Cargo.toml` or `go.mod` wants it, the former with a feature.
+    /// The requirement in the form of `Cargo.toml`, with a feature, or of `go.mod`.
     fn requirement(&self, language: Language, feature: Option<&str>) -> Result<String, Error> {
         let quoted = |text: &str| toml::Value::from(text).to_string();
         let features = feature.map(|name| format!(", features = [{}]", quoted(name))).unwrap_or_default();
@@ -298,7 +297,7 @@ pub fn create(project: &Project<'_>, folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// A name is both that of a crate or package and that of a function in a manifest.
+/// The name must be valid for a crate or package and for a function in a manifest.
 fn check_name(name: &str, language: Language) -> Result<(), Error> {
     let refused = |reason: String| Error::ProjectName { name: name.to_owned(), reason };
     Name::new(name).map_err(|rule| refused(rule.to_string()))?;

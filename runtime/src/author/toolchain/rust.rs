@@ -11,7 +11,7 @@ const ADD_TARGET: &str = "install it with `rustup target add wasm32-wasip2`";
 const NO_RUSTUP: &str = "there is no rustup to install it: install Rust with `curl -sSf https://sh.rustup.rs | sh`";
 const INSTALL_RUST: &str = "install Rust with `curl -sSf https://sh.rustup.rs | sh`";
 
-/// Builds the package in a folder, or all of its workspace if there is none, for release.
+/// Builds the package in a folder for release. In a folder that is only a workspace it builds all packages.
 pub(super) fn build(folder: &Path) -> Result<Artifact, Error> {
     ensure_target(folder)?;
     let mut cargo = Command::new("cargo")
@@ -33,7 +33,7 @@ pub(super) fn build(folder: &Path) -> Result<Artifact, Error> {
     Ok(Artifact { bytes, name })
 }
 
-/// Makes sure that the compiler that cargo will use in this folder can make components.
+/// Makes sure that cargo's compiler in this folder can make components.
 fn ensure_target(folder: &Path) -> Result<(), Error> {
     if has_target(folder)? {
         return Ok(());
@@ -77,7 +77,7 @@ fn cannot_run(command: &'static str) -> impl FnOnce(std::io::Error) -> Error {
     }
 }
 
-/// A line of cargo's output, of which there are other kinds too.
+/// A message of cargo about an artifact. Other lines of its output do not parse.
 #[derive(serde::Deserialize)]
 struct Message {
     reason: String,
@@ -103,8 +103,8 @@ fn wasm(message: &Message) -> Option<&PathBuf> {
     message.filenames.iter().find(|path| path.extension().is_some_and(|extension| extension == "wasm"))
 }
 
-/// The component of the package in this very folder; of a folder that is a workspace without a
-/// package the one component of it.
+/// The component of the package in this folder. In a folder that is only a workspace, the workspace must have exactly
+/// one component.
 fn choose(folder: &Path, artifacts: &[Message]) -> Result<(PathBuf, String), Error> {
     let manifest = folder.join("Cargo.toml");
     let text = std::fs::read_to_string(&manifest).map_err(Error::file(&manifest))?;

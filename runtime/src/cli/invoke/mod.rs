@@ -1,9 +1,7 @@
-//! `tidegate invoke`: arguments, and what is done with them.
+//! `tidegate invoke`: its arguments, and the calls that they ask for.
 
-mod readable;
 mod source;
 mod target;
-pub(super) mod value;
 
 use std::io::{self, IsTerminal as _};
 use std::num::NonZeroU32;
@@ -13,14 +11,15 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::ValueEnum;
 
-use super::output::Output;
-use super::progress::Progress;
-use super::{Failure, inspect, node};
-use crate::author::invoke::Session;
+use super::{inspect, node, value};
+use crate::author::invoke::{Session, readable};
 use crate::counted::counted;
 use crate::manifest::{AllowedHost, Network};
 use crate::record::batch::Batch;
+use crate::tools::Failure;
 use crate::tools::ndjson;
+use crate::tools::output::Output;
+use crate::tools::progress::Progress;
 use source::Source;
 use target::Target;
 
@@ -71,7 +70,7 @@ pub(super) struct Arguments {
     env: Vec<(String, String)>,
 
     /// How long one call may take, such as "1s".
-    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = value::deadline)]
     deadline: Option<Duration>,
 
     /// How much memory the function may use, such as "64MiB".
@@ -179,7 +178,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let mut calls = Calls { runtime, session, output: Output::new(), format, records: 0, failed: 0 };
     let read = source.run(&mut calls);
     calls.output.flush()?;
-    // A guest that waits must not keep us.
+    // Do not wait for a guest that waits.
     calls.runtime.shutdown_background();
     read?;
     match calls.failed {
@@ -188,7 +187,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// Reads a component that is to be called.
+/// Reads a component, and says how to build it if it is missing.
 pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let is_missing = !path.exists();
     let read = inspect::read(path);
@@ -221,7 +220,7 @@ impl Calls {
         self.output.flush()
     }
 
-    /// Whether nobody wants further answers.
+    /// Whether nobody reads the answers any more.
     fn is_over(&self) -> bool {
         self.output.is_closed()
     }

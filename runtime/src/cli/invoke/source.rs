@@ -1,23 +1,21 @@
 //! Where records come from: flags, a file, standard input.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal as _, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
-
-use super::{Arguments, Calls, Failure, RecordArguments, Target};
+use super::{Arguments, Calls, RecordArguments, Target};
 use crate::author::invoke::{self, Batcher};
 use crate::manifest::Trigger;
 use crate::record::OwnedRecord;
-use crate::tools::ndjson::{Bytes, MAX_LINE_BYTES, Pair, RecordLine, without_mark};
+use crate::tools::Failure;
+use crate::tools::lines::Lines;
+use crate::tools::ndjson::{Bytes, Pair, RecordLine};
 
 pub(super) struct Source<'a> {
-    /// What is not in a line.
+    /// Stand in for what a line leaves out.
     defaults: &'a RecordArguments,
     topic: Arc<str>,
-    /// Where the topic of a record has to be one of its.
+    /// If set, records must come from topics of this trigger.
     only: Option<&'a Trigger>,
     input: Option<&'a Path>,
     batcher: Batcher,
@@ -37,21 +35,12 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Calls the function with all records. What stands before a line that is wrong is called too.
+    /// Calls the function with all records up to the first line that is wrong.
     pub(super) fn run(mut self, calls: &mut Calls) -> Result<(), Failure> {
         let read = match (self.defaults.line(), self.input) {
             (Some(line), _) => self.add(line, calls, "the record"),
-            (None, Some(path)) => {
-                let name = path.display().to_string();
-                let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
-                self.read(BufReader::new(file), &name, calls)
-            }
-            (None, None) => {
-                if io::stdin().is_terminal() {
-                    eprintln!("records as lines of JSON, such as {{\"key\": \"k\", \"value\": \"v\"}}; Ctrl-D ends");
-                }
-                self.read(io::stdin().lock(), "standard input", calls)
-            }
+            (None, Some(path)) => self.read(Lines::of_file(path)?, calls),
+            (None, None) => self.read(Lines::of_stdin(), calls),
         };
         if matches!(read, Ok(()) | Err(Failure::Usage(_))) {
             for batch in self.batcher.finish() {
@@ -63,36 +52,22 @@ impl<'a> Source<'a> {
         read
     }
 
-    fn read(&mut self, mut reader: impl BufRead, name: &str, calls: &mut Calls) -> Result<(), Failure> {
-        let mut line = Vec::new();
-        for number in 1_u64.. {
-            line.clear();
-            let mut limited = reader.by_ref().take(MAX_LINE_BYTES as u64 + 1);
-            limited.read_until(b'\n', &mut line).with_context(|| format!("cannot read {name}"))?;
-            if line.is_empty() || calls.is_over() {
-                break;
-            }
-            let place = format!("{name}, line {number}");
-            if line.len() > MAX_LINE_BYTES {
-                return Err(Failure::Usage(format!("error: {place}: longer than {} MiB", MAX_LINE_BYTES >> 20)));
-            }
-            let text = without_mark(&line, number);
-            if text.trim_ascii().is_empty() {
-                continue;
-            }
-            let record = RecordLine::read(text).map_err(|error| Failure::Usage(format!("error: {place}, {error}")))?;
-            self.add(record, calls, &place)?;
+    fn read(&mut self, mut lines: Lines, calls: &mut Calls) -> Result<(), Failure> {
+        while !calls.is_over()
+            && let Some(record) = lines.next()
+        {
+            self.add(record?, calls, &lines.place())?;
         }
         Ok(())
     }
 
-    /// Fills in what was left out, and calls the function if a batch is complete.
+    /// Fills in what the line leaves out, and calls the function if a batch is complete.
     fn add(&mut self, line: RecordLine, calls: &mut Calls, place: &str) -> Result<(), Failure> {
         let topic = line.topic.map_or_else(|| self.topic.clone(), Arc::from);
         if let Some(trigger) = self.only.filter(|trigger| !invoke::reads(trigger, &topic)) {
             let name = &trigger.name;
             let hint = format!("--topic {topic} calls it as the trigger that does");
-            return Err(Failure::Usage(format!("error: {place}: the trigger {name} does not read {topic}; {hint}")));
+            return Err(Failure::usage(format!("{place}: the trigger {name} does not read {topic}; {hint}")));
         }
         let partition = line.partition.unwrap_or(self.defaults.partition);
         let next = || self.batcher.next_offset(&topic, partition).unwrap_or(self.defaults.offset);
@@ -107,7 +82,7 @@ impl<'a> Source<'a> {
         match self.batcher.push(&topic, partition, &record, attempt) {
             Ok(None) => Ok(()),
             Ok(Some(batch)) => Ok(calls.call(batch)?),
-            Err(error) => Err(Failure::Usage(format!("error: {place}: {error}"))),
+            Err(error) => Err(Failure::usage(format!("{place}: {error}"))),
         }
     }
 }

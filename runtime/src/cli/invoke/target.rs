@@ -1,19 +1,21 @@
-//! What is called: a component, and what the manifest or the flags give it.
+//! The component to call, with its environment and limits from the manifest or the flags.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Arguments, Failure};
+use super::Arguments;
 use crate::author::invoke;
 use crate::cli::check;
+use crate::cli::pick::pick;
 use crate::engine::Setup;
 use crate::manifest::{Component, Function, Instances, Manifest, Name, Trigger};
 use crate::record::Topics;
+use crate::tools::Failure;
 
 pub(super) struct Target {
     pub(super) component: PathBuf,
     pub(super) trigger: Trigger,
-    /// Whether the function has other triggers too, so that a topic tells which one is meant.
+    /// Whether the function has several triggers, so that the topic decides which one calls it.
     pub(super) is_one_of_several: bool,
     function: Function,
     topics: Topics,
@@ -24,7 +26,8 @@ impl Target {
         let (mut function, stand_in) = invoke::stand_in().map_err(anyhow::Error::from)?;
         let mut triggers = Vec::new();
         if let Some(manifest) = manifest(arguments)? {
-            function = find(&manifest, arguments.function.as_deref())?;
+            let picked = pick("function", arguments.function.as_deref(), &manifest.functions, &manifest)?;
+            function = Function::clone(picked);
             triggers.extend(manifest.triggers.values().filter(|trigger| trigger.function == function.name).cloned());
         } else if let Some(name) = arguments.component.as_deref().and_then(name) {
             function.name = name;
@@ -42,11 +45,11 @@ impl Target {
             (None, _) => stand_in,
             (Some(first), None) => Trigger::clone(first),
             (Some(_), Some(topic)) => {
-                let unread = || Failure::Usage(format!("error: {}", invoke::unread(&function.name, &triggers, topic)));
+                let unread = || Failure::usage(invoke::unread(&function.name, &triggers, topic));
                 Trigger::clone(invoke::reader(&triggers, topic).ok_or_else(unread)?)
             }
         };
-        // One call after another needs no more.
+        // Calls come one after another, so one instance is enough.
         trigger.instances = Instances { min: 1, max: std::num::NonZeroU32::MIN };
         trigger.batch.records = arguments.batch.unwrap_or(trigger.batch.records);
         let topics = invoke::topics(&trigger, &arguments.allow_topic);
@@ -73,30 +76,12 @@ fn manifest(arguments: &Arguments) -> Result<Option<Manifest>, Failure> {
     let path = &arguments.manifest;
     if arguments.function.is_none() && !path.exists() {
         let message = "which component? `tidegate invoke FILE.wasm`, or run it where the manifest is";
-        return Err(Failure::Usage(format!("error: {message}: there is no {}", path.display())));
+        return Err(Failure::usage(format!("{message}: there is no {}", path.display())));
     }
     check::load(path).map(Some)
 }
 
-/// The function of this name, or the only one.
-fn find(manifest: &Manifest, name: Option<&str>) -> Result<Function, Failure> {
-    let mut functions = manifest.functions.values();
-    let found = match name {
-        Some(name) => manifest.functions.get(name),
-        None => functions.next().filter(|_| functions.next().is_none()),
-    };
-    found.map(|function| Function::clone(function)).ok_or_else(|| {
-        let names: Vec<&str> = manifest.functions.keys().map(|name| &**name).collect();
-        let path = manifest.path.display();
-        Failure::Usage(match (name, names.as_slice()) {
-            (_, []) => format!("error: {path} declares no function"),
-            (Some(name), names) => format!("error: {path} has no function {name:?}; it has {}", names.join(", ")),
-            (None, names) => format!("error: which function? {path} has {}: give --function", names.join(", ")),
-        })
-    })
-}
-
-/// A function is called as its file, if that is a name.
+/// The name of the component's file, if a function can have this name.
 fn name(component: &Path) -> Option<Name> {
     let stem = component.file_stem()?.to_str()?;
     Name::new(&stem.replace('_', "-")).ok()

@@ -15,10 +15,10 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use wasmtime_wasi_http::{RequestOptions, WasiBody};
 
-use super::answers::HttpAnswers;
 use super::body::{Download, Upload, Watch};
 use super::connect::{Connector, Reach};
 use super::counts::HttpCounts;
+use super::dialer::HttpDialer;
 use super::failure::Failure;
 use super::refusals::Refusals;
 use super::slot::Slot;
@@ -46,7 +46,7 @@ pub(in crate::engine) struct Client {
     http: legacy::Client<Connector, Upload>,
     refusals: Arc<Refusals>,
     /// What stands in for the network.
-    answers: Option<Arc<HttpAnswers>>,
+    dialer: Option<Arc<dyn HttpDialer>>,
     #[cfg(test)]
     connector: Connector,
 }
@@ -83,8 +83,8 @@ impl Client {
         let policy = Arc::new(function.http.clone());
         let connections = policy.connections.get() as usize;
         let refusals = Arc::new(Refusals::new(function.name.clone()));
-        let answers = match &reach {
-            Reach::Answers(answers) => Some(answers.clone()),
+        let dialer = match &reach {
+            Reach::Other(dialer) => Some(dialer.clone()),
             Reach::Network { .. } => None,
         };
         let connector = Connector::new(policy.clone(), reach, refusals.clone());
@@ -109,7 +109,7 @@ impl Client {
             slots,
             http,
             refusals,
-            answers,
+            dialer,
             #[cfg(test)]
             connector: counted,
         }
@@ -193,12 +193,14 @@ impl Client {
         if length.is_some_and(|length| length > max_bytes) {
             return Err(Failure::RequestSize(max_bytes));
         }
-        let uri = format!("{origin}{}", grants::path(request.uri())).parse::<Uri>().map_err(|_| Failure::Url)?;
+        let path = grants::path(request.uri());
+        let uri = format!("{origin}{path}").parse::<Uri>().map_err(|_| Failure::Url)?;
         *request.uri_mut() = uri;
         // The client writes it, by the URL.
         request.headers_mut().remove(HOST);
-        if let Some(answers) = &self.answers {
-            answers.mark(&origin, &mut request);
+        if let Some(dialer) = &self.dialer {
+            let method = request.method().clone();
+            dialer.admit(&origin, &method, &path, request.headers_mut());
         }
         Ok(Admitted { entry, request })
     }

@@ -20,7 +20,7 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::address::is_public;
-use super::answers::{Given, HttpAnswers};
+use super::dialer::{HttpDialer, HttpStream};
 use super::failure::Failure;
 use super::grants;
 use super::refusals::Refusals;
@@ -43,7 +43,7 @@ pub(super) enum Reach {
     /// To whom DNS names. `tls` is needed if a host is allowed by https.
     Network { tls: Option<Arc<ClientConfig>>, look_up: LookUp },
     /// To what stands in for the network.
-    Answers(Arc<HttpAnswers>),
+    Other(Arc<dyn HttpDialer>),
 }
 
 /// Makes the connections of one function. Cheap to clone.
@@ -135,7 +135,7 @@ impl Shared {
                     }
                 }
             }
-            Reach::Answers(answers) => Io::Given(TokioIo::new(answers.connect(origin))),
+            Reach::Other(dialer) => Io::Other(TokioIo::new(dialer.clone().dial(&origin))),
         };
         let is_http2 = io.is_http2();
         Ok(Stream { io, is_http2, cut: Cut::new(is_kept, is_http2), _room: room })
@@ -230,13 +230,13 @@ pub(super) struct Stream {
 enum Io {
     Plain(TokioIo<TcpStream>),
     Tls(Box<TokioIo<TlsStream<TcpStream>>>),
-    Given(TokioIo<Given>),
+    Other(TokioIo<Box<dyn HttpStream>>),
 }
 
 impl Io {
     fn is_http2(&self) -> bool {
         match self {
-            Self::Plain(_) | Self::Given(_) => false,
+            Self::Plain(_) | Self::Other(_) => false,
             Self::Tls(stream) => stream.inner().get_ref().1.alpn_protocol() == Some(b"h2"),
         }
     }
@@ -262,7 +262,7 @@ impl Read for Stream {
         let polled = match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Io::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
-            Io::Given(stream) => Pin::new(stream).poll_read(context, buffer),
+            Io::Other(stream) => Pin::new(stream).poll_read(context, buffer),
         };
         self.cut.pass(context, polled)
     }
@@ -273,7 +273,7 @@ impl Write for Stream {
         let polled = match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Io::Tls(stream) => Pin::new(stream.as_mut()).poll_write(context, bytes),
-            Io::Given(stream) => Pin::new(stream).poll_write(context, bytes),
+            Io::Other(stream) => Pin::new(stream).poll_write(context, bytes),
         };
         self.cut.pass(context, polled)
     }
@@ -282,7 +282,7 @@ impl Write for Stream {
         let polled = match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_flush(context),
             Io::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(context),
-            Io::Given(stream) => Pin::new(stream).poll_flush(context),
+            Io::Other(stream) => Pin::new(stream).poll_flush(context),
         };
         self.cut.pass(context, polled)
     }
@@ -291,7 +291,7 @@ impl Write for Stream {
         let polled = match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Io::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
-            Io::Given(stream) => Pin::new(stream).poll_shutdown(context),
+            Io::Other(stream) => Pin::new(stream).poll_shutdown(context),
         };
         self.cut.pass(context, polled)
     }
@@ -300,7 +300,7 @@ impl Write for Stream {
         match &self.io {
             Io::Plain(stream) => stream.is_write_vectored(),
             Io::Tls(stream) => stream.is_write_vectored(),
-            Io::Given(stream) => stream.is_write_vectored(),
+            Io::Other(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -312,7 +312,7 @@ impl Write for Stream {
         let polled = match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_write_vectored(context, parts),
             Io::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(context, parts),
-            Io::Given(stream) => Pin::new(stream).poll_write_vectored(context, parts),
+            Io::Other(stream) => Pin::new(stream).poll_write_vectored(context, parts),
         };
         self.cut.pass(context, polled)
     }

@@ -9,7 +9,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
 /// What ended a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Failure {
+pub enum Failure {
     #[error("the manifest does not allow it")]
     Denied,
     #[error("the name stands for an address that is not public")]
@@ -52,13 +52,14 @@ pub(super) enum Failure {
     Ended,
     #[error("the other side does not speak HTTP, or the function did not finish its body or was ended before")]
     Protocol,
-    #[error("no answer is given to {0}, and nobody else is asked")]
-    Unanswered(String),
+    /// What stands in for the network says so.
+    #[error("{0}")]
+    Internal(String),
 }
 
 impl Failure {
     /// Those that the other side, or the way there, is to blame for, by their names in `wasi:http`.
-    pub(super) fn of_others() -> [(&'static str, Self); 12] {
+    pub fn of_others() -> [(&'static str, Self); 12] {
         [
             ("DNS-timeout", Self::DnsTimeout),
             ("DNS-error", Self::Dns("the name was not found".to_owned())),
@@ -142,7 +143,7 @@ impl From<Failure> for Error {
             Failure::Timeout => Self::HttpResponseTimeout,
             Failure::Ended => Self::ConnectionTerminated,
             Failure::Protocol => Self::HttpProtocolError,
-            unanswered @ Failure::Unanswered(_) => Self::InternalError(Some(unanswered.to_string())),
+            Failure::Internal(reason) => Self::InternalError(Some(reason)),
         }
     }
 }

@@ -26,6 +26,11 @@ pub(super) fn origin(uri: &Uri) -> Option<Origin> {
     Some(Origin::new(scheme, host, port))
 }
 
+/// Whom a URL is for, and what it asks for there. `None`: nobody could be asked for it by HTTP.
+pub fn target(uri: &Uri) -> Option<(Origin, String)> {
+    Some((origin(uri)?, path(uri)))
+}
+
 /// What a URL asks for there, with its query: it begins with a slash.
 pub(super) fn path(uri: &Uri) -> String {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());

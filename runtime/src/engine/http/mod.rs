@@ -14,18 +14,19 @@
 //! was closed before anything of the request was sent.
 
 mod address;
-mod answers;
 mod body;
 mod client;
 mod connect;
 mod counts;
+mod dialer;
 mod failure;
 mod grants;
 mod handle;
 mod refusals;
-mod sent;
 mod setters;
 mod slot;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -42,15 +43,15 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::p2::bindings::io::error::Error as IoError;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, WasiHttpView};
 
-pub use answers::{HttpAnswer, HttpAnswers, HttpLeft, HttpRequest};
 pub(super) use client::Client;
 use connect::{Reach, look_up};
 pub use counts::HttpCounts;
-pub use sent::{HttpDifference, HttpSent, HttpUnlike};
+pub use dialer::{HttpDialer, HttpStream};
+pub use failure::Failure;
+pub use grants::target;
 
-use super::host::Host;
 use crate::manifest::{Function, Name, Scheme};
 
 /// Where a guest asks what an error of a stream was, by the name that `wasmtime_wasi_http` gives it.
@@ -69,22 +70,22 @@ const MARGIN: Duration = Duration::from_millis(50);
 
 /// Gives guests `wasi:http`, whether or not anything is allowed: many components import it and never
 /// use it.
-pub(super) fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+pub(super) fn add_to_linker<T: WasiHttpView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     linker.allow_shadowing(true);
     setters::add_to_linker(linker)?;
     handle::add_to_linker(linker)?;
     // The function of that crate does not know the errors that its own bodies end in.
-    linker.instance(TYPES)?.func_wrap("http-error-code", error_code)?;
+    linker.instance(TYPES)?.func_wrap("http-error-code", error_code::<T>)?;
     linker.allow_shadowing(false);
     Ok(())
 }
 
-fn error_code(
-    mut store: StoreContextMut<'_, Host>,
+fn error_code<T: WasiHttpView>(
+    mut store: StoreContextMut<'_, T>,
     (error,): (Resource<IoError>,),
 ) -> wasmtime::Result<(Option<ErrorCode>,)> {
-    let error = store.data_mut().table.get(&error)?;
+    let error = store.data_mut().http().table.get(&error)?;
     let code = match error.downcast_ref::<Error>() {
         Some(error) => failure::code_of_body(error),
         None => error.downcast_ref::<ErrorCode>().cloned(),
@@ -96,7 +97,7 @@ fn error_code(
 #[derive(Default)]
 pub(super) struct Clients {
     /// What stands in for the network. None: nothing does.
-    answers: Option<Arc<HttpAnswers>>,
+    dialer: Option<Arc<dyn HttpDialer>>,
     functions: Mutex<HashMap<Name, Entry>>,
     /// Kept once it could be read.
     tls: OnceLock<Arc<ClientConfig>>,
@@ -110,9 +111,9 @@ struct Entry {
 }
 
 impl Clients {
-    /// Clients that ask nobody: these answers stand in for the network.
-    pub(super) fn answered_by(answers: Arc<HttpAnswers>) -> Self {
-        Self { answers: Some(answers), ..Self::default() }
+    /// Clients that ask this dialer and nobody else.
+    pub(super) fn through(dialer: Arc<dyn HttpDialer>) -> Self {
+        Self { dialer: Some(dialer), ..Self::default() }
     }
 
     /// The client of a function. Those with the same settings share one.
@@ -129,8 +130,8 @@ impl Clients {
     }
 
     fn reach(&self, function: &Function) -> Result<Reach, String> {
-        if let Some(answers) = &self.answers {
-            return Ok(Reach::Answers(answers.clone()));
+        if let Some(dialer) = &self.dialer {
+            return Ok(Reach::Other(dialer.clone()));
         }
         let wants_tls = function.http.allow_hosts.iter().any(|entry| entry.origin.scheme == Scheme::Https);
         let tls = if wants_tls { Some(self.tls()?) } else { None };

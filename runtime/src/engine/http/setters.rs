@@ -3,11 +3,10 @@
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
-use wasmtime_wasi_http::WasiHttpView as _;
+use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::{HostOutgoingRequest as _, Method, OutgoingRequest, Scheme};
 
 use super::TYPES;
-use crate::engine::host::Host;
 
 /// Most bytes of a method or a scheme that has no name of its own.
 const MAX_WORD_BYTES: usize = 64;
@@ -21,23 +20,26 @@ type Set = Result<(), ()>;
 type Request = Resource<OutgoingRequest>;
 
 /// Replaces the setters, so that they refuse what is too long as they refuse what is invalid.
-pub(super) fn add_to_linker(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+pub(super) fn add_to_linker<T: WasiHttpView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     let mut types = linker.instance(TYPES)?;
-    types.func_wrap("[method]outgoing-request.set-method", set_method)?;
-    types.func_wrap("[method]outgoing-request.set-scheme", set_scheme)?;
-    types.func_wrap("[method]outgoing-request.set-authority", set_authority)?;
-    types.func_wrap("[method]outgoing-request.set-path-with-query", set_path)
+    types.func_wrap("[method]outgoing-request.set-method", set_method::<T>)?;
+    types.func_wrap("[method]outgoing-request.set-scheme", set_scheme::<T>)?;
+    types.func_wrap("[method]outgoing-request.set-authority", set_authority::<T>)?;
+    types.func_wrap("[method]outgoing-request.set-path-with-query", set_path::<T>)
 }
 
-fn set_method(mut store: StoreContextMut<'_, Host>, (request, method): (Request, Method)) -> wasmtime::Result<(Set,)> {
+fn set_method<T: WasiHttpView>(
+    mut store: StoreContextMut<'_, T>,
+    (request, method): (Request, Method),
+) -> wasmtime::Result<(Set,)> {
     if matches!(&method, Method::Other(name) if name.len() > MAX_WORD_BYTES) {
         return Ok((Err(()),));
     }
     Ok((store.data_mut().http().set_method(request, method)?,))
 }
 
-fn set_scheme(
-    mut store: StoreContextMut<'_, Host>,
+fn set_scheme<T: WasiHttpView>(
+    mut store: StoreContextMut<'_, T>,
     (request, scheme): (Request, Option<Scheme>),
 ) -> wasmtime::Result<(Set,)> {
     if matches!(&scheme, Some(Scheme::Other(name)) if name.len() > MAX_WORD_BYTES) {
@@ -46,8 +48,8 @@ fn set_scheme(
     Ok((store.data_mut().http().set_scheme(request, scheme)?,))
 }
 
-fn set_authority(
-    mut store: StoreContextMut<'_, Host>,
+fn set_authority<T: WasiHttpView>(
+    mut store: StoreContextMut<'_, T>,
     (request, authority): (Request, Option<String>),
 ) -> wasmtime::Result<(Set,)> {
     if authority.as_ref().is_some_and(|authority| authority.len() > MAX_AUTHORITY_BYTES) {
@@ -56,8 +58,8 @@ fn set_authority(
     Ok((store.data_mut().http().set_authority(request, authority)?,))
 }
 
-fn set_path(
-    mut store: StoreContextMut<'_, Host>,
+fn set_path<T: WasiHttpView>(
+    mut store: StoreContextMut<'_, T>,
     (request, path): (Request, Option<String>),
 ) -> wasmtime::Result<(Set,)> {
     if path.as_ref().is_some_and(|path| path.len() > MAX_PATH_BYTES) {

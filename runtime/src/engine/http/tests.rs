@@ -1,4 +1,3 @@
-mod answers;
 mod client;
 
 use std::net::SocketAddr;

@@ -10,6 +10,7 @@ mod fuzz;
 mod golden;
 mod good;
 mod http;
+mod properties;
 mod schema;
 mod substitution;
 

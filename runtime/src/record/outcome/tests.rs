@@ -135,15 +135,3 @@ fn random_outcomes_are_checked_without_panicking() {
     }
     assert!(accepted > 100, "the test reaches what is accepted: {accepted}");
 }
-
-#[test]
-fn what_refers_to_its_sources_is_bounded_once_resolved() {
-    let record = crate::record::OwnedRecord { value: Some(vec![0; 1 << 20]), ..Default::default() };
-    let mut batch = Batch::new("t".into(), 0);
-    batch.push(&record, 1);
-    let outcome = |messages| Outcome { sources: vec![0; messages], ..Outcome::default() };
-    let check = |messages| outcome(messages).check(1, &topics()).and_then(|checked| checked.check_size(&batch));
-    assert!(check(60).is_ok());
-    assert_eq!(check(70).expect_err("70 MiB").cause, Cause::BadOutcome);
-    assert_eq!(check(2_000_000).expect_err("too many").cause, Cause::BadOutcome);
-}

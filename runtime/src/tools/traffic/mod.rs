@@ -4,7 +4,7 @@
 //! `n` of a run with `k` keys has the key `key-{n mod k}` and is the `n div k`-th of it, from 0. So
 //! run, number and number of keys tell all that order and loss can be judged by.
 //!
-//! They stand in a record twice, so that they survive most functions:
+//! A record carries them twice, so that they survive most functions:
 //!
 //! - in the header [`HEADER`], as `run=3kf90a2m number=20342 keys=100 count=50000`. Functions that
 //!   leave the headers as they are may make of the value what they like.
@@ -62,13 +62,13 @@ pub struct Run([u8; RUN_BYTES]);
 const RUN_BYTES: usize = 8;
 
 impl Run {
-    /// A new one, which no other run is likely to have.
+    /// A new name, which no other run is likely to have.
     pub fn random(rng: &mut fastrand::Rng) -> Self {
         const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
         Self(std::array::from_fn(|_| DIGITS[rng.usize(..DIGITS.len())]))
     }
 
-    /// Reads a name. `None`: it is none.
+    /// Reads a name. `None`: the text is not a name.
     pub fn read(text: &str) -> Option<Self> {
         let bytes: [u8; RUN_BYTES] = text.as_bytes().try_into().ok()?;
         bytes.iter().all(u8::is_ascii_alphanumeric).then(|| Self(bytes.map(|byte| byte.to_ascii_lowercase())))
@@ -82,7 +82,7 @@ impl fmt::Display for Run {
 }
 
 impl Number {
-    /// Which of the keys it has.
+    /// The number of its key.
     pub fn key(&self) -> u32 {
         // Less than `keys`, which is 32 bits.
         (self.number % u64::from(self.keys)) as u32
@@ -93,7 +93,7 @@ impl Number {
         self.number / u64::from(self.keys)
     }
 
-    /// What a record carries. `None`: it is not numbered.
+    /// Reads the number of a record. `None`: the record is not numbered.
     pub fn of(record: &impl Record) -> Option<Self> {
         let header = record.headers().find(|header| header.name == HEADER.as_bytes());
         match header.and_then(|header| Self::from_header(header.value?)) {

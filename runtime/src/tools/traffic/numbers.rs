@@ -7,10 +7,10 @@ use super::{HEADER, NUMBERED_BYTES, Number, Run};
 /// The largest value.
 pub const MAX_SIZE_BYTES: usize = 64 << 20;
 
-/// How far fillers start apart from each other at most.
+/// Values begin at random places within this much of the filler, so that they differ.
 const SPREAD_BYTES: usize = 4 << 10;
 
-/// How large values are, in bytes: from the first to the last, all equally likely.
+/// The size of values in bytes, evenly distributed from `min` to `max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     pub min: usize,
@@ -37,10 +37,10 @@ pub struct NumberedRecord {
 }
 
 impl Numbers {
-    /// A run of `count` records, or one without an end.
+    /// A run of `count` records. `None`: a run without an end.
     pub fn new(keys: NonZeroU32, size: Size, count: Option<u64>, mut rng: fastrand::Rng) -> Self {
         let next = Number { run: Run::random(&mut rng), number: 0, keys: keys.get(), count };
-        // Letters and digits without a pattern: compression makes a quarter less of them, not nothing.
+        // Random letters and digits: compression saves a quarter of them, not all.
         let filler = std::iter::repeat_with(|| rng.alphanumeric()).take(size.max + SPREAD_BYTES).collect();
         Self { next, size, filler, rng, record: NumberedRecord::default() }
     }
@@ -55,7 +55,7 @@ impl Numbers {
         self.next.number
     }
 
-    /// The next record, until there were `count`.
+    /// Makes the next record. `None`: there were `count`.
     pub fn make(&mut self) -> Option<&NumberedRecord> {
         let number = &self.next;
         if number.count.is_some_and(|count| number.number >= count) {

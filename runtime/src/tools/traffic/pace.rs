@@ -1,12 +1,12 @@
-//! So many a second, evenly.
+//! A steady rate per second.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// What is late by more than this is not made up for: after a pause the rate goes on, without a burst.
+/// After a pause longer than this the rate continues without a burst that makes up for it.
 const MOST_LATE: Duration = Duration::from_millis(50);
 
-/// Says when the next one is due. Time is an argument, counted from any moment.
+/// Says when the next item is due. Time is an argument, counted from any moment.
 ///
 /// ```
 /// # use std::{num::NonZeroU32, time::Duration};
@@ -19,22 +19,22 @@ const MOST_LATE: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub struct Pace {
     per_second: NonZeroU32,
-    /// When number 0 was due. Together with the number it has no rounding that adds up.
+    /// When number 0 was due. Due times are counted from here, so that rounding does not add up.
     start: Duration,
     next: u64,
 }
 
 impl Pace {
-    /// The first one is due at `now`.
+    /// The first item is due at `now`.
     pub fn new(per_second: NonZeroU32, now: Duration) -> Self {
         Self { per_second, start: now, next: 0 }
     }
 
-    /// Takes the next one.
+    /// Takes the next item.
     ///
     /// # Errors
     ///
-    /// How long it is until then, if it is not due yet.
+    /// The time until it is due, if it is not due yet.
     pub fn take(&mut self, now: Duration) -> Result<(), Duration> {
         let due = self.start + self.after(self.next);
         if now < due {

@@ -1,4 +1,4 @@
-//! Which numbers were seen: one bit each, and nothing for stretches that are complete.
+//! A set of numbers that takes one bit for each, and nothing for stretches that are complete.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -49,8 +49,7 @@ impl Seen {
         }
     }
 
-    /// How many of the numbers of a range are there: its first one, and each that is `step` after
-    /// another.
+    /// Counts the numbers of a range that are in the set, looking only at every `step`-th from the first on.
     pub(super) fn count(&self, range: Range<u64>, step: u64) -> u64 {
         if range.is_empty() {
             return 0;

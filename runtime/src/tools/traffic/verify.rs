@@ -1,18 +1,18 @@
-//! Checks what became of numbered records: which are lost, which are there twice, which came in the
-//! wrong order within their key.
+//! Checks numbered records: which are lost, which are there twice, and which came in the wrong order within
+//! their key.
 //!
-//! It claims nothing that it does not know. A number is lost if a later one of its key was seen, or
-//! if the run is known to have it and everything was read. If reading did not begin with the first
-//! record, what stood before it is not known: then only numbers of a key count that are above the first
-//! one of each place that has the key. Less than expected, without a place where it should be, is
-//! missing. What is seen again is repeated, and says nothing about order. A record is out of order if
-//! one with a higher number of the same key stood before it in the same partition. Where a topic is
-//! compacted, what is not there says nothing: only repeats and order are judged.
+//! It claims nothing that it does not know. A number is lost if a later number of its key was seen, or if the
+//! run is known to have it and everything was read. If reading did not begin with the first record, earlier
+//! records are unknown. Then a number of a key counts as lost only if it is above the first number of that key in
+//! every partition that has the key. If fewer records than expected are there, and it is unknown where the others
+//! should be, they are missing. A number that is seen again is repeated, and says nothing about order. A record is
+//! out of order if a higher number of the same key stood before it in the same partition. In a compacted topic a
+//! gap proves nothing, so only repeats and order are judged.
 //!
-//! What bounds it: a bit for each number of stretches that are not complete, up to 128 MiB
-//! ([`MAX_PARTS`], a billion records); about 100 bytes for each key in each partition, up to a
-//! million ([`MAX_LANES`]); [`MAX_RUNS`] runs. Ten million records take 1.3 MB and their keys. Beyond
-//! that it gives up, and says so.
+//! What bounds it: one bit for each number of the stretches that are not complete, up to 128 MiB ([`MAX_PARTS`],
+//! a billion records); about 100 bytes for each key in each partition, up to a million of them ([`MAX_LANES`]);
+//! [`MAX_RUNS`] runs. Ten million records take 1.3 MB and their keys. Beyond these limits it gives up, and says
+//! so.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -22,16 +22,16 @@ use rustc_hash::FxHashMap;
 use super::seen::Seen;
 use super::{Number, Run};
 
-/// The most stretches of numbers, of all runs, that are not complete.
+/// The most stretches of numbers that are not complete, over all runs.
 pub const MAX_PARTS: usize = 16_384;
-/// The most keys in partitions, of all runs.
+/// The most pairs of a key and a partition, over all runs.
 pub const MAX_LANES: usize = 1 << 20;
 /// The most runs.
 pub const MAX_RUNS: usize = 1_000;
 
 /// How many examples of each kind are kept.
 const EXAMPLES: usize = 3;
-/// How many gaps are remembered until it is known whether they close.
+/// How many gaps are remembered in case they close.
 const OPEN_GAPS: usize = 256;
 
 /// Where a record was read.
@@ -44,19 +44,18 @@ pub struct Place<'a> {
     pub offset: i64,
 }
 
-/// What was read, on which depends what can be missed.
+/// What was read. It decides what a gap proves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
-    /// From the first record that was ever there, in all partitions that were read.
+    /// Reading began with the first record that ever was there, in all partitions that were read.
     pub from_beginning: bool,
-    /// All partitions.
+    /// All partitions were read.
     pub all_partitions: bool,
-    /// A topic is compacted: of each key the broker keeps the last record, and others as long as it
-    /// likes.
+    /// A topic is compacted: the broker keeps the last record of each key, and others as long as it likes.
     pub compacted: bool,
 }
 
-/// There is more to keep in mind than there is room for.
+/// A limit of memory was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooMuch {
     #[error("numbers are missing all over more than a billion: read a smaller part, or name the run")]
@@ -67,7 +66,7 @@ pub enum TooMuch {
     Runs,
 }
 
-/// What was found, and the first few of it in words.
+/// How often something was found, with the first few places.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Findings {
     pub count: u64,
@@ -86,18 +85,17 @@ impl Findings {
 /// What a [`Verifier`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Summary {
-    /// Read in all, of the runs that were looked for.
+    /// Records that were read and belong to the runs that were looked for.
     pub records: u64,
-    /// The names of the runs that were seen, and how many of the numbers of each.
+    /// The runs that were seen, and how many different numbers of each.
     pub runs: BTreeMap<String, u64>,
-    /// `None`: it cannot be told, because a topic is compacted.
+    /// `None`: unknown, because a topic is compacted.
     pub lost: Option<Findings>,
-    /// Expected, not seen, and not known to be lost in one place: what was not read may have them.
-    /// `None`: as above.
+    /// Records that are expected and not there. They may lie where nothing was read. `None`: as above.
     pub missing: Option<Findings>,
     pub repeated: Findings,
     pub out_of_order: Findings,
-    /// Without a number.
+    /// Records without a number.
     pub unknown: Findings,
 }
 
@@ -134,11 +132,11 @@ impl Summary {
     }
 }
 
-/// Takes records in the order of their partitions.
+/// Checks records, which it takes in the order of their partitions.
 pub struct Verifier {
-    /// Others are not looked at.
+    /// Only this run is looked at.
     only: Option<Run>,
-    /// How many records a run has, whatever its records say.
+    /// How many records a run has. It overrules the count in the records.
     expected: Option<u64>,
     scope: Scope,
     runs: BTreeMap<Run, State>,
@@ -147,24 +145,23 @@ pub struct Verifier {
     lanes: usize,
 }
 
-/// What is known of a run.
+/// What is known about a run.
 struct State {
     keys: u32,
     count: Option<u64>,
     seen: Seen,
     distinct: u64,
     lanes: FxHashMap<u32, Lane>,
-    /// The highest number within the key that was read, for each key, topic and partition. `None`:
-    /// all that was read there had been seen before.
+    /// For each key, topic and partition the highest number within the key. `None`: only repeated numbers were
+    /// read there.
     order: FxHashMap<(u32, usize, i32), Option<u64>>,
     gaps: Vec<Gap>,
 }
 
-/// What was seen of a key, in numbers within it.
+/// What was seen of a key. The numbers are those within the key.
 struct Lane {
     lowest: u64,
-    /// The highest of the first ones of each topic and partition. Below it something may be where
-    /// nothing was read.
+    /// The highest starting number over all topics and partitions. Below it, gaps prove nothing.
     first: u64,
     highest: u64,
     seen: u64,
@@ -183,11 +180,11 @@ impl Verifier {
         Self { only, expected, scope, runs, summary, parts: 0, lanes: 0 }
     }
 
-    /// Takes a record. `key` is only for showing it.
+    /// Takes a record. `key` is only shown in examples.
     ///
     /// # Errors
     ///
-    /// There is no room for what it needs; what was found so far stays true.
+    /// A limit of memory was reached. What was found so far stays true.
     pub fn take(&mut self, place: Place<'_>, key: Option<&[u8]>, number: Option<Number>) -> Result<(), TooMuch> {
         let fits = |number: &Number| {
             self.runs.get(&number.run).is_none_or(|run| (run.keys, run.count) == (number.keys, number.count))
@@ -218,7 +215,7 @@ impl Verifier {
         }
     }
 
-    /// Whether all numbers that are expected were seen, of every run that was seen.
+    /// Whether every run that was seen is complete.
     pub fn is_complete(&self) -> bool {
         self.expected
             .is_some_and(|expected| !self.runs.is_empty() && self.runs.values().all(|run| run.distinct >= expected))
@@ -229,8 +226,8 @@ impl Verifier {
         self.summary.records
     }
 
-    /// Judges. `to_end`: everything that was there was read, or all that is expected, so that what is
-    /// expected, or a run's own count, can be held against it. Otherwise only gaps count.
+    /// Ends the check. `to_end`: everything was read, or everything that is expected. Then the expected count, or a
+    /// run's own count, shows what is lost. Otherwise only gaps do.
     pub fn finish(mut self, to_end: bool) -> Summary {
         for (name, run) in &self.runs {
             self.summary.runs.insert(name.to_string(), run.distinct);
@@ -242,7 +239,7 @@ impl Verifier {
         self.summary
     }
 
-    /// What is lost, and what is missing.
+    /// The records that are lost, and those that are missing.
     fn gaps(&self, to_end: bool) -> (Findings, Findings) {
         let (mut lost, mut missing) = (Findings::default(), Findings::default());
         let mut miss = |run: &Run, known: u64| {
@@ -267,7 +264,7 @@ impl Verifier {
         (lost, missing)
     }
 
-    /// What each run must have, wherever its records are.
+    /// How many records each run must have.
     fn held(&self, to_end: bool) -> u64 {
         self.expected.filter(|_| to_end && self.scope.all_partitions).unwrap_or(0)
     }
@@ -307,7 +304,7 @@ impl State {
             return;
         }
         self.order.insert((lane, place.topic_index, place.partition), Some(within));
-        // What stood before the place where reading began is not missing.
+        // Records before the start of reading do not count.
         let nothing_before = if scope.from_beginning { 0 } else { within };
         let expected = highest.map_or(nothing_before, |highest| highest + 1);
         if within > expected {
@@ -330,7 +327,7 @@ impl State {
         }
     }
 
-    /// How many numbers are missing that must be there.
+    /// How many numbers are lost.
     fn lost(&self, scope: Scope, total: Option<u64>) -> u64 {
         let of_lane = |(lane, seen): (&u32, &Lane)| {
             let end = self.length(*lane, total).max(seen.highest + 1);
@@ -344,20 +341,20 @@ impl State {
         lost + self.unseen_lanes(scope, total).map(|lane| self.length(lane, total)).sum::<u64>()
     }
 
-    /// How many records a key has, if the run has so many.
+    /// How many records a key has in a run of `total` records.
     fn length(&self, lane: u32, total: Option<u64>) -> u64 {
         let (keys, lane) = (u64::from(self.keys), u64::from(lane));
         total.map_or(0, |total| (total.saturating_sub(lane)).div_ceil(keys))
     }
 
-    /// Keys of which nothing was seen, if something should have been.
+    /// Keys of which nothing was seen although something should be there.
     fn unseen_lanes(&self, scope: Scope, total: Option<u64>) -> impl Iterator<Item = u32> {
         let everything = scope.from_beginning && scope.all_partitions && total.is_some();
         let keys = if everything { self.keys } else { 0 };
         (0..keys).filter(|lane| !self.lanes.contains_key(lane))
     }
 
-    /// Whether the number was not simply before where reading began.
+    /// Whether the gap proves a loss, and does not merely lie before the start of reading.
     fn is_known(&self, gap: &Gap, scope: Scope) -> bool {
         let (lane, within) = (gap.expected % u64::from(self.keys), gap.expected / u64::from(self.keys));
         scope.from_beginning || self.lanes.get(&(lane as u32)).is_some_and(|seen| within >= seen.first)

@@ -34,7 +34,7 @@ use super::retreat::{Drains, Retreat};
 use super::status::{Report, State, Status};
 use super::topology::{Side, Topology};
 use crate::engine::{Completion, Invoker};
-use crate::kafka::{Broker, Clients, Error, Event, Metadata, Partition, Sink as _, Taken};
+use crate::kafka::{Broker, Clients, Error, ErrorKind, Event, Metadata, Partition, Sink as _, Taken};
 use crate::record::revision::Digest;
 
 /// Records taken before the loop looks at everything else again.
@@ -286,7 +286,14 @@ impl<C: Clients> Driver<C> {
                 Event::Error(error) if error.fatal => self.end(Why::Broken(error.to_string()), now),
                 Event::Error(error) => {
                     tracing::debug!(trigger = %self.context.trigger.name, "{error}");
-                    self.health.seen(Condition::Client, error.to_string(), now);
+                    let (health, reason) = (&mut self.health, error.to_string());
+                    match error.kind {
+                        // Told once, and over when partitions are assigned.
+                        ErrorKind::Denied | ErrorKind::GroupRefused => health.set(Condition::GroupRefused, reason, now),
+                        ErrorKind::Unreachable => health.seen(Condition::BrokersUnreachable, reason, now),
+                        ErrorKind::OffsetOutOfRange => health.seen(Condition::OffsetsGone, reason, now),
+                        _ => health.seen(Condition::Client, reason, now),
+                    }
                     // What the brokers say themselves is clearer, and ends when the condition does.
                     self.topology.hurry(now);
                 }
@@ -433,7 +440,7 @@ impl<C: Clients> Driver<C> {
                 let place = format!("{}/{}", topics[partition.topic], partition.number);
                 let reason = format!("records of {place} cannot be fetched at offset {offset}: {error}");
                 // The client goes on after a damaged batch: nothing after it may be committed.
-                if error.name == "_BAD_MSG" {
+                if error.kind == ErrorKind::Damaged {
                     damaged = Some(reason.clone());
                 }
                 health.seen(Condition::FetchFailing, reason, now.instant);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Answer, Driver, Phase, Why};
-use crate::kafka::{Broker, Clients, Error, Position};
+use crate::kafka::{Broker, Clients, Error, ErrorKind, Position};
 use crate::trigger::beginning::{Beginning, Choice, Surprise, beginnings};
 use crate::trigger::durability::Gate;
 use crate::trigger::health::Condition;
@@ -193,7 +193,7 @@ impl<C: Clients> Driver<C> {
             return;
         };
         self.flow.partitions.iter_mut().for_each(|assigned| assigned.window.mark_dirty());
-        if error.name == "OFFSET_METADATA_TOO_LARGE" {
+        if error.kind == ErrorKind::MetadataTooLarge {
             let limit = self.durability.shorten_metadata();
             self.flow.partitions.set_metadata_limit(limit);
             let reason = format!(
@@ -212,7 +212,10 @@ impl<C: Clients> Driver<C> {
             return;
         }
         let Some(broker) = &mut self.broker else { return };
-        if let Err(error) = broker.seek(positions) {
+        // After a time-out the seek is still to come, and nothing old is handed out before it.
+        if let Err(error) = broker.seek(positions)
+            && error.kind != ErrorKind::Timeout
+        {
             self.end(Why::Broken(format!("partitions cannot be read again: {error}")), now);
         }
     }

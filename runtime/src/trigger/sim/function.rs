@@ -121,7 +121,14 @@ impl World {
         let started = self.chance(2).then_some(ms(1));
         let ending = Ending {
             incarnation: self.nodes[node].incarnation,
-            completion: Completion { id: call.id, batch: Some(call.batch), result, started, elapsed: time },
+            completion: Completion {
+                id: call.id,
+                batch: Some(call.batch),
+                result,
+                started,
+                elapsed: time,
+                outcome_bytes: 0,
+            },
             running: invoker.running.clone(),
             worked,
             member: self.nodes[node].member,

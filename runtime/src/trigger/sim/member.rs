@@ -17,7 +17,7 @@ use super::time::ms;
 use super::topics::Place;
 use super::world::{Event, World};
 use crate::kafka::broker::Event as Told;
-use crate::kafka::{Error, Position};
+use crate::kafka::{Error, ErrorKind, Position};
 
 pub struct Member {
     pub node: usize,
@@ -70,7 +70,17 @@ pub enum Closing {
 
 /// An error as the client reports it.
 pub fn error(name: &str) -> Error {
-    Error { name: name.to_owned(), reason: format!("simulated {name}"), fatal: false }
+    let kind = match name {
+        "_ALL_BROKERS_DOWN" => ErrorKind::Unreachable,
+        "_TIMED_OUT" => ErrorKind::Timeout,
+        "UNKNOWN_TOPIC_OR_PART" | "_UNKNOWN_TOPIC" => ErrorKind::UnknownTopic,
+        "_UNKNOWN_PARTITION" => ErrorKind::UnknownPartition,
+        "ILLEGAL_GENERATION" | "STALE_MEMBER_EPOCH" => ErrorKind::Fenced,
+        "OFFSET_METADATA_TOO_LARGE" => ErrorKind::MetadataTooLarge,
+        "MSG_SIZE_TOO_LARGE" => ErrorKind::TooLarge,
+        _ => ErrorKind::Other,
+    };
+    Error { name: name.to_owned(), ..Error::new(kind, format!("simulated {name}")) }
 }
 
 impl World {

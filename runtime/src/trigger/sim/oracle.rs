@@ -329,7 +329,7 @@ impl World {
         let mut in_order: BTreeMap<(Sender, KeyGroup, Where), (i64, usize)> = BTreeMap::new();
         let mut firsts = BTreeSet::new();
         let mut broken = Vec::new();
-        for (number, effect) in self.books.effects.iter().enumerate().filter(|(_, effect)| !effect.stray) {
+        for (number, effect) in self.books.effects.iter().enumerate() {
             let id = effect.emitted.id;
             // A message without a key lies anywhere, and at its repetition elsewhere.
             if effect.place.is_some() && self.items[id].key.is_none() {
@@ -346,6 +346,10 @@ impl World {
             let Some(group) = self.books.key_group(id) else { continue };
             let Some(found) = self.books.pages[id].found else { continue };
             let here = (found.offset, id);
+            // Nobody could take it back; it is no harm where nothing newer lies before it.
+            if effect.stray && highest.get(&(group, effect.place)).is_some_and(|high| *high > here) {
+                continue;
+            }
             let high = highest.entry((group, effect.place)).or_insert(here);
             *high = here.max(*high);
             last.insert((group, effect.place), here);

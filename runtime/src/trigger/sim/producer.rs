@@ -7,7 +7,7 @@
 //! partition, purging. A request that was *written* cannot be taken back: a broker may append it long
 //! after its sender is gone. Not modelled: compression, transactions, producer epochs.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::books::{Effect, Emitted};
@@ -78,8 +78,9 @@ struct Outbox {
     /// The client does not think of it any more.
     forgotten: bool,
     missing_since: Option<Duration>,
-    /// What the broker expects next; kept here, but the broker's knowledge.
+    /// What the broker expects next, and what it refused for good; kept here, but the broker's knowledge.
     expected: u64,
+    refused: BTreeSet<u64>,
 }
 
 /// A message in the client's memory.
@@ -301,6 +302,8 @@ impl World {
         let count = messages.len() as u64;
         let verdict = if !leads {
             Verdict::Again("NOT_LEADER_OR_FOLLOWER")
+        } else if outbox.refused.contains(&sequence) {
+            Verdict::Refused
         } else if sequence + count <= outbox.expected {
             // It was appended before, and the answer was lost.
             Verdict::Appended
@@ -311,6 +314,7 @@ impl World {
         } else if messages.iter().any(|(queued, _)| queued.too_large) {
             // What follows waits for what was refused, unless the client closes the gap.
             outbox.expected += if gapless { 0 } else { count };
+            outbox.refused.insert(sequence);
             Verdict::Refused
         } else {
             outbox.expected += count;

@@ -57,7 +57,7 @@ impl World {
         for id in topics {
             let topic = &self.topics[id];
             if !topic.exists() {
-                metadata.missing.insert(topic.name.clone(), "Broker: Unknown topic or partition".to_owned());
+                metadata.missing.insert(topic.name.clone(), error("UNKNOWN_TOPIC_OR_PART"));
                 continue;
             }
             metadata.partitions.insert(topic.name.clone(), topic.count());

@@ -9,7 +9,9 @@ use super::super::clock::Now;
 use super::super::flow::Flow;
 use super::super::progress::Progress;
 use crate::engine::{Call, CallError, Completion, Invoker};
-use crate::kafka::{Acknowledgement, Detached, Error, Fetched, Metadata, Partition, Refusal, Sink, TopicsQuestion};
+use crate::kafka::{
+    Acknowledgement, Detached, Error, ErrorKind, Fetched, Metadata, Partition, Refusal, Sink, TopicsQuestion,
+};
 use crate::manifest::{self, Trigger};
 use crate::record::batch::BatchRecord;
 use crate::record::columns::Column;
@@ -97,7 +99,7 @@ impl Sink for FakeSink {
         if self.corked {
             return;
         }
-        let error = Error { name: "E".to_owned(), reason: "refused".to_owned(), fatal: false };
+        let error = Error::new(ErrorKind::Other, "refused");
         for (token, refused) in self.under_way.drain(..) {
             let result = match (refused, self.breaks) {
                 _ if self.ended => Err(Refusal::Following),
@@ -190,6 +192,7 @@ impl World {
             result,
             started: None,
             elapsed: Duration::from_micros(10),
+            outcome_bytes: 0,
         };
         self.flow.complete(completion, self.now);
         self.flow.acknowledge(self.now);

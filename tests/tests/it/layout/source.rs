@@ -15,9 +15,7 @@ pub(super) struct Source {
 impl Source {
     /// All files under a folder that are not tests, by path.
     pub(super) fn under(root: &Path) -> Vec<Source> {
-        let mut files = Vec::new();
-        collect(root, &mut files);
-        files.sort();
+        let files = files(root);
         let mut tests = BTreeSet::new();
         let mut sources = Vec::new();
         for file in &files {
@@ -64,11 +62,22 @@ impl Source {
     }
 }
 
+/// All Rust files under a folder, by path.
+pub(super) fn files(root: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    collect(root, &mut files);
+    files.sort();
+    files
+}
+
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("the folder can be read") {
         let path = entry.expect("its entry can be read").path();
         if path.is_dir() {
-            collect(&path, files);
+            // What was built is no source.
+            if !path.ends_with("target") {
+                collect(&path, files);
+            }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             files.push(path);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Mutant, PIPELINE, Part, Toy};
-use crate::engine::{Call, CallError, Completion};
+use crate::engine::{Call, CallError, Completion, MAX_OUTCOME_BYTES};
 use crate::kafka::{Acknowledgement, Broker, Partition, Sink, Taken};
 use crate::record::batch::Batch;
 use crate::record::columns::Field;
@@ -75,7 +75,7 @@ impl Toy {
         batch.push(&record, failed.map_or(0, |failed| failed.attempts) + 1);
         self.running = Some((id, partition, record.offset));
         if let Some(invoker) = &mut self.invoker {
-            invoker.start(Call { id, batch, expected: Duration::ZERO });
+            invoker.start(Call { id, batch, expected: Duration::ZERO, outcome_bytes: MAX_OUTCOME_BYTES });
         }
         false
     }
@@ -86,7 +86,7 @@ impl Toy {
         let cause = match &completion.result {
             Ok(checked) => checked.failures().first().map(|(_, fault)| fault.cause),
             Err(CallError::Fault(fault)) => Some(fault.cause),
-            Err(CallError::NoInstance(_) | CallError::Bug) => return,
+            Err(CallError::NoInstance(_) | CallError::OutcomeTooLarge { .. } | CallError::Bug) => return,
         };
         let Some(cause) = cause else { return self.handled(partition, completion) };
         let before = part.failed.get(&offset).copied();

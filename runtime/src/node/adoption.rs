@@ -1,0 +1,237 @@
+//! How one trigger comes to its revision: what it serves, what is being started for it, what did not
+//! start, and when that is tried again. Pure: time is an argument.
+//!
+//! A trigger is offered the builds of its component, the newest first. It takes the first one that
+//! starts. What does not start because of the machine is tried again until it does; what does not start
+//! because of the function is given up as long as another revision serves.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::artifacts::Generation;
+use crate::engine::PoolError;
+use crate::manifest::Function;
+use crate::record::revision::Digest;
+
+/// How long after a first failure a revision is tried again. Each further failure doubles it.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What instances are made of: a build of the component, and what the manifest gives the function.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    pub generation: Generation,
+    pub digest: Digest,
+    pub function: Arc<Function>,
+}
+
+/// Tells one start of instances from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt(u64);
+
+#[derive(Debug, Default)]
+pub struct Adoption {
+    serving: Option<Offer>,
+    /// What is being started. Older attempts that still run are of no interest any more.
+    starting: Option<(Attempt, Offer)>,
+    failures: Vec<Failure>,
+    attempts: u64,
+}
+
+/// An offer that did not start when it was tried last.
+#[derive(Debug)]
+struct Failure {
+    offer: Offer,
+    error: PoolError,
+    /// When it is tried again, and how long that is after the last time.
+    again: Instant,
+    pause: Duration,
+}
+
+impl Offer {
+    /// Whether instances of both are made of the same.
+    fn is_like(&self, other: &Self) -> bool {
+        self.digest == other.digest && self.has_settings_of(other)
+    }
+
+    /// Whether it is the same publication, too.
+    fn is(&self, other: &Self) -> bool {
+        self.generation == other.generation && self.has_settings_of(other)
+    }
+
+    fn has_settings_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.function, &other.function) || self.function == other.function
+    }
+}
+
+impl Adoption {
+    /// Begins an attempt to start the best of these offers, if there is one that is better than what
+    /// serves or is being started. The offers are all there are, the newest first.
+    pub fn begin(&mut self, offers: &[Offer], now: Instant) -> Option<(Attempt, Offer)> {
+        let is_offered = |one: &Offer| offers.iter().any(|offer| offer.is(one));
+        self.failures.retain(|failure| is_offered(&failure.offer));
+        self.starting.take_if(|(_, offer)| !is_offered(offer));
+        for offer in offers {
+            if self.serving.as_ref().is_some_and(|serving| serving.is_like(offer)) {
+                self.serves(offer.clone());
+                return None;
+            }
+            if self.starting.as_ref().is_some_and(|(_, starting)| starting.is(offer)) {
+                return None;
+            }
+            match self.failures.iter().find(|failure| failure.offer.is(offer)) {
+                // Something older that is about to serve is not thrown away for another try.
+                Some(failure) if failure.is_due(now, self.serving.is_some()) && self.starting.is_none() => {}
+                Some(_) => continue,
+                None => {}
+            }
+            self.attempts += 1;
+            let attempt = Attempt(self.attempts);
+            self.starting = Some((attempt, offer.clone()));
+            return self.starting.clone();
+        }
+        None
+    }
+
+    /// What an attempt that ended was about. `None`: something newer took its place.
+    pub fn ended(&mut self, attempt: Attempt) -> Option<Offer> {
+        self.starting.take_if(|(current, _)| *current == attempt).map(|(_, offer)| offer)
+    }
+
+    /// Instances of this offer serve now. What is older is not wanted any more.
+    pub fn serves(&mut self, offer: Offer) {
+        self.failures.retain(|failure| failure.offer.generation > offer.generation);
+        self.starting = None;
+        self.serving = Some(offer);
+    }
+
+    /// No instance of this offer could be started. Says how long to wait for the next try, if there
+    /// will be one.
+    pub fn failed(&mut self, offer: Offer, error: PoolError, now: Instant) -> Option<Duration> {
+        let earlier = self.failures.iter().position(|failure| failure.offer.is(&offer));
+        let pause = match earlier.map(|at| self.failures.swap_remove(at)) {
+            Some(earlier) => (earlier.pause * 2).min(LONGEST_PAUSE),
+            None => FIRST_PAUSE,
+        };
+        let failure = Failure { offer, error, again: now + pause, pause };
+        let is_tried_again = failure.is_tried_again(self.serving.is_some());
+        self.failures.push(failure);
+        is_tried_again.then_some(pause)
+    }
+
+    /// When something is tried again, if nothing happens before.
+    pub fn next_try(&self) -> Option<Instant> {
+        if self.starting.is_some() {
+            return None;
+        }
+        let again = self.failures.iter().filter(|failure| failure.is_tried_again(self.serving.is_some()));
+        again.map(|failure| failure.again).min()
+    }
+
+    /// Why something newer than what serves does not.
+    pub fn error(&self) -> Option<&PoolError> {
+        let newest = self.failures.iter().max_by_key(|failure| failure.offer.generation)?;
+        let is_older = |serving: &Offer| newest.offer.generation < serving.generation;
+        (!self.serving.as_ref().is_some_and(is_older)).then_some(&newest.error)
+    }
+
+    pub fn serving(&self) -> Option<&Offer> {
+        self.serving.as_ref()
+    }
+}
+
+impl Failure {
+    /// The machine may be better another time, and so may a function that nothing else can serve for.
+    fn is_tried_again(&self, another_serves: bool) -> bool {
+        matches!(self.error, PoolError::Machine(_)) || !another_serves
+    }
+
+    fn is_due(&self, now: Instant, another_serves: bool) -> bool {
+        self.again <= now && self.is_tried_again(another_serves)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::node::artifacts::{Artifacts, Build};
+
+    fn function() -> Arc<Function> {
+        let text = "function.f = { component = \"f.wasm\" }";
+        let manifest = crate::manifest::parse(Path::new("tidegate.toml"), text, &|_| None).expect("a manifest");
+        manifest.functions["f"].clone()
+    }
+
+    fn offers(artifacts: &Artifacts<()>, function: &Arc<Function>) -> Vec<Offer> {
+        let builds = artifacts.builds(Path::new("f.wasm"));
+        builds
+            .map(|build| Offer { generation: build.generation, digest: build.digest, function: function.clone() })
+            .collect()
+    }
+
+    /// Whatever is published and however starts end: nothing is started that serves already, the next try
+    /// lies ahead unless something is being started, and in the end the newest revision serves.
+    #[test]
+    fn whatever_happens_the_newest_revision_serves_in_the_end() {
+        let path = Path::new("f.wasm");
+        let function = function();
+        for seed in 0..2_000 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let (mut artifacts, mut adoption) = (Artifacts::new(), Adoption::default());
+            let (mut now, mut running) = (Instant::now(), Vec::new());
+            for step in 0..60 {
+                let is_calm = step >= 40;
+                match rng.u8(..4) {
+                    0 if !is_calm || artifacts.builds(path).next().is_none() => {
+                        let (generation, digest) = (artifacts.changed(path), Digest::of(&[rng.u8(..3)]));
+                        artifacts.compiled(path, Build { generation, digest, compiled: () });
+                    }
+                    1 => now += Duration::from_secs(rng.u64(..40)),
+                    _ => {
+                        if let Some((attempt, _)) =
+                            (!running.is_empty()).then(|| running.remove(rng.usize(..running.len())))
+                            && let Some(offer) = adoption.ended(attempt)
+                        {
+                            let generation = offer.generation;
+                            match rng.u8(..3) {
+                                0 if !is_calm => drop(adoption.failed(offer, PoolError::Function(String::new()), now)),
+                                1 if !is_calm => drop(adoption.failed(offer, PoolError::Machine(String::new()), now)),
+                                _ => {
+                                    adoption.serves(offer);
+                                    artifacts.started(path, generation);
+                                }
+                            }
+                        }
+                    }
+                }
+                let offers = offers(&artifacts, &function);
+                if let Some((attempt, offer)) = adoption.begin(&offers, now) {
+                    let serving = adoption.serving().map(|serving| serving.digest);
+                    assert_ne!(serving, Some(offer.digest), "seed {seed}: it serves already");
+                    running.push((attempt, offer));
+                }
+                assert!(adoption.next_try().is_none_or(|time| time > now), "seed {seed}: tried again and again");
+            }
+            // From here on all starts succeed.
+            for _ in 0..4 {
+                now += LONGEST_PAUSE;
+                let offers = offers(&artifacts, &function);
+                let begun = adoption.begin(&offers, now);
+                running.extend(begun);
+                for (attempt, _) in running.drain(..) {
+                    if let Some(offer) = adoption.ended(attempt) {
+                        artifacts.started(path, offer.generation);
+                        adoption.serves(offer);
+                    }
+                }
+            }
+            let newest = artifacts.builds(path).next().expect("published").digest;
+            let was_given_up = adoption.error().is_some_and(|error| matches!(error, PoolError::Function(_)));
+            let serving = adoption.serving().map(|serving| serving.digest);
+            assert!(was_given_up || serving == Some(newest), "seed {seed}: the newest is not served");
+            assert!(serving.is_some(), "seed {seed}: nothing serves");
+        }
+    }
+}

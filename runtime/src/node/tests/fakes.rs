@@ -1,0 +1,282 @@
+//! A control plane whose engine, triggers and files are in the hand of a test.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::engine::{Completion, HttpCounts, PoolError, Rejected, Setup};
+use crate::manifest::{self, Name};
+use crate::node::edges::{Prepare, Registry, Serve, Start};
+use crate::node::overview::Overview;
+use crate::node::supervisor::{Options, Stopper, Supervisor};
+use crate::record::revision::Digest;
+use crate::registry::file::{Change, Content};
+use crate::trigger::{Context, Status, Unresponsive};
+
+pub const MANIFEST: &str = "tidegate.toml";
+/// The component of the function `f`.
+pub const COMPONENT: &str = "f.wasm";
+
+/// What the fakes share with the test.
+#[derive(Default)]
+struct State {
+    /// Compilations under way, and instances that start, in the order in which they began.
+    compiling: Vec<(String, oneshot::Sender<Result<String, Rejected>>)>,
+    starting: Vec<(String, Setup, oneshot::Sender<Result<(), PoolError>>)>,
+    /// The texts of the revisions that each trigger took on, in order, since it was started.
+    adopted: BTreeMap<Name, Vec<String>>,
+    statuses: BTreeMap<Name, watch::Sender<Status>>,
+    /// Triggers that were told to stop and do not end before the test says so.
+    draining: BTreeMap<Name, oneshot::Sender<()>>,
+    hangs: bool,
+    watched: BTreeSet<PathBuf>,
+}
+
+#[derive(Clone, Default)]
+pub struct Fakes(Arc<Mutex<State>>);
+
+impl Fakes {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no test panicked meanwhile")
+    }
+}
+
+impl Prepare for Fakes {
+    /// The text that a component consists of.
+    type Compiled = String;
+    type Pool = String;
+
+    async fn compile(&self, _component: &Path, content: Content) -> Result<String, Rejected> {
+        let text = String::from_utf8(content.bytes.to_vec()).expect("text");
+        let (done, result) = oneshot::channel();
+        self.state().compiling.push((text, done));
+        result.await.expect("the test ends it")
+    }
+
+    async fn warm(&self, compiled: String, setup: Setup, _: mpsc::Sender<Completion>) -> Result<String, PoolError> {
+        let (done, result) = oneshot::channel();
+        self.state().starting.push((compiled.clone(), setup, done));
+        result.await.expect("the test ends it").map(|()| compiled)
+    }
+
+    fn http_counts(&self, _: &Name) -> Arc<HttpCounts> {
+        Arc::default()
+    }
+}
+
+pub struct FakeTrigger {
+    name: Name,
+    fakes: Fakes,
+    status: watch::Receiver<Status>,
+}
+
+impl Start<String> for Fakes {
+    type Trigger = FakeTrigger;
+
+    fn start(&self, context: Context) -> FakeTrigger {
+        let name = context.trigger.name.clone();
+        let (sender, status) =
+            watch::channel(Status { function: context.trigger.function.to_string(), ..Status::default() });
+        let mut state = self.state();
+        state.statuses.insert(name.clone(), sender);
+        state.adopted.insert(name.clone(), Vec::new());
+        FakeTrigger { name, fakes: self.clone(), status }
+    }
+}
+
+impl Serve<String> for FakeTrigger {
+    fn completions(&self) -> mpsc::Sender<Completion> {
+        mpsc::channel(1).0
+    }
+
+    fn adopt(&self, pool: String, revision: Digest) -> Result<(), Unresponsive> {
+        let mut state = self.fakes.state();
+        if state.hangs {
+            return Err(Unresponsive);
+        }
+        assert_eq!(revision, Digest::of(pool.as_bytes()), "the pool is of the revision");
+        state.statuses[&self.name].send_modify(|status| status.revision = Some(revision.to_string()));
+        state.adopted.entry(self.name.clone()).or_default().push(pool);
+        Ok(())
+    }
+
+    fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    async fn stop(self) {
+        let (end, ended) = oneshot::channel();
+        self.fakes.state().draining.insert(self.name, end);
+        let _ = ended.await;
+    }
+}
+
+impl Registry for Fakes {
+    fn watch(&self, paths: BTreeSet<PathBuf>) {
+        self.state().watched = paths;
+    }
+}
+
+/// A running supervisor.
+pub struct World {
+    fakes: Fakes,
+    changes: mpsc::Sender<Change>,
+    overview: watch::Receiver<Overview>,
+    stopper: Option<Stopper>,
+    pub task: JoinHandle<()>,
+}
+
+/// A manifest with the function `f` and these triggers of it.
+pub fn manifest(triggers: &[&str]) -> String {
+    manifest_with("", triggers)
+}
+
+/// The same, with further keys of the function.
+pub fn manifest_with(function: &str, triggers: &[&str]) -> String {
+    let head =
+        format!("[cluster.main]\nbrokers = \"localhost\"\n[function.f]\ncomponent = \"{COMPONENT}\"\n{function}\n");
+    let table = |name: &&str| {
+        format!("[trigger.{name}]\nfunction = \"f\"\ntopics = [\"in-{name}\"]\non-exhausted = \"skip\"\n")
+    };
+    head + &triggers.iter().map(table).collect::<String>()
+}
+
+impl World {
+    /// Starts a node with this manifest, and no component yet.
+    pub async fn start(text: &str) -> Self {
+        let manifest = manifest::parse(Path::new(MANIFEST), text, &|_| None).expect("a good manifest");
+        let fakes = Fakes::default();
+        let options = Options {
+            engine: fakes.clone(),
+            node: "node".into(),
+            environment: |_| None,
+            adapt: Box::new(|manifest| manifest),
+        };
+        let (changes, changed) = mpsc::channel(16);
+        let (supervisor, stopper, overview) =
+            Supervisor::with(manifest, options, fakes.clone(), Box::new(fakes.clone()), changed);
+        let task = tokio::spawn(supervisor.run());
+        let world = Self { fakes, changes, overview, stopper: Some(stopper), task };
+        world.settle().await;
+        world
+    }
+
+    /// Starts a node whose triggers all serve the revision `v1`.
+    pub async fn serving_v1(triggers: &[&str]) -> Self {
+        let world = Self::start(&manifest(triggers)).await;
+        world.publish("v1").await;
+        for trigger in triggers {
+            world.start_ends(trigger, "v1", Ok(())).await;
+        }
+        world
+    }
+
+    /// Lets everything happen that happens without time.
+    pub async fn settle(&self) {
+        // Time stands still as long as a task can run.
+        tokio::time::sleep(Duration::from_micros(1)).await;
+    }
+
+    /// The file has these bytes now, or cannot be read.
+    pub async fn write(&self, path: &str, content: Result<&str, &str>) {
+        let content = content.map_err(str::to_owned);
+        let content =
+            content.map(|text| Content { bytes: text.as_bytes().into(), digest: Digest::of(text.as_bytes()) });
+        self.changes.send(Change { path: path.into(), content }).await.expect("the supervisor runs");
+        self.settle().await;
+    }
+
+    /// Writes the component and compiles it.
+    pub async fn publish(&self, text: &str) {
+        self.write(COMPONENT, Ok(text)).await;
+        self.compiled(text).await;
+    }
+
+    pub async fn compiled(&self, text: &str) {
+        self.compile_ends(text, Ok(text.to_owned())).await;
+    }
+
+    /// The engine ends the oldest compilation of this text.
+    #[track_caller]
+    pub fn compile_ends(&self, text: &str, result: Result<String, Rejected>) -> impl Future<Output = ()> {
+        let mut state = self.fakes.state();
+        let at = state.compiling.iter().position(|(compiling, _)| compiling == text);
+        let (_, done) = state.compiling.remove(at.unwrap_or_else(|| panic!("{text} is not being compiled")));
+        // The supervisor may be gone.
+        let _ = done.send(result);
+        drop(state);
+        self.settle()
+    }
+
+    /// The engine has started instances of this revision for the trigger, or cannot.
+    #[track_caller]
+    pub fn start_ends(&self, trigger: &str, text: &str, result: Result<(), PoolError>) -> impl Future<Output = ()> {
+        let mut state = self.fakes.state();
+        let is_it = |(starting, setup, _): &(String, Setup, _)| starting == text && *setup.trigger.name == *trigger;
+        let at = state.starting.iter().position(is_it);
+        let (.., done) = state.starting.remove(at.unwrap_or_else(|| panic!("{text} does not start for {trigger}")));
+        let _ = done.send(result);
+        drop(state);
+        self.settle()
+    }
+
+    /// For which trigger instances of which revision are being started.
+    pub fn starting(&self) -> Vec<String> {
+        let shown = |(text, setup, _): &(String, Setup, _)| format!("{}:{text}", setup.trigger.name);
+        self.fakes.state().starting.iter().map(shown).collect()
+    }
+
+    /// The revisions that a trigger took on since it was started.
+    pub fn adopted(&self, trigger: &str) -> Vec<String> {
+        self.fakes.state().adopted.get(trigger).cloned().unwrap_or_default()
+    }
+
+    /// Whether triggers hang, so that they take on nothing.
+    pub fn hang(&self, hangs: bool) {
+        self.fakes.state().hangs = hangs;
+    }
+
+    pub fn draining(&self) -> Vec<String> {
+        self.fakes.state().draining.keys().map(ToString::to_string).collect()
+    }
+
+    /// A trigger that was told to stop ends.
+    pub async fn drained(&self, trigger: &str) {
+        let end = self.fakes.state().draining.remove(trigger).expect("it was told to stop");
+        end.send(()).expect("somebody waits for it");
+        self.settle().await;
+    }
+
+    pub async fn stop(&mut self) {
+        self.stopper.take().expect("it was not stopped before").stop().await;
+        self.settle().await;
+    }
+
+    /// Names of the triggers that run.
+    pub fn running(&self) -> Vec<String> {
+        self.overview.borrow().triggers.keys().cloned().collect()
+    }
+
+    pub fn manifest_error(&self) -> Option<String> {
+        self.overview.borrow().manifest_error.clone()
+    }
+
+    /// Why the function does not serve its newest revision.
+    pub fn function_error(&self) -> Option<String> {
+        self.overview.borrow().functions["f"].error.clone()
+    }
+
+    /// The text of the revision that the function shows, if it is one of these.
+    pub fn shown<'a>(&self, texts: &[&'a str]) -> Option<&'a str> {
+        let revision = self.overview.borrow().functions["f"].revision.clone()?;
+        texts.iter().find(|text| Digest::of(text.as_bytes()).to_string() == revision).copied()
+    }
+
+    pub fn watches(&self, path: &str) -> bool {
+        self.fakes.state().watched.contains(Path::new(path))
+    }
+}

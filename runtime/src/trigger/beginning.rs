@@ -87,8 +87,8 @@ impl Beginning {
             if handled.filter(|&offsets| offsets > 0).sum::<i64>() < log.start - offset {
                 self.surprise = Some(Surprise::Deleted(offset..log.start));
             }
-            self.offset = Some(log.start);
             self.progress.forget_below(log.start);
+            self.offset = Some(self.progress.low);
         }
         self
     }
@@ -226,7 +226,7 @@ mod tests {
         let [beginning] = &begin(&log, Start::Earliest, &[])[..] else { panic!("one") };
         assert_eq!(beginning.surprise, Some(Surprise::Deleted(5..35)));
         assert_eq!(beginning.progress, Progress { done: Vec::new(), ..Progress::at(40) }, "what is done stays done");
-        assert_eq!(beginning.offset, Some(35));
+        assert_eq!(beginning.offset, Some(40));
     }
 
     #[test]
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn metadata_that_cannot_be_read_costs_repeats_only() {
-        let log = Log { committed: vec![(Some(5), "1!".to_owned())], ranges: vec![0..20] };
+        let log = Log { committed: vec![(Some(5), "2!".to_owned())], ranges: vec![0..20] };
         let [beginning] = &begin(&log, Start::Latest, &[])[..] else { panic!("one") };
         assert_eq!(beginning.surprise, Some(Surprise::Unreadable(Unreadable::Damaged)));
         assert_eq!(beginning.progress, Progress::at(5));

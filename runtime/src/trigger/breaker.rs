@@ -1,7 +1,8 @@
 //! Stops a trigger whose records mostly fail, instead of pouring a topic into the dead letters.
 //!
 //! While it is open, single records probe now and then whether it is over. Attempts are counted
-//! only while it is closed, so an outage uses up nobody's retries. Pure.
+//! only while it is closed, so an outage uses up nobody's retries. A record counts once, however often
+//! it fails: one that always fails says nothing about the others. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,16 @@ const OPEN_AT: f64 = 0.75;
 const PROBES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What the records of a call came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    pub handled: u32,
+    /// Failed for the first time.
+    pub failed: u32,
+    /// Failed, as they had before.
+    pub again: u32,
+}
 
 #[derive(Debug)]
 pub struct Breaker {
@@ -47,8 +58,8 @@ impl Breaker {
         self.open.as_ref().map(|open| open.next_probe)
     }
 
-    /// A call ended with so many records handled and failed.
-    pub fn observe(&mut self, handled: u32, failed: u32, now: Instant) {
+    /// A call ended.
+    pub fn observe(&mut self, Seen { handled, failed, again }: Seen, now: Instant) {
         match &mut self.open {
             None => {
                 self.records += f64::from(handled + failed);
@@ -69,6 +80,11 @@ impl Breaker {
                 open.pause = (open.pause * 2).min(LONGEST_PAUSE);
                 open.next_probe = now + open.pause;
                 open.successes = 0;
+            }
+            // It says nothing new.
+            Some(open) if handled == 0 && again > 0 => {
+                open.probing = false;
+                open.next_probe = now + open.pause;
             }
             Some(open) => {
                 open.probing = false;
@@ -94,23 +110,27 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    fn seen(handled: u32, failed: u32) -> Seen {
+        Seen { handled, failed, again: 0 }
+    }
+
     #[test]
     fn opens_when_most_records_fail_and_closes_after_good_probes() {
         let (mut breaker, start) = (Breaker::new(), Instant::now());
-        breaker.observe(16, 47, start);
+        breaker.observe(seen(16, 47), start);
         assert!(!breaker.is_open(), "too few records");
-        breaker.observe(0, 1, start);
+        breaker.observe(seen(0, 1), start);
         assert!(breaker.is_open());
         assert_eq!(breaker.next_probe(), Some(start + FIRST_PAUSE));
-        breaker.observe(0, 9, start);
+        breaker.observe(seen(0, 9), start);
         assert_eq!(breaker.next_probe(), Some(start + FIRST_PAUSE), "what ran before is no probe");
         breaker.probe(start);
-        breaker.observe(0, 1, start);
+        breaker.observe(seen(0, 1), start);
         assert_eq!(breaker.next_probe(), Some(start + 2 * FIRST_PAUSE), "failed probes come more seldom");
         for _ in 0..PROBES {
             assert!(breaker.is_open());
             breaker.probe(start);
-            breaker.observe(1, 0, start);
+            breaker.observe(seen(1, 0), start);
         }
         assert!(!breaker.is_open());
     }
@@ -119,7 +139,7 @@ mod tests {
     fn a_minority_of_failures_never_opens_it() {
         let (mut breaker, start) = (Breaker::new(), Instant::now());
         for _ in 0..10_000 {
-            breaker.observe(2, 3, start);
+            breaker.observe(seen(2, 3), start);
         }
         assert!(!breaker.is_open());
     }
@@ -127,10 +147,30 @@ mod tests {
     #[test]
     fn old_successes_are_forgotten() {
         let (mut breaker, start) = (Breaker::new(), Instant::now());
-        breaker.observe(1_000_000, 0, start);
+        breaker.observe(seen(1_000_000, 0), start);
         for _ in 0..1_000 {
-            breaker.observe(0, 1, start);
+            breaker.observe(seen(0, 1), start);
         }
         assert!(breaker.is_open());
+    }
+
+    #[test]
+    fn a_record_that_always_fails_neither_opens_it_nor_keeps_it_open() {
+        let (mut breaker, start) = (Breaker::new(), Instant::now());
+        let again = Seen { again: 1, ..Seen::default() };
+        (0..1_000).for_each(|_| breaker.observe(again, start));
+        assert!(!breaker.is_open());
+        breaker.observe(seen(0, 64), start);
+        for _ in 0..PROBES {
+            assert!(breaker.is_open());
+            breaker.probe(start);
+            breaker.observe(seen(1, 0), start);
+            if breaker.is_open() {
+                breaker.probe(start);
+                breaker.observe(again, start);
+                assert_eq!(breaker.next_probe(), Some(start + FIRST_PAUSE));
+            }
+        }
+        assert!(!breaker.is_open());
     }
 }

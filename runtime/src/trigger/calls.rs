@@ -5,6 +5,7 @@
 //! that may run and by the bytes that may be unacknowledged.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 use slab::Slab;
@@ -40,6 +41,8 @@ pub struct OpenCall {
     /// Messages that are not acknowledged, and the bytes of all.
     unacknowledged: usize,
     bytes: usize,
+    /// When its messages went out last.
+    sent: Option<Instant>,
 }
 
 /// A record of a call.
@@ -65,6 +68,8 @@ pub struct Calls {
     bytes: usize,
     /// Of the batches that are kept beside them.
     batch_bytes: usize,
+    /// The latest time at which messages went out that were acknowledged since.
+    acknowledged: Option<Instant>,
 }
 
 impl Calls {
@@ -100,6 +105,7 @@ impl Calls {
             running: true,
             unacknowledged: 0,
             bytes: 0,
+            sent: None,
         };
         let number = self.next;
         self.next += 1;
@@ -139,8 +145,9 @@ impl Calls {
     }
 
     /// Messages of the call went out.
-    pub fn sent(&mut self, key: CallKey, messages: usize, bytes: usize) {
+    pub fn sent(&mut self, key: CallKey, messages: usize, bytes: usize, now: Instant) {
         let call = &mut self.table[key];
+        call.sent = Some(now);
         call.unacknowledged += messages;
         call.bytes += bytes;
         self.bytes += bytes;
@@ -163,6 +170,7 @@ impl Calls {
     pub fn reported(&mut self, key: CallKey) -> Vec<Sequence> {
         let call = &mut self.table[key];
         call.unacknowledged -= 1;
+        self.acknowledged = self.acknowledged.max(call.sent);
         let is_last = call.unacknowledged == 0 && !call.spoiled;
         let done = if is_last { std::mem::take(&mut call.together) } else { Vec::new() };
         self.forget_if_over(key);
@@ -193,12 +201,28 @@ impl Calls {
     /// The producer is gone: nothing will be acknowledged any more.
     pub fn forget_messages(&mut self) {
         self.table.retain(|_, call| call.running);
-        (self.bytes, self.batch_bytes) = (0, 0);
+        (self.bytes, self.batch_bytes, self.acknowledged) = (0, 0, None);
     }
 
     /// Forgets all calls. Those that run are not known any more when they end.
     pub fn forget_all(&mut self) {
         *self = Self { next: self.next, ..Self::default() };
+    }
+
+    /// When the messages went out that wait for their acknowledgement longest.
+    pub fn oldest_sent(&self) -> Option<Instant> {
+        let waiting = self.table.iter().filter(|(_, call)| call.unacknowledged > 0);
+        waiting.filter_map(|(_, call)| call.sent).min()
+    }
+
+    /// By how much messages were overtaken by others that went out later and are acknowledged.
+    pub fn overtaken(&self) -> Option<Duration> {
+        Some(self.acknowledged?.saturating_duration_since(self.oldest_sent()?))
+    }
+
+    /// Calls that run.
+    pub fn running(&self) -> usize {
+        self.running.len()
     }
 
     /// Bytes of the batches that are kept for messages that are not acknowledged.

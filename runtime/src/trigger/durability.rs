@@ -16,13 +16,18 @@ use crate::kafka::Batching;
 
 /// How long requests that are written to a socket may take after the producer was given up.
 const RETIRE_LIMIT: Duration = Duration::from_secs(10);
-/// Pauses between tries to make another producer.
+/// A producer that worked for so long was well: the next pause is the first one again.
+const WELL: Duration = Duration::from_secs(60);
+/// Pauses before another producer is made, after one broke or could not be made.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long messages are sent one by one after the broker refused a request for one of them.
 const FIRST_SINGLE: Duration = Duration::from_secs(30);
 const LONGEST_SINGLE: Duration = Duration::from_secs(16 * 60);
-/// After so long without a refusal the next one is the first one again.
+/// How long messages may stay behind while the brokers answer, at first and at most.
+const FIRST_PATIENCE: Duration = Duration::from_secs(60);
+const LONGEST_PATIENCE: Duration = Duration::from_secs(16 * 60);
+/// After so long without a refusal, or without messages left behind, the next one is the first one again.
 const CALM: Duration = Duration::from_secs(10 * 60);
 
 /// Whether messages may be produced.
@@ -51,7 +56,13 @@ pub struct Durability {
     metadata_limit: usize,
     gate: Gate,
     pause: Duration,
+    /// When the producer took over, and whether it broke.
+    opened: Instant,
+    broke: bool,
     single: Single,
+    /// How long messages may stay behind, and when they did last.
+    patience: Duration,
+    left_behind: Option<Instant>,
 }
 
 /// Messages are sent one by one for a while, so that the broker refuses none for what is wrong with
@@ -74,7 +85,11 @@ impl Durability {
             metadata_limit: MAX_METADATA,
             gate: Gate::Closed { retry: now },
             pause: FIRST_PAUSE,
+            opened: now,
+            broke: false,
             single: Single::default(),
+            patience: FIRST_PATIENCE,
+            left_behind: None,
         }
     }
 
@@ -141,14 +156,24 @@ impl Durability {
         self.gate == Gate::Open
     }
 
-    /// The producer is given up, and so is what it did not hand to the brokers yet.
-    pub fn retire(&mut self, now: Instant) {
+    /// The producer is given up, because it `broke` or for a reason of ours.
+    pub fn retire(&mut self, broke: bool, now: Instant) {
+        if self.gate == Gate::Open {
+            self.broke = broke;
+        }
         self.gate = Gate::Retiring { until: now + RETIRE_LIMIT };
     }
 
     /// Nothing of the given-up producer is under way any more, or it takes too long.
     pub fn close(&mut self, now: Instant) {
-        self.gate = Gate::Closed { retry: now };
+        if now.saturating_duration_since(self.opened) > WELL {
+            self.pause = FIRST_PAUSE;
+        }
+        if self.broke {
+            self.retry(now);
+        } else {
+            self.gate = Gate::Closed { retry: now };
+        }
     }
 
     /// Another producer could not be made.
@@ -158,9 +183,8 @@ impl Durability {
     }
 
     /// Another producer took over.
-    pub fn open(&mut self) {
-        self.gate = Gate::Open;
-        self.pause = FIRST_PAUSE;
+    pub fn open(&mut self, now: Instant) {
+        (self.gate, self.opened) = (Gate::Open, now);
     }
 
     /// How another producer sends.
@@ -177,6 +201,21 @@ impl Durability {
         self.single.time = longer.clamp(FIRST_SINGLE, LONGEST_SINGLE);
         self.single.until = Some(now + self.single.time);
         self.single.changed = Some(now);
+    }
+
+    /// How long messages may stay behind while the brokers answer. A producer that is merely slow, or
+    /// throttled, is acknowledged something by then.
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// Messages stayed behind, and the producer is given up. Should it have been slow after all, the next
+    /// one gets more time.
+    pub fn leaves_behind(&mut self, now: Instant) {
+        let is_calm = self.left_behind.is_none_or(|last| now.saturating_duration_since(last) > CALM + self.patience);
+        self.patience = if is_calm { FIRST_PATIENCE } else { self.patience };
+        self.patience = (self.patience * 2).min(LONGEST_PATIENCE);
+        self.left_behind = Some(now);
     }
 
     /// Whether messages were sent one by one for long enough.
@@ -203,7 +242,7 @@ mod tests {
     fn durability() -> (Durability, Instant) {
         let now = Instant::now();
         let mut durability = Durability::new(Duration::from_millis(100), now);
-        durability.open();
+        durability.open(now);
         (durability, now)
     }
 
@@ -223,17 +262,21 @@ mod tests {
     #[test]
     fn a_gate_opens_again_with_growing_pauses() {
         let (mut durability, now) = durability();
-        durability.retire(now);
+        durability.retire(false, now);
         assert!(!durability.is_open());
         durability.close(now);
-        assert_eq!(durability.gate(), Gate::Closed { retry: now });
+        assert_eq!(durability.gate(), Gate::Closed { retry: now }, "it did not break");
         durability.retry(now);
         assert_eq!(durability.gate(), Gate::Closed { retry: now + FIRST_PAUSE });
-        durability.retry(now);
+        durability.open(now);
+        durability.retire(true, now);
+        durability.close(now);
         assert_eq!(durability.gate(), Gate::Closed { retry: now + 2 * FIRST_PAUSE });
-        durability.open();
-        durability.retry(now);
-        assert_eq!(durability.gate(), Gate::Closed { retry: now + FIRST_PAUSE });
+        durability.open(now);
+        let later = now + WELL + Duration::from_secs(1);
+        durability.retire(true, later);
+        durability.close(later);
+        assert_eq!(durability.gate(), Gate::Closed { retry: later + FIRST_PAUSE }, "it was well");
     }
 
     #[test]
@@ -250,6 +293,17 @@ mod tests {
         durability.end_single(over);
         durability.refused(over + CALM + Duration::from_secs(1));
         assert_eq!(durability.single_until(), Some(over + CALM + Duration::from_secs(1) + FIRST_SINGLE));
+    }
+
+    #[test]
+    fn a_producer_that_seems_to_forget_messages_gets_more_time_each_time() {
+        let (mut durability, start) = durability();
+        assert_eq!(durability.patience(), FIRST_PATIENCE);
+        durability.leaves_behind(start);
+        durability.leaves_behind(start + FIRST_PATIENCE);
+        assert_eq!(durability.patience(), 4 * FIRST_PATIENCE);
+        durability.leaves_behind(start + 2 * CALM);
+        assert_eq!(durability.patience(), 2 * FIRST_PATIENCE);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! What becomes of a record that failed: another try, a dead letter, or an end by policy.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::calls::Case;
+use super::calls::{CallKey, Case};
 use super::clock::Now;
 use super::delivery::{DeadLetter, Token};
-use super::flow::Flow;
+use super::flow::{Flow, Paused};
 use super::progress::Failed;
 use super::retry::{self, Verdict};
 use crate::counted::counted;
@@ -23,27 +23,69 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         let window = &mut assigned.window;
         self.counts.failed += 1;
         if matches!(fault.cause, Cause::Reject | Cause::Unreadable) {
-            let failed = window.count_failure(case.sequence, now.unix_s());
+            let failed = window.failed(case.sequence, true, now);
             self.exhausted(case, batch, failed, fault, now);
             return;
         }
-        if self.lanes.get_mut(self.calls.get(case.call).lane).is_some_and(|lane| lane.breaker.is_open()) {
-            // An outage uses up no attempts.
-            let attempts = window.failures(case.sequence).attempts.max(1);
-            let due = now.instant + retry::backoff(&self.trigger.retry, attempts, chance);
-            self.wait(case, batch, fault, due);
-            return;
-        }
-        let failed = window.count_failure(case.sequence, now.unix_s());
+        let lane = self.lanes.get_mut(self.calls.get(case.call).lane);
+        // An outage uses up no attempts.
+        let counts = !lane.is_some_and(|lane| lane.breaker.is_open());
+        let failed = window.failed(case.sequence, counts, now);
         let age = Duration::from_secs(now.unix_s().saturating_sub(failed.since_unix_s));
-        match retry::judge(&self.trigger.retry, failed.attempts, age, chance) {
+        let judge = if counts { retry::judge } else { retry::judge_age };
+        match judge(&self.trigger.retry, failed.attempts, age, chance) {
             Verdict::Again { after } => {
-                self.wait(case, batch, fault, now.instant + after);
-                self.counts.retried += 1;
+                self.wait(case, batch, fault, after, now);
+                self.counts.retried += u64::from(counts);
                 self.log(case, failed, fault, "is tried again", now);
             }
             Verdict::Exhausted => self.exhausted(case, batch, failed, fault, now),
         }
+    }
+
+    /// Gives up records whose first failure is longer ago than they may be tried, although the breaker
+    /// lets none of them run.
+    pub(super) fn give_up_old(&mut self, now: Now) {
+        let Some(limit) = now.unix.checked_sub(self.trigger.retry.max_age).map(|limit| limit.as_secs()) else { return };
+        while let Some((call, batch, fault)) = self.take_old(limit) {
+            for case in self.cases(call) {
+                let Some(assigned) = self.partitions.at(case.place) else { break };
+                let failed = assigned.window.failures(case.sequence);
+                self.exhausted(case, &batch, failed, &fault, now);
+            }
+            self.keep(call, batch);
+            if self.paused.is_some() {
+                return;
+            }
+        }
+    }
+
+    /// A record that failed first at this time or before it, as a call that has ended.
+    fn take_old(&mut self, unix_s: u64) -> Option<(CallKey, Batch, Fault)> {
+        let lane = self.lanes.serving()?;
+        let (place, assigned, sequence, record) = self.partitions.places_mut().find_map(|(place, assigned)| {
+            let (sequence, record) = assigned.window.take_failed_before(unix_s)?;
+            Some((place, assigned, sequence, record))
+        })?;
+        let fault = assigned.window.last_fault(sequence).unwrap_or_else(|| {
+            Fault::new(
+                Cause::Retry,
+                "it failed under an earlier owner of the partition, and is too old to be tried again",
+            )
+        });
+        let mut batch = self.calls.prepare(&assigned.topic, assigned.partition.number);
+        batch.push(&record, assigned.window.failures(sequence).attempts);
+        let number = self.calls.start(place, lane, vec![sequence]);
+        let call = self.calls.ended(number)?;
+        Some((call, batch, fault))
+    }
+
+    /// When a record will be given up because of its age.
+    pub(super) fn next_given_up(&self, now: Now) -> Option<Instant> {
+        let failing = self.partitions.iter().filter(|assigned| !assigned.leaving);
+        let oldest = failing.filter_map(|assigned| assigned.window.oldest_failure_unix_s()).min()?;
+        let at = Duration::from_secs(oldest + 1) + self.trigger.retry.max_age;
+        Some(now.instant + at.saturating_sub(now.unix))
     }
 
     /// The record of a call that does not start cannot be read whole: no function is given it, and no
@@ -58,11 +100,12 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         self.keep(key, batch);
     }
 
-    fn wait(&mut self, case: Case, batch: &Batch, fault: &Fault, due: std::time::Instant) {
+    fn wait(&mut self, case: Case, batch: &Batch, fault: &Fault, after: Duration, now: Now) {
         let Some(assigned) = self.partitions.at(case.place) else { return };
         let record = R::from(batch.record(case.index).to_owned());
         // Those behind it may wait for long too, and would pin the whole fetch they came with.
-        assigned.window.wait(case.sequence, due, record, R::detach);
+        assigned.window.wait(case.sequence, after, now, record, R::detach);
+        assigned.window.remember(case.sequence, fault);
         // One that broke its call runs alone from now on, or it would break another whole one.
         if !matches!(fault.cause, Cause::Retry) {
             assigned.window.suspect(case.sequence, 1);
@@ -74,7 +117,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         let over = match self.trigger.on_exhausted {
             OnExhausted::DeadLetter => {
                 self.log(case, failed, fault, "is a dead letter", now);
-                self.dead_letter(case, batch, failed, fault).then_some(1)
+                self.dead_letter(case, batch, failed, fault, now).then_some(1)
             }
             OnExhausted::Skip => {
                 self.counts.skipped += 1;
@@ -95,7 +138,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     }
 
     /// Produces a record's dead letter. `false`, and the trigger pauses, if it has nowhere to go.
-    fn dead_letter(&mut self, case: Case, batch: &Batch, failed: Failed, fault: &Fault) -> bool {
+    fn dead_letter(&mut self, case: Case, batch: &Batch, failed: Failed, fault: &Fault, now: Now) -> bool {
         let letter = DeadLetter {
             topic: batch.topic(),
             partition: batch.partition(),
@@ -110,7 +153,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             self.pause(case, failed, fault);
             return false;
         };
-        self.calls.sent(case.call, sent.messages, sent.bytes);
+        self.calls.sent(case.call, sent.messages, sent.bytes, now.instant);
         self.counts.dead_letters += 1;
         true
     }
@@ -137,7 +180,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
                     self.bug("the records of a refused message are gone");
                     return;
                 };
-                let is_sent = self.dead_letter(case, &batch, failed, fault);
+                let is_sent = self.dead_letter(case, &batch, failed, fault, now);
                 self.calls.keep(token.call, batch);
                 if !is_sent {
                     self.calls.spoil(token.call);
@@ -165,7 +208,8 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     /// Nothing more is called until another revision, another manifest or a restart.
     fn pause(&mut self, case: Case, failed: Failed, fault: &Fault) {
         let Some(assigned) = self.partitions.at(case.place) else { return };
-        self.paused = Some(format!(
+        let partition = assigned.partition;
+        let reason = format!(
             "record {}/{}/{} failed {}, at last by {}: {}; publish another revision or restart to go on",
             assigned.topic,
             assigned.partition.number,
@@ -173,7 +217,8 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             counted(failed.attempts, "time"),
             fault.cause,
             fault.reason,
-        ));
+        );
+        self.paused.get_or_insert_with(|| Paused { reason, partitions: Vec::new() }).partitions.push(partition);
     }
 
     fn log(&mut self, case: Case, failed: Failed, fault: &Fault, what: &str, now: Now) {

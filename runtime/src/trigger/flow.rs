@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::breaker::Seen;
 use super::budget::Share as BudgetShare;
 use super::calls::{CallKey, Calls, Case, OpenCall};
 use super::clock::Now;
 use super::delivery::{Delivered, Delivery};
-use super::lane::Lanes;
+use super::lane::{Lanes, Route};
 use super::partitions::Partitions;
 use super::progress::Progress;
 use super::sequencer::Sequence;
@@ -29,10 +30,14 @@ use crate::record::outcome::{Cause, Checked, Fault};
 use crate::record::{OwnedRecord, Record, Topics};
 use crate::throttle::Throttle;
 
-/// Batches of ready records that are kept at hand.
+/// Batches of records that are kept at hand, and so many records at most: one partition alone cannot
+/// start more, because of the size of its progress.
 const BATCHES_AT_HAND: usize = 4;
+const MOST_AT_HAND: usize = 1_200;
 /// How long a broker may acknowledge nothing before that is shown.
 const SILENT: Duration = Duration::from_secs(10);
+/// How long a single message may take before that is shown.
+const SLOW: Duration = Duration::from_secs(30);
 /// By how much the records of a failed call are split.
 const SPLIT: usize = 8;
 /// Lines about failed records in a second.
@@ -52,6 +57,14 @@ pub enum Stop {
     Bug(String),
 }
 
+/// Nothing is called until another revision serves.
+#[derive(Clone, Debug)]
+pub struct Paused {
+    pub reason: String,
+    /// The partitions of the records that are exhausted.
+    pub partitions: Vec<Partition>,
+}
+
 /// The data plane of one trigger, apart from where its records come from.
 pub struct Flow<R, S> {
     pub(super) trigger: Arc<Trigger>,
@@ -61,7 +74,7 @@ pub struct Flow<R, S> {
     pub(super) calls: Calls,
     pub(super) budget: BudgetShare,
     /// A record is exhausted and the trigger is to pause then.
-    pub(super) paused: Option<String>,
+    pub(super) paused: Option<Paused>,
     stop: Option<Stop>,
     /// The broker refuses a batch: why. Nothing reaches it any more.
     refuses: Option<String>,
@@ -134,24 +147,42 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         self.go_back()
     }
 
+    /// A trigger that paused goes on. Returns where partitions have to be read again.
+    pub fn resume(&mut self) -> Vec<Position> {
+        let Some(Paused { mut partitions, .. }) = self.paused.take() else { return Vec::new() };
+        partitions.extend(self.unacknowledged());
+        partitions.sort_unstable();
+        partitions.dedup();
+        partitions.into_iter().filter_map(|partition| self.restart(partition)).collect()
+    }
+
     /// Partitions with messages that were not acknowledged go back to the progress that stands, and
     /// have to be read again from there.
     pub fn go_back(&mut self) -> Vec<Position> {
-        let unacknowledged = self.partitions.iter_mut().filter(|it| !it.leaving && it.window.sent() > 0);
-        let behind: Vec<_> = unacknowledged.map(|it| (it.partition, it.topic.clone(), it.window.progress())).collect();
-        let restart = |(partition, topic, progress): (Partition, Arc<str>, Progress)| {
-            let position = Position { offset: Some(progress.low), ..Position::of(&topic, partition.number) };
-            self.revoke(partition);
-            self.assign(partition, &topic, progress);
-            // Whatever was reported of it may not be committed yet.
-            self.partitions.get_mut(partition).into_iter().for_each(|it| it.window.mark_dirty());
-            position
-        };
-        behind.into_iter().map(restart).collect()
+        self.unacknowledged().into_iter().filter_map(|partition| self.restart(partition)).collect()
+    }
+
+    fn unacknowledged(&self) -> Vec<Partition> {
+        let sent = self.partitions.iter().filter(|assigned| !assigned.leaving && assigned.window.sent() > 0);
+        sent.map(|assigned| assigned.partition).collect()
+    }
+
+    fn restart(&mut self, partition: Partition) -> Option<Position> {
+        let assigned = self.partitions.get_mut(partition)?;
+        let (topic, intake, progress) = (assigned.topic.clone(), assigned.intake, assigned.window.progress());
+        let position = Position { offset: Some(progress.low), ..Position::of(&topic, partition.number) };
+        self.revoke(partition);
+        self.assign(partition, &topic, progress);
+        let restarted = self.partitions.get_mut(partition)?;
+        // The client still keeps its records back, if it did.
+        restarted.intake = intake;
+        // Whatever was reported of it may not be committed yet.
+        restarted.window.mark_dirty();
+        Some(position)
     }
 
     /// Takes in a fetched record.
-    pub fn admit(&mut self, partition: Partition, record: R) {
+    pub fn admit(&mut self, partition: Partition, record: R, now: Now) {
         let group = match self.trigger.ordering {
             Ordering::Key => record.key().map(xxh3_64),
             Ordering::Partition => Some(0),
@@ -168,7 +199,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             self.stop.get_or_insert(Stop::WentBack(reason));
         }
         let is_whole = record.defect().is_none();
-        let is_open = window.admit(offset, group, record.bytes(), record);
+        let is_open = window.admit(offset, group, Route::STABLE, record.bytes(), record, now);
         if is_open && !is_whole {
             // Alone, because it does not get into a call.
             window.suspect(sequence, 1);
@@ -190,7 +221,8 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     /// it is better left with the client. Records that wait for their key do not count, so that
     /// others run ahead of them.
     pub fn has_enough_work(&self) -> bool {
-        self.partitions.startable() >= BATCHES_AT_HAND * self.trigger.batch.records.get() as usize
+        let batches = BATCHES_AT_HAND * self.trigger.batch.records.get() as usize;
+        self.partitions.startable() >= batches.min(MOST_AT_HAND)
     }
 
     /// Starts as many calls as there are records that may run, instances and room for outputs.
@@ -200,6 +232,10 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         }
         let Some(lane) = self.lanes.serving_mut().filter(|lane| !lane.is_held_off(now.instant)) else { return };
         let probing = lane.breaker.is_open();
+        if probing {
+            self.give_up_old(now);
+        }
+        let Some(lane) = self.lanes.serving_mut() else { return };
         let is_early = lane.breaker.next_probe().is_some_and(|next| now.instant < next);
         if probing && (lane.running() > 0 || is_early) {
             return;
@@ -208,15 +244,15 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         let mut free = lane.free();
         while free > 0 && tried < self.partitions.len() && self.has_room_for_outputs() {
             let Some(lane) = self.lanes.serving_mut() else { return };
-            let Some((place, assigned)) = self.partitions.next_ready() else { return };
-            let mut share = lane.sizing.share(assigned.window.ready(), free);
+            let Some((place, assigned)) = self.partitions.next_ready(Route::STABLE) else { return };
+            let mut share = lane.sizing.share(assigned.window.ready(Route::STABLE), free);
             if probing {
                 share.records = 1;
             }
             let mut batch = self.calls.prepare(&assigned.topic, assigned.partition.number);
             let mut sequences = Vec::with_capacity(share.records);
             let mut defect = None;
-            assigned.window.take(share, |taken| {
+            assigned.window.take(Route::STABLE, share, |taken| {
                 sequences.push(taken.sequence);
                 batch.push(&taken.record, taken.attempt);
                 if let Some(found) = taken.record.defect() {
@@ -317,7 +353,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             let together = sequences.filter(|(_, handled)| **handled).map(|(&sequence, _)| sequence).collect();
             (self.delivery.send(checked, batch, call, |index| handled[index]), together)
         };
-        self.calls.sent(call, sent.messages, sent.bytes);
+        self.calls.sent(call, sent.messages, sent.bytes, now.instant);
         if sent.messages > 0 {
             self.calls.hold(call, together);
         } else {
@@ -334,7 +370,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         }
         if let Some(lane) = self.lanes.get_mut(call.lane) {
             lane.counts.handled += messages.len() as u64;
-            lane.breaker.observe(messages.len() as u32, 0, now.instant);
+            lane.breaker.observe(Seen { handled: messages.len() as u32, ..Seen::default() }, now.instant);
         }
     }
 
@@ -350,22 +386,24 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         let mut faults: FxHashMap<usize, &Fault> = FxHashMap::default();
         faults.extend(checked.failures().iter().map(|(source, fault)| (*source as usize, fault)));
         let mut handled = vec![false; batch.len()];
+        let mut seen = Seen::default();
         for case in self.cases(call) {
             let Some(assigned) = self.partitions.at(case.place) else { return handled };
             let window = &mut assigned.window;
             if window.is_blocked(case.sequence) {
                 window.put_back(case.sequence, R::from(batch.record(case.index).to_owned()));
             } else if let Some(&fault) = faults.get(&case.index) {
+                *(if window.has_failed(case.sequence) { &mut seen.again } else { &mut seen.failed }) += 1;
                 self.fail(case, batch, fault, now);
             } else {
                 window.handled(case.sequence, messages[case.index]);
                 handled[case.index] = true;
             }
         }
-        let count = handled.iter().filter(|&&handled| handled).count();
+        seen.handled = handled.iter().filter(|&&handled| handled).count() as u32;
         if let Some(lane) = self.lanes.get_mut(self.calls.get(call).lane) {
-            lane.counts.handled += count as u64;
-            lane.breaker.observe(count as u32, faults.len() as u32, now.instant);
+            lane.counts.handled += u64::from(seen.handled);
+            lane.breaker.observe(seen, now.instant);
         }
         handled
     }
@@ -381,8 +419,10 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     fn bisect(&mut self, call: CallKey, batch: &Batch, fault: &Fault, now: Now) {
         let cases = self.cases(call);
         if let [case] = cases[..] {
+            let failed_before = self.partitions.at(case.place).is_some_and(|it| it.window.has_failed(case.sequence));
+            let seen = Seen { handled: 0, failed: u32::from(!failed_before), again: u32::from(failed_before) };
             if let Some(lane) = self.lanes.get_mut(self.calls.get(call).lane) {
-                lane.breaker.observe(0, 1, now.instant);
+                lane.breaker.observe(seen, now.instant);
             }
             self.fail(case, batch, fault, now);
             return;
@@ -462,26 +502,33 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     /// Lets records run again whose time has come.
     pub fn wake(&mut self, now: Now) {
         self.partitions.iter_mut().for_each(|assigned| assigned.window.wake(now.instant));
+        if let Some(lane) = self.lanes.serving_mut().filter(|lane| !lane.is_held_off(now.instant)) {
+            lane.release();
+        }
     }
 
     /// When [`Flow::wake`] or [`Flow::dispatch`] has something to do without any event.
-    pub fn next_due(&self) -> Option<Instant> {
+    pub fn next_due(&self, now: Now) -> Option<Instant> {
         let lane = self.lanes.serving();
         // Not while it could not start: what hinders it wakes the loop when it ends.
         let probe = lane.filter(|lane| {
-            lane.running() == 0 && self.paused.is_none() && self.has_room_for_outputs() && self.partitions.ready() > 0
+            lane.running() == 0 && self.paused.is_none() && self.has_room_for_outputs() && self.partitions.has_ready()
         });
         let probe = probe.and_then(|lane| lane.breaker.next_probe());
-        let held_off = lane.and_then(|lane| lane.held_off_until()).filter(|_| self.partitions.ready() > 0);
-        self.partitions.next_due().into_iter().chain(probe).chain(held_off).min()
+        let held_off = lane.and_then(|lane| lane.held_off_until());
+        let given_up = lane.filter(|lane| lane.breaker.is_open()).and_then(|_| self.next_given_up(now));
+        self.partitions.next_due().into_iter().chain(probe).chain(held_off).chain(given_up).min()
     }
 
     /// What to say about messages that the broker does not acknowledge, if that is so for a while.
     pub fn stalled_outputs(&self, now: Instant) -> Option<String> {
-        let since = self.silent_since.filter(|since| now.saturating_duration_since(*since) > SILENT)?;
-        let outstanding = self.delivery.outstanding();
-        let seconds = now.saturating_duration_since(since).as_secs();
-        Some(format!("{} under way, none acknowledged for {seconds} s", counted(outstanding, "message")))
+        let outstanding = counted(self.delivery.outstanding(), "message");
+        let over = |since: Instant, limit| Some(now.saturating_duration_since(since)).filter(|time| *time > limit);
+        if let Some(time) = self.silent_since.and_then(|since| over(since, SILENT)) {
+            return Some(format!("{outstanding} under way, none acknowledged for {} s", time.as_secs()));
+        }
+        let time = self.calls.oldest_sent().and_then(|since| over(since, SLOW))?;
+        Some(format!("{outstanding} under way, some of them for {} s", time.as_secs()))
     }
 
     /// Since when messages are under way and none was acknowledged.

@@ -51,6 +51,11 @@ pub enum Condition {
 }
 
 impl Condition {
+    /// Whether it keeps the trigger from working. Others are told and change nothing.
+    fn degrades(self) -> bool {
+        !matches!(self, Self::MetadataCut | Self::OffsetsGone)
+    }
+
     /// Its stable name.
     pub fn code(self) -> &'static str {
         match self {
@@ -148,9 +153,9 @@ impl Health {
         self.entries.get(&condition).is_some_and(|entry| entry.cleared.is_none())
     }
 
-    /// Whether nothing is wrong.
+    /// Whether nothing keeps the trigger from working.
     pub fn is_good(&self) -> bool {
-        self.entries.values().all(|entry| entry.cleared.is_some())
+        self.entries.iter().all(|(condition, entry)| entry.cleared.is_some() || !condition.degrades())
     }
 
     /// What holds, the most telling first.

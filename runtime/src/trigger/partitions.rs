@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
-use super::progress::Progress;
+use super::lane::Route;
+use super::progress::{MAX_METADATA, Progress};
 use super::sequencer::{Limits, Window};
 use crate::kafka::Partition;
 use crate::manifest::Trigger;
@@ -45,6 +46,7 @@ pub struct Assigned<R> {
 /// A table whose places are used again, so that acknowledgements find their window by an index.
 pub struct Partitions<R> {
     limits: Limits,
+    careful: bool,
     table: Vec<Option<Assigned<R>>>,
     places: FxHashMap<Partition, usize>,
     /// Of the next assignment.
@@ -59,12 +61,22 @@ impl<R> Partitions<R> {
             limits: Limits {
                 records: trigger.window.records.get() as usize,
                 bytes: usize::try_from(trigger.window.bytes).unwrap_or(usize::MAX),
+                metadata: MAX_METADATA,
             },
+            careful: false,
             table: Vec::new(),
             places: FxHashMap::default(),
             next_epoch: 0,
             turn: 0,
         }
+    }
+
+    /// See [`Window::set_careful`].
+    pub fn set_careful(&mut self, careful: bool) {
+        self.careful = careful;
+        self.iter_mut()
+            .filter(|assigned| assigned.window.sent() == 0)
+            .for_each(|assigned| assigned.window.set_careful(careful));
     }
 
     pub fn assign(&mut self, partition: Partition, topic: &Arc<str>, progress: Progress) {
@@ -75,11 +87,13 @@ impl<R> Partitions<R> {
         }
         let epoch = self.next_epoch;
         self.next_epoch += 1;
+        let mut window = Window::new(progress, self.limits);
+        window.set_careful(self.careful);
         let assigned = Assigned {
             partition,
             topic: topic.clone(),
             epoch,
-            window: Window::new(progress, self.limits),
+            window,
             leaving: false,
             drops_calls: false,
             intake: Intake::Flows,
@@ -104,11 +118,17 @@ impl<R> Partitions<R> {
         self.table.get_mut(place.index)?.as_mut().filter(|assigned| assigned.epoch == place.epoch)
     }
 
-    /// The next partition with records that may run, and its place.
-    pub fn next_ready(&mut self) -> Option<(Place, &mut Assigned<R>)> {
+    /// The brokers take so much commit metadata.
+    pub fn set_metadata_limit(&mut self, characters: usize) {
+        self.limits.metadata = characters;
+        self.iter_mut().for_each(|assigned| assigned.window.set_metadata_limit(characters));
+    }
+
+    /// The next partition with records of a route that may run, and its place.
+    pub fn next_ready(&mut self, route: Route) -> Option<(Place, &mut Assigned<R>)> {
         let length = self.table.len();
         let index = (0..length).map(|step| (self.turn + step) % length).find(|&index| {
-            self.table[index].as_ref().is_some_and(|assigned| !assigned.leaving && assigned.window.ready() > 0)
+            self.table[index].as_ref().is_some_and(|assigned| !assigned.leaving && assigned.window.ready(route) > 0)
         })?;
         self.turn = index + 1;
         self.table[index].as_mut().map(|assigned| (Place { index, epoch: assigned.epoch }, assigned))
@@ -122,6 +142,13 @@ impl<R> Partitions<R> {
         self.table.iter_mut().flatten()
     }
 
+    /// All assignments with their places.
+    pub fn places_mut(&mut self) -> impl Iterator<Item = (Place, &mut Assigned<R>)> {
+        let all = self.table.iter_mut().enumerate();
+        all.filter_map(|(index, it)| it.as_mut().map(|it| (Place { index, epoch: it.epoch }, it)))
+            .filter(|(_, assigned)| !assigned.leaving)
+    }
+
     pub fn len(&self) -> usize {
         self.places.len()
     }
@@ -131,9 +158,9 @@ impl<R> Partitions<R> {
         self.iter().map(|assigned| assigned.window.bytes()).sum()
     }
 
-    /// Records that could run now.
-    pub fn ready(&self) -> usize {
-        self.iter().filter(|assigned| !assigned.leaving).map(|assigned| assigned.window.ready()).sum()
+    /// Whether any record could run now.
+    pub fn has_ready(&self) -> bool {
+        self.iter().any(|assigned| !assigned.leaving && assigned.window.has_ready())
     }
 
     /// Records that could start now.

@@ -15,7 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 pub const MAX_METADATA: usize = 4_000;
 
 /// Version of the metadata's format, its first character.
-const VERSION: char = '1';
+const VERSION: char = '2';
 
 /// How far one partition is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,19 +37,21 @@ pub struct Progress {
 pub struct Failed {
     /// Offset of the record.
     pub offset: i64,
-    /// Attempts that failed, at least 1.
+    /// Attempts that failed and count: none of them does while the breaker is open.
     pub attempts: u32,
-    /// When the first of them failed, in seconds since 1970-01-01 UTC.
+    /// When it failed first, in seconds since 1970-01-01 UTC, above 0.
     pub since_unix_s: u64,
+    /// When it is to run again, in the same measure. Before `since_unix_s`: at once.
+    pub due_unix_s: u64,
 }
 
 /// Metadata that cannot be read. Its offset is good all the same; only what was done ahead of it
 /// is unknown, and is done again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    #[error("progress is in format {0:?}, which a later version of tidegate wrote")]
+    #[error("it is in format {0:?}, which another version of tidegate wrote, or another program")]
     Version(char),
-    #[error("progress is damaged")]
+    #[error("it is damaged")]
     Damaged,
 }
 
@@ -138,6 +140,7 @@ impl Progress {
             write(&mut bytes, distance(at, record.offset));
             write(&mut bytes, record.attempts.into());
             write(&mut bytes, record.since_unix_s - since);
+            write(&mut bytes, record.due_unix_s.saturating_sub(record.since_unix_s));
             at = record.offset;
         }
         if self.partitions_at_start > 0 {
@@ -162,7 +165,8 @@ impl Progress {
             offset = offset.checked_add_unsigned(numbers.next()?)?;
             let attempts = u32::try_from(numbers.next()?).ok()?;
             let since_unix_s = since.checked_add(numbers.next()?)?;
-            progress.failed.push(Failed { offset, attempts, since_unix_s });
+            let due_unix_s = since_unix_s.checked_add(numbers.next()?)?;
+            progress.failed.push(Failed { offset, attempts, since_unix_s, due_unix_s });
         }
         if !numbers.bytes.is_empty() {
             progress.partitions_at_start = u32::try_from(numbers.next()?).ok()?;
@@ -208,7 +212,7 @@ mod tests {
     use super::*;
 
     fn failed(offset: i64, attempts: u32, since_unix_s: u64) -> Failed {
-        Failed { offset, attempts, since_unix_s }
+        Failed { offset, attempts, since_unix_s, due_unix_s: since_unix_s + 7 }
     }
 
     #[test]
@@ -247,8 +251,8 @@ mod tests {
 
     #[test]
     fn foreign_and_damaged_metadata_is_told_apart() {
-        assert_eq!(Progress::decode(5, "2AAAA"), Err(Unreadable::Version('2')));
-        assert_eq!(Progress::decode(5, "1!"), Err(Unreadable::Damaged));
+        assert_eq!(Progress::decode(5, "1AAAA"), Err(Unreadable::Version('1')));
+        assert_eq!(Progress::decode(5, "2!"), Err(Unreadable::Damaged));
         let text = Progress { low: 5, done: vec![9..12], ..Progress::default() }.encode(MAX_METADATA);
         assert_eq!(Progress::decode(5, &text[..text.len() - 2]), Err(Unreadable::Damaged));
     }
@@ -258,7 +262,7 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(7);
         for _ in 0..10_000 {
             let bytes: Vec<u8> = (0..rng.usize(..40)).map(|_| rng.u8(..)).collect();
-            let _ = Progress::decode(rng.i64(..), &format!("1{}", BASE64.encode(bytes)));
+            let _ = Progress::decode(rng.i64(..), &format!("2{}", BASE64.encode(bytes)));
         }
     }
 }

@@ -18,12 +18,13 @@ pub enum Verdict {
 /// Judges a record that has now failed `attempts` times, the first time `age` ago. `chance` is a
 /// random number in `0.0..1.0`.
 pub fn judge(policy: &RetryPolicy, attempts: u32, age: Duration, chance: f64) -> Verdict {
+    if attempts >= policy.attempts.get() { Verdict::Exhausted } else { judge_age(policy, attempts, age, chance) }
+}
+
+/// As [`judge`], for a time in which attempts do not count.
+pub fn judge_age(policy: &RetryPolicy, attempts: u32, age: Duration, chance: f64) -> Verdict {
     let after = backoff(policy, attempts, chance);
-    if attempts >= policy.attempts.get() || age + after > policy.max_age {
-        Verdict::Exhausted
-    } else {
-        Verdict::Again { after }
-    }
+    if age + after > policy.max_age { Verdict::Exhausted } else { Verdict::Again { after } }
 }
 
 /// Exponential backoff with equal jitter: at least half of the step, so that a retry never comes

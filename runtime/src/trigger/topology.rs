@@ -36,7 +36,7 @@ pub struct Topology {
     /// What was said about the outputs last.
     known: Option<Metadata>,
     subscribed: BTreeSet<String>,
-    /// Input topics that were missing once, and those of them that appeared.
+    /// Input topics that were missing once, and those whose records are all new.
     missed: BTreeSet<String>,
     appeared: BTreeSet<String>,
     /// Since when only the producer reaches no broker.
@@ -99,7 +99,13 @@ impl Topology {
         !self.subscribed.is_empty()
     }
 
-    /// Topics that appeared while the trigger ran.
+    /// Progress in these topics was committed: if that is gone, so is the topic that it spoke of, and
+    /// another one appeared in its place.
+    pub fn committed(&mut self, topics: BTreeSet<String>) {
+        self.appeared.extend(topics);
+    }
+
+    /// Topics that appeared while the trigger ran, should the group have no offsets in them.
     pub fn appeared(&self) -> &BTreeSet<String> {
         &self.appeared
     }

@@ -15,6 +15,7 @@ mod partitions;
 mod producer;
 
 use std::any::Any;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -118,6 +119,8 @@ pub struct Driver<C: Clients> {
     clients: C,
     commands: Inbound<Command>,
     completions: Inbound<Completion>,
+    /// Calls that ended while the gate was closed.
+    ended: VecDeque<Completion>,
     answers: Inbound<Answer>,
     /// For those who find out.
     answer: mpsc::Sender<Answer>,
@@ -129,6 +132,8 @@ pub struct Driver<C: Clients> {
     client: u64,
     membership: Membership,
     durability: Durability,
+    /// The topics of the commit that began last.
+    committing: BTreeSet<String>,
     topology: Topology,
     health: Health,
     valves: Valves,
@@ -139,6 +144,8 @@ pub struct Driver<C: Clients> {
     /// Since when the group has told nothing.
     silent_group: Option<Instant>,
     next_shrink: Instant,
+    /// When it is looked again whether messages are acknowledged.
+    next_watch: Instant,
     /// There is no memory for more records.
     starved: bool,
 }
@@ -158,13 +165,16 @@ impl<C: Clients> Driver<C> {
             valves: Valves::default(),
             commands: Inbound::new(commands),
             completions: Inbound::new(completions),
+            ended: VecDeque::new(),
             answers: Inbound::new(answers),
             report: Report::new(status, now),
             phase: Phase::Apart { until: now },
             joined: now,
             pause: FIRST_PAUSE,
             silent_group: None,
+            committing: BTreeSet::new(),
             next_shrink: now + SHRINK,
+            next_watch: now,
             starved: false,
             broker: None,
             client: 0,
@@ -180,11 +190,7 @@ impl<C: Clients> Driver<C> {
         self.obey(at);
         self.hear(at);
         self.renew_producer(at);
-        while self.durability.is_open()
-            && let Some(completion) = self.completions.try_next()
-        {
-            self.flow.complete(completion, now);
-        }
+        self.collect(now);
         self.flow.wake(now);
         self.flow.acknowledge(now);
         self.heed(at);
@@ -204,16 +210,15 @@ impl<C: Clients> Driver<C> {
         match self.phase {
             Phase::Over => Turn::Over,
             _ if more => Turn::Again,
-            _ => Turn::Park(self.next_due(at)),
+            _ => Turn::Park(self.next_due(now)),
         }
     }
 
     /// Waits until there is something to do, or until a time.
     pub async fn park(&mut self, until: Instant) {
-        let collects = self.durability.is_open();
         tokio::select! {
             () = self.clients.wait() => {}
-            () = self.completions.ready(), if collects => {}
+            () = self.completions.ready() => {}
             () = self.answers.ready() => {}
             () = self.commands.ready() => {}
             () = tokio::time::sleep_until(until.into()) => {}
@@ -228,10 +233,23 @@ impl<C: Clients> Driver<C> {
         self.flow.delivery.retire();
         self.flow.delivery.sink_mut().into_iter().for_each(|sink| sink.abandon());
         self.flow.rebuild(now.instant);
+        self.ended.clear();
         self.durability = Durability::new(self.context.trigger.commit_interval, now.instant);
         let was_told_to_stop = matches!(self.phase, Phase::Leaving { why: Why::Stopped, .. } | Phase::Over);
         let why = if was_told_to_stop { Why::Stopped } else { Why::Broken(format!("a bug in tidegate: {reason}")) };
         self.part(why, now.instant);
+    }
+
+    /// Takes in calls that ended. Their messages wait while the gate is closed.
+    fn collect(&mut self, now: Now) {
+        while let Some(completion) = self.completions.try_next() {
+            self.ended.push_back(completion);
+        }
+        while self.durability.is_open()
+            && let Some(completion) = self.ended.pop_front()
+        {
+            self.flow.complete(completion, now);
+        }
     }
 
     fn obey(&mut self, now: Instant) {
@@ -251,9 +269,9 @@ impl<C: Clients> Driver<C> {
         let name: Arc<str> = revision.to_string().into();
         let is_another = self.flow.lanes.serving().is_none_or(|lane| lane.revision != name);
         self.flow.lanes.adopt(name, invoker);
-        if is_another && self.flow.paused.take().is_some() {
+        if is_another && self.flow.paused.is_some() {
             tracing::info!(trigger = %self.context.trigger.name, revision = revision.short(), "trigger resumed with another revision");
-            let positions = self.flow.go_back();
+            let positions = self.flow.resume();
             self.seek(&positions, now);
         }
     }
@@ -301,7 +319,10 @@ impl<C: Clients> Driver<C> {
             && matches!(self.phase, Phase::Joined)
             && let Some(broker) = &mut self.broker
         {
-            self.silent_group.get_or_insert(now);
+            // The newer protocol (KIP-848) tells a member without partitions nothing.
+            if self.context.cluster.properties.get("group.protocol").is_none_or(|protocol| protocol != "consumer") {
+                self.silent_group.get_or_insert(now);
+            }
             if let Err(error) = broker.subscribe(&topics) {
                 self.end(Why::Broken(format!("cannot subscribe: {error}")), now);
             }
@@ -384,7 +405,7 @@ impl<C: Clients> Driver<C> {
 
     /// Takes records, starts calls, and holds partitions back. Returns whether there is more.
     fn work(&mut self, now: Now) -> bool {
-        let taken = self.take(now.instant);
+        let taken = self.take(now);
         if self.durability.is_open() {
             self.flow.dispatch(now);
         }
@@ -405,7 +426,7 @@ impl<C: Clients> Driver<C> {
         released || taken == TAKE
     }
 
-    fn take(&mut self, now: Instant) -> usize {
+    fn take(&mut self, now: Now) -> usize {
         self.starved = !self.flow.may_admit();
         if self.flow.paused.is_some() || self.starved || self.flow.has_enough_work() {
             return 0;
@@ -414,7 +435,7 @@ impl<C: Clients> Driver<C> {
         let (flow, health, topics) = (&mut self.flow, &mut self.health, &self.context.trigger.topics);
         let mut damaged = None;
         let taken = broker.take(TAKE, |partition, taken| match taken {
-            Taken::Record(record) => flow.admit(partition, record),
+            Taken::Record(record) => flow.admit(partition, record, now),
             Taken::Failed { offset, error } => {
                 let place = format!("{}/{}", topics[partition.topic], partition.number);
                 let reason = format!("records of {place} cannot be fetched at offset {offset}: {error}");
@@ -422,17 +443,17 @@ impl<C: Clients> Driver<C> {
                 if error.kind == ErrorKind::Damaged {
                     damaged = Some(reason.clone());
                 }
-                health.seen(Condition::FetchFailing, reason, now);
+                health.seen(Condition::FetchFailing, reason, now.instant);
             }
         });
         if let Some(reason) = damaged {
-            self.end(Why::Broken(reason), now);
+            self.end(Why::Broken(reason), now.instant);
         }
         taken
     }
 
     /// When there is something to do without any event.
-    fn next_due(&self, now: Instant) -> Instant {
+    fn next_due(&self, now: Now) -> Instant {
         let dirty = self.flow.partitions.iter().any(|assigned| assigned.window.is_dirty());
         let leaving = match &self.phase {
             Phase::Leaving { retreat, closing, .. } => closing.or(retreat.next_due()),
@@ -450,13 +471,14 @@ impl<C: Clients> Driver<C> {
             self.producer_due(),
             self.topology.next_due().filter(|_| matches!(self.phase, Phase::Joined)),
             self.health.next_due(),
-            self.flow.next_due().filter(|_| self.durability.is_open()),
+            self.flow.next_due(now).filter(|_| self.durability.is_open()),
+            (self.flow.delivery.outstanding() > 0).then_some(self.next_watch),
             self.report.next_due(),
-            self.starved.then_some(now + STARVED),
-            self.is_retreating().then_some(now + RETREAT_POLL),
+            self.starved.then_some(now.instant + STARVED),
+            self.is_retreating().then_some(now.instant + RETREAT_POLL),
         ];
         // What was due and did not help is not due again at once: no loop without end.
-        times.into_iter().flatten().fold(self.next_shrink, Instant::min).max(now + LEAST_PARK)
+        times.into_iter().flatten().fold(self.next_shrink, Instant::min).max(now.instant + LEAST_PARK)
     }
 
     /// What the trigger is doing, and why not more.
@@ -472,7 +494,11 @@ impl<C: Clients> Driver<C> {
         self.report.publish(state, now, || {
             let conditions = health.report();
             let reasons: Vec<_> = conditions.iter().map(|condition| condition.reason.as_str()).collect();
-            let reason = flow.paused.clone().or_else(|| (!reasons.is_empty()).then(|| reasons.join("; ")));
+            let reason = flow
+                .paused
+                .as_ref()
+                .map(|paused| paused.reason.clone())
+                .or_else(|| (!reasons.is_empty()).then(|| reasons.join("; ")));
             Status {
                 state,
                 reason,

@@ -145,7 +145,6 @@ impl<C: Clients> Driver<C> {
                 self.flow.revoke(partition);
             }
         }
-        self.silent_group.get_or_insert(now);
         let Some(broker) = &mut self.broker else { return };
         if let Err(error) = broker.unassign(partitions) {
             self.end(Why::Broken(format!("the assignment cannot be given back: {error}")), now);
@@ -176,6 +175,7 @@ impl<C: Clients> Driver<C> {
             return None;
         };
         let number = self.durability.begin(now);
+        self.committing.extend(changed.iter().map(|position| position.topic.clone()));
         match broker.commit(number, &changed) {
             Ok(()) => Some(number),
             Err(error) => {
@@ -189,11 +189,13 @@ impl<C: Clients> Driver<C> {
         self.durability.end(number);
         let Err(error) = result else {
             self.health.clear(Condition::CommitFailing, now);
+            self.topology.committed(std::mem::take(&mut self.committing));
             return;
         };
         self.flow.partitions.iter_mut().for_each(|assigned| assigned.window.mark_dirty());
         if error.kind == ErrorKind::MetadataTooLarge {
             let limit = self.durability.shorten_metadata();
+            self.flow.partitions.set_metadata_limit(limit);
             let reason = format!(
                 "the broker takes less commit metadata than 4096 bytes (offset.metadata.max.bytes), so progress is cut \
                  to {limit} characters and more is repeated after a restart"

@@ -6,13 +6,12 @@
 use std::time::{Duration, Instant};
 
 use super::{Driver, Phase};
-use crate::kafka::{Clients, Sink as _};
+use crate::kafka::{Batching, Clients, Sink as _};
 use crate::trigger::durability::Gate;
 use crate::trigger::health::Condition;
 
-/// How long nothing at all may be acknowledged while the brokers answer and all partitions have
-/// leaders. A producer that is merely slow, or throttled, is acknowledged something by then.
-const LEFT_BEHIND: Duration = Duration::from_secs(120);
+/// How often it is looked whether messages are acknowledged.
+const WATCH: Duration = Duration::from_secs(1);
 
 impl<C: Clients> Driver<C> {
     /// Goes on with the replacement of a producer.
@@ -20,11 +19,11 @@ impl<C: Clients> Driver<C> {
         match self.durability.gate() {
             Gate::Open if self.durability.is_single_over(now) && self.flow.paused.is_none() => {
                 self.durability.end_single(now);
-                self.durability.retire(now);
+                self.durability.retire(false, now);
                 self.flow.delivery.retire();
             }
             Gate::Open => {}
-            Gate::Retiring { until } if self.flow.delivery.outstanding() > 0 && now < until => {}
+            Gate::Retiring { until } if self.is_busy() && now < until => {}
             Gate::Retiring { .. } => {
                 drop(self.flow.delivery.take());
                 let positions = self.flow.forget_messages();
@@ -34,6 +33,12 @@ impl<C: Clients> Driver<C> {
             Gate::Closed { retry } if now >= retry && self.wants_producer() => self.make_producer(now),
             Gate::Closed { .. } => {}
         }
+    }
+
+    /// Whether messages are under way, or calls run. Records go back once all of their calls have ended: one
+    /// that ended later could do last what a newer record of its key did before.
+    fn is_busy(&self) -> bool {
+        self.flow.delivery.outstanding() > 0 || self.flow.calls.running() > self.ended.len()
     }
 
     fn wants_producer(&self) -> bool {
@@ -46,7 +51,8 @@ impl<C: Clients> Driver<C> {
                 self.topology.outputs().into_iter().for_each(|outputs| sink.update(outputs));
                 self.topology.producer_lives();
                 self.flow.delivery.replace(sink);
-                self.durability.open();
+                self.flow.partitions.set_careful(self.durability.batching() == Batching::Single);
+                self.durability.open(now);
                 self.health.clear(Condition::OutputsFailing, now);
             }
             Err(error) => {
@@ -72,6 +78,7 @@ impl<C: Clients> Driver<C> {
         }
         tracing::warn!(trigger = %self.context.trigger.name, "the producer is replaced: {reason}");
         self.health.seen(Condition::OutputsFailing, reason, now);
+        self.durability.retire(true, now);
         self.purge(now);
     }
 
@@ -92,20 +99,31 @@ impl<C: Clients> Driver<C> {
     pub(super) fn purge(&mut self, now: Instant) {
         self.flow.delivery.retire();
         self.flow.delivery.sink_mut().into_iter().for_each(|sink| sink.abandon());
-        self.durability.retire(now);
+        self.durability.retire(false, now);
     }
 
     /// Looks whether messages are acknowledged.
     pub(super) fn watch_outputs(&mut self, now: Instant) {
+        if now < self.next_watch {
+            return;
+        }
+        self.next_watch = now + WATCH;
         self.health.put(Condition::OutputsStalled, self.flow.stalled_outputs(now), now);
-        let (Some(whole), Some(silent)) = (self.topology.whole_since(), self.flow.silent_since()) else { return };
-        let waited = now.saturating_duration_since(silent.max(whole));
-        if waited >= LEFT_BEHIND {
-            let seconds = waited.as_secs();
-            self.replace_producer(
-                &format!("messages are not acknowledged for {seconds} s, while the brokers answer"),
-                now,
-            );
+        let Some(whole) = self.topology.whole_since() else { return };
+        let patience = self.durability.patience();
+        let for_long = |since: Instant| Some(now.saturating_duration_since(since)).filter(|time| *time >= patience);
+        let silent = self.flow.silent_since().and_then(|silent| for_long(silent.max(whole)));
+        let overtaken = self.flow.calls.overtaken().filter(|time| *time >= patience && for_long(whole).is_some());
+        let reason = match (silent, overtaken) {
+            (Some(time), _) => {
+                format!("messages are not acknowledged for {} s, while the brokers answer", time.as_secs())
+            }
+            (_, Some(time)) => format!("messages were overtaken by others that went out {} s later", time.as_secs()),
+            (None, None) => return,
+        };
+        if self.durability.is_open() {
+            self.durability.leaves_behind(now);
+            self.replace_producer(&reason, now);
         }
     }
 }

@@ -1,17 +1,19 @@
 //! The window of one partition: which of its records may run, run, wait, and are done.
 //!
-//! Records of one *line* (one key, see [`Window::admit`]) run one after another in offset order;
-//! records of different lines run in any order. A record moves through these states:
+//! Records of one *key group* (those of one key, see [`Window::admit`]) run one after another in offset
+//! order; records of different groups run in any order. A record moves through these states:
 //!
 //! ```text
 //!            ┌────────── put_back ◀───────┐
 //!            ▼                            │
-//! admit ─▶ Behind ─▶ Ready ─▶ take ─▶ Running ─▶ handled ─▶ Sent ─▶ acknowledged ─▶ Done
+//! admit ─▶ Behind ─▶ Ready ─▶ take ─▶ Running ─▶ handled ─▶ Sent ─▶ Acknowledged ─▶ Done
 //!                      ▲                  │
 //!                      └── due ◀─ Waiting ◀── failed
 //! ```
 //!
-//! `Behind` means that a record of its line ahead of it is not handled yet. Everything below the
+//! `Behind` means that a record of its group ahead of it is not handled yet. `Acknowledged` means that
+//! only a record of its group ahead of it is not done: were that one handled again after a crash, this
+//! one has to follow it again, or the older effect would be the last one of the key. Everything below the
 //! first record that is not done is forgotten; the rest is what [`Window::progress`] reports.
 //!
 //! Bounded by [`Limits`]: admitting stops at a number of records and bytes, and running ahead stops
@@ -24,11 +26,14 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::num::NonZeroU64;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
+mod failing;
+mod ready;
 mod report;
+mod room;
 mod take;
 #[cfg(test)]
 mod tests;
@@ -37,7 +42,11 @@ pub use take::Share;
 #[cfg(test)]
 use take::Taken;
 
+use self::ready::{Counts, Kind, Ready};
+use super::clock::Now;
+use super::lane::Route;
 use super::progress::{Failed, Progress};
+use crate::record::outcome::Fault;
 
 /// Place of a record in the order of delivery. Never reused within a window.
 pub type Sequence = u64;
@@ -49,6 +58,8 @@ pub struct Limits {
     pub records: usize,
     /// Most bytes of records that are not done.
     pub bytes: usize,
+    /// Most characters of commit metadata.
+    pub metadata: usize,
 }
 
 /// The records of one partition that are not all done yet.
@@ -62,34 +73,36 @@ pub struct Window<R> {
     base: Sequence,
     /// Offset to commit while no record is open.
     next_offset: i64,
-    /// Everything from here on was never looked at by `take`.
-    cursor: Sequence,
-    /// Records behind the cursor that became ready.
-    again: BinaryHeap<Reverse<Sequence>>,
+    /// Records that may run, by route.
+    ready: [Ready; Route::COUNT],
     waiting: BinaryHeap<Reverse<(Instant, Sequence)>>,
-    /// The last record of each line that has one which is not handled.
-    lines: FxHashMap<NonZeroU64, Sequence>,
+    /// The last record of each key group that has one which is not done.
+    groups: FxHashMap<NonZeroU64, Sequence>,
     /// What few records have: failures, or the suspicion of having caused one.
-    troubles: FxHashMap<Sequence, Trouble>,
+    failures: FxHashMap<Sequence, Failure>,
+    /// Why those failed last that failed here.
+    reasons: FxHashMap<Sequence, Box<Fault>>,
     /// Number of the last `take`.
     takes: u32,
     bytes: usize,
-    ready: usize,
     running: usize,
+    /// Sent or acknowledged.
     sent: usize,
     failing: usize,
     done_runs: usize,
     dirty: bool,
+    /// See [`Window::set_careful`].
+    careful: bool,
 }
 
 /// Small, because a window has thousands of them and looks at each several times.
 #[derive(Debug)]
 struct Slot<R> {
     offset: i64,
-    line: Option<NonZeroU64>,
+    group: Option<NonZeroU64>,
     /// `None` while it is in a call, and after it was handled.
     record: Option<R>,
-    /// How far away its neighbours on the line are; 0: there is none.
+    /// How far away its neighbours in the key group are; 0: there is none.
     previous: u32,
     next: u32,
     bytes: u32,
@@ -98,18 +111,29 @@ struct Slot<R> {
     /// Which `take` handed it out last.
     take: u32,
     state: State,
-    /// It has an entry among the troubles.
-    troubled: bool,
+    route: Route,
+    /// It has an entry among the failures.
+    has_failure: bool,
     /// It is behind a record that waited for a retry when this one came, or came to wait later.
     held_up: bool,
 }
 
+/// The failures of one record.
 #[derive(Clone, Copy, Debug, Default)]
-struct Trouble {
+struct Failure {
     attempts: u32,
+    /// When it failed first; 0: it did not.
     since_unix_s: u64,
+    /// When it runs again.
+    due_unix_s: u64,
     /// Most records of a call that this one may be part of; see [`Window::suspect`].
-    cohort: Option<usize>,
+    group: Option<usize>,
+}
+
+impl Failure {
+    fn has_failed(&self) -> bool {
+        self.since_unix_s > 0
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +143,7 @@ enum State {
     Running,
     Waiting,
     Sent,
+    Acknowledged,
     Done,
 }
 
@@ -131,20 +156,33 @@ impl<R> Window<R> {
             resumed,
             slots: VecDeque::new(),
             base: 0,
-            cursor: 0,
-            again: BinaryHeap::new(),
+            ready: Default::default(),
             waiting: BinaryHeap::new(),
-            lines: FxHashMap::default(),
-            troubles: FxHashMap::default(),
+            groups: FxHashMap::default(),
+            failures: FxHashMap::default(),
+            reasons: FxHashMap::default(),
             takes: 0,
             bytes: 0,
-            ready: 0,
             running: 0,
             sent: 0,
             failing: 0,
             done_runs: 0,
             dirty: false,
+            careful: false,
         }
+    }
+
+    /// The brokers take so much commit metadata.
+    pub fn set_metadata_limit(&mut self, characters: usize) {
+        self.limits.metadata = characters;
+    }
+
+    /// From now on a key group goes on when a record's messages are acknowledged, and not when they are
+    /// sent: one that the broker refuses makes a dead letter, which belongs before what follows.
+    /// Nothing may be sent and not acknowledged at that moment.
+    pub fn set_careful(&mut self, careful: bool) {
+        debug_assert_eq!(self.sent, 0);
+        self.careful = careful;
     }
 
     /// Whether another record may be admitted.
@@ -157,10 +195,10 @@ impl<R> Window<R> {
         self.slots.len() <= self.limits.records / 2 && self.bytes <= self.limits.bytes / 2
     }
 
-    /// Takes in the next record of the partition. Records of the same `line` keep their order;
-    /// `None` is a line of its own. A record that was done before the partition came here is
-    /// noted as done and dropped; then `false` is returned.
-    pub fn admit(&mut self, offset: i64, line: Option<u64>, bytes: usize, record: R) -> bool {
+    /// Takes in the next record of the partition. Records of the same `group` keep their order; `None` is
+    /// a group of its own. A record that was done before the partition came here is noted as done and
+    /// dropped; then `false` is returned. One that failed before goes on waiting for its time.
+    pub fn admit(&mut self, offset: i64, group: Option<u64>, route: Route, bytes: usize, record: R, now: Now) -> bool {
         let sequence = self.end();
         if offset < self.resumed.low {
             // The topic was created anew: what was committed speaks of other records.
@@ -169,8 +207,8 @@ impl<R> Window<R> {
         let done = self.resumed.is_done(offset);
         let mut slot = Slot {
             offset,
-            // Two hashes on one line do no harm: their records wait for each other.
-            line: line.filter(|_| !done).map(|line| NonZeroU64::new(line).unwrap_or(NonZeroU64::MIN)),
+            // Two hashes in one group do no harm: their records wait for each other.
+            group: group.filter(|_| !done).map(|group| NonZeroU64::new(group).unwrap_or(NonZeroU64::MIN)),
             record: (!done).then_some(record),
             previous: 0,
             next: 0,
@@ -178,48 +216,84 @@ impl<R> Window<R> {
             unacknowledged: 0,
             take: 0,
             state: if done { State::Done } else { State::Ready },
-            troubled: false,
+            route,
+            has_failure: false,
             held_up: false,
         };
+        self.next_offset = offset + 1;
         if done {
             self.dirty = true;
             self.done_runs += usize::from(self.slots.back().is_none_or(|last| last.state != State::Done));
-        } else {
-            self.bytes += slot.bytes as usize;
-            if let Some(Failed { attempts, since_unix_s, .. }) = self.resumed.failed(offset) {
-                slot.troubled = true;
-                self.failing += usize::from(attempts > 0);
-                self.troubles.insert(sequence, Trouble { attempts, since_unix_s, cohort: None });
-            }
-            self.queue_on_line(&mut slot, sequence);
-            self.ready += usize::from(slot.state == State::Ready);
-        }
-        self.next_offset = offset + 1;
-        self.slots.push_back(slot);
-        if done {
+            self.slots.push_back(slot);
             self.advance();
+            return false;
         }
-        !done
+        self.bytes += slot.bytes as usize;
+        if let Some(failed) = self.resumed.failed(offset) {
+            slot.has_failure = true;
+            self.failing += 1;
+            let Failed { attempts, since_unix_s, due_unix_s, .. } = failed;
+            self.failures.insert(sequence, Failure { attempts, since_unix_s, due_unix_s, group: None });
+        }
+        self.join_group(&mut slot, sequence);
+        let is_ready = slot.state == State::Ready;
+        self.slots.push_back(slot);
+        if is_ready && !self.waits_on(sequence, now) {
+            self.enter_ready(sequence);
+        }
+        true
     }
 
-    fn queue_on_line(&mut self, slot: &mut Slot<R>, sequence: Sequence) {
-        let Some(line) = slot.line else { return };
-        let Some(last) = self.lines.insert(line, sequence) else { return };
+    fn join_group(&mut self, slot: &mut Slot<R>, sequence: Sequence) {
+        let Some(group) = slot.group else { return };
+        let Some(last) = self.groups.insert(group, sequence) else { return };
         let distance = (sequence - last) as u32;
         let any_waits = !self.waiting.is_empty();
+        let is_behind = !self.is_out_of_the_way(last);
         let ahead = self.slot_mut(last);
         ahead.next = distance;
         slot.previous = distance;
-        slot.state = State::Behind;
+        if is_behind {
+            slot.state = State::Behind;
+        }
         slot.held_up = any_waits && (ahead.held_up || ahead.state == State::Waiting);
     }
 
-    /// Records that could run now, not counting those that could ride behind one of their line.
-    pub fn ready(&self) -> usize {
-        self.ready
+    /// A record that failed under the last owner waits for its time here.
+    fn waits_on(&mut self, sequence: Sequence, now: Now) -> bool {
+        let failure = self.failure(sequence);
+        let left = Duration::from_secs(failure.due_unix_s).saturating_sub(now.unix);
+        if !failure.has_failed() || left.is_zero() {
+            return false;
+        }
+        self.slot_mut(sequence).state = State::Waiting;
+        self.waiting.push(Reverse((now.instant + left, sequence)));
+        true
     }
 
-    /// Records that are handled, with messages under way.
+    /// Records of a route that could run now, not counting those that could ride along.
+    pub fn ready(&self, route: Route) -> usize {
+        self.ready[route.index()].counts.all()
+    }
+
+    /// Whether any record could run now.
+    pub fn has_ready(&self) -> bool {
+        self.ready_counts().all() > 0
+    }
+
+    fn ready_counts(&self) -> Counts {
+        self.ready.iter().fold(Counts::default(), |sum, ready| Counts {
+            fresh: sum.fresh + ready.counts.fresh,
+            retries: sum.retries + ready.counts.retries,
+            suspects: sum.suspects + ready.counts.suspects,
+        })
+    }
+
+    fn ready_of(&mut self, route: Route) -> &mut Ready {
+        &mut self.ready[route.index()]
+    }
+
+    /// Records that are handled, and not done.
     pub fn sent(&self) -> usize {
         self.sent
     }
@@ -234,37 +308,53 @@ impl<R> Window<R> {
         self.bytes
     }
 
-    /// The record was handled and has this many messages under way. The next of its line may run.
+    fn kind(&self, sequence: Sequence) -> Kind {
+        match self.failure(sequence) {
+            Failure { group: Some(_), .. } => Kind::Suspect,
+            failure if failure.has_failed() => Kind::Retry,
+            _ => Kind::Fresh,
+        }
+    }
+
+    /// The record may run from now on.
+    fn enter_ready(&mut self, sequence: Sequence) {
+        let (kind, route) = (self.kind(sequence), self.slot(sequence).route);
+        self.slot_mut(sequence).state = State::Ready;
+        self.ready_of(route).add(kind, sequence);
+    }
+
+    /// The record is not among those that may run any more, or as another kind.
+    fn leave_ready(&mut self, sequence: Sequence) {
+        let (kind, route) = (self.kind(sequence), self.slot(sequence).route);
+        self.ready_of(route).remove(kind);
+    }
+
+    /// The record was handled and has this many messages under way. The next of its group may run.
     pub fn handled(&mut self, sequence: Sequence, messages: u32) {
         let slot = self.slot_mut(sequence);
         debug_assert_eq!(slot.state, State::Running);
         slot.state = State::Sent;
         slot.unacknowledged = messages;
-        let (line, next, troubled) = (slot.line, slot.next, slot.troubled);
+        let has_failure = slot.has_failure;
         self.running -= 1;
         self.sent += 1;
-        if troubled {
-            self.acquit(sequence);
+        if has_failure {
+            self.clear_suspicion(sequence);
         }
-        match line {
-            Some(line) if next == 0 => drop(self.lines.remove(&line)),
-            Some(_) => self.make_ready(sequence + u64::from(next)),
-            None => {}
+        if !self.careful {
+            self.free_next(sequence);
         }
         if messages == 0 {
-            self.done(sequence);
+            self.settled(sequence);
         }
     }
 
-    fn make_ready(&mut self, sequence: Sequence) {
-        let cursor = self.cursor;
-        let slot = self.slot_mut(sequence);
-        if slot.state == State::Behind {
-            slot.state = State::Ready;
-            self.ready += 1;
-            if sequence < cursor {
-                self.again.push(Reverse(sequence));
-            }
+    /// The record is out of the way of the next one of its group.
+    fn free_next(&mut self, sequence: Sequence) {
+        let distance = u64::from(self.slot(sequence).next);
+        let next = sequence + distance;
+        if distance > 0 && self.slot(next).state == State::Behind {
+            self.enter_ready(next);
         }
     }
 
@@ -274,7 +364,7 @@ impl<R> Window<R> {
         debug_assert!(slot.state == State::Sent && slot.unacknowledged > 0);
         slot.unacknowledged -= 1;
         if slot.unacknowledged == 0 {
-            self.done(sequence);
+            self.settled(sequence);
         }
     }
 
@@ -289,6 +379,28 @@ impl<R> Window<R> {
         self.slot_mut(sequence).unacknowledged += 1;
     }
 
+    /// All messages of the record are acknowledged. It is done unless a record of its group ahead of it
+    /// is not; and with it those behind it that only waited for that.
+    fn settled(&mut self, sequence: Sequence) {
+        self.slot_mut(sequence).state = State::Acknowledged;
+        if self.careful {
+            self.free_next(sequence);
+        }
+        if self.ahead(sequence).is_some_and(|ahead| ahead.state != State::Done) {
+            return;
+        }
+        let mut next = sequence;
+        loop {
+            let distance = u64::from(self.slot(next).next);
+            self.done(next);
+            next += distance;
+            if distance == 0 || next < self.base || self.slot(next).state != State::Acknowledged {
+                break;
+            }
+        }
+        self.advance();
+    }
+
     fn done(&mut self, sequence: Sequence) {
         let at = (sequence - self.base) as usize;
         let is_done = |slot: &Slot<R>| slot.state == State::Done;
@@ -296,16 +408,19 @@ impl<R> Window<R> {
         let right = self.slots.get(at + 1).is_some_and(is_done);
         self.done_runs = self.done_runs + 1 - usize::from(left) - usize::from(right);
         let slot = &mut self.slots[at];
-        debug_assert_eq!(slot.state, State::Sent);
+        if let Some(group) = slot.group.filter(|_| slot.next == 0) {
+            self.groups.remove(&group);
+        }
+        debug_assert_eq!(slot.state, State::Acknowledged);
         slot.state = State::Done;
         self.sent -= 1;
         self.bytes -= slot.bytes as usize;
-        if std::mem::take(&mut slot.troubled) {
-            let trouble = self.troubles.remove(&sequence).unwrap_or_default();
-            self.failing -= usize::from(trouble.attempts > 0);
+        if std::mem::take(&mut slot.has_failure) {
+            let failure = self.failures.remove(&sequence).unwrap_or_default();
+            self.reasons.remove(&sequence);
+            self.failing -= usize::from(failure.has_failed());
         }
         self.dirty = true;
-        self.advance();
     }
 
     fn advance(&mut self) {
@@ -317,50 +432,33 @@ impl<R> Window<R> {
         self.done_runs -= usize::from(self.base > before);
     }
 
-    /// Whether a record of the line ahead of this one is not handled.
+    /// Whether a record of the group ahead of this one is not handled.
     pub fn is_blocked(&self, sequence: Sequence) -> bool {
-        self.ahead(sequence).is_some_and(|ahead| !matches!(ahead.state, State::Sent | State::Done))
+        self.place_ahead(sequence).is_some_and(|ahead| !self.is_out_of_the_way(ahead))
     }
 
-    /// The record ahead of this one on its line, while it is in the window.
+    /// Whether the next record of its group may run.
+    fn is_out_of_the_way(&self, sequence: Sequence) -> bool {
+        match self.slot(sequence).state {
+            State::Sent => !self.careful,
+            State::Acknowledged | State::Done => true,
+            State::Behind | State::Ready | State::Running | State::Waiting => false,
+        }
+    }
+
+    /// The record ahead of this one in its group, while it is in the window.
     fn ahead(&self, sequence: Sequence) -> Option<&Slot<R>> {
+        self.place_ahead(sequence).map(|ahead| self.slot(ahead))
+    }
+
+    fn place_ahead(&self, sequence: Sequence) -> Option<Sequence> {
         let distance = u64::from(self.slot(sequence).previous);
-        let place = sequence.checked_sub(distance).filter(|&place| distance > 0 && place >= self.base)?;
-        Some(self.slot(place))
+        sequence.checked_sub(distance).filter(|&ahead| distance > 0 && ahead >= self.base)
     }
 
-    /// Failures of the record so far, and when the first one was.
-    pub fn failures(&self, sequence: Sequence) -> Failed {
-        let trouble = self.trouble(sequence);
-        Failed { offset: self.slot(sequence).offset, attempts: trouble.attempts, since_unix_s: trouble.since_unix_s }
-    }
-
-    fn trouble(&self, sequence: Sequence) -> Trouble {
-        if !self.slot(sequence).troubled {
-            return Trouble::default();
-        }
-        self.troubles.get(&sequence).copied().unwrap_or_default()
-    }
-
-    fn trouble_mut(&mut self, sequence: Sequence) -> &mut Trouble {
-        self.slot_mut(sequence).troubled = true;
-        self.troubles.entry(sequence).or_default()
-    }
-
-    /// The record is no suspect any more.
-    fn acquit(&mut self, sequence: Sequence) {
-        let trouble = self.trouble_mut(sequence);
-        trouble.cohort = None;
-        if trouble.attempts == 0 {
-            self.troubles.remove(&sequence);
-            self.slot_mut(sequence).troubled = false;
-        }
-    }
-
-    /// The record, if it came to wait behind one that waits for a retry: it may stay for long.
-    pub fn held_up_mut(&mut self, sequence: Sequence) -> Option<&mut R> {
-        let slot = self.slot_mut(sequence);
-        if slot.held_up { slot.record.as_mut() } else { None }
+    /// Everything below this offset is done.
+    pub fn low(&self) -> i64 {
+        self.slots.front().map_or(self.next_offset, |slot| slot.offset)
     }
 
     /// The offset behind the last record that was admitted.
@@ -371,87 +469,6 @@ impl<R> Window<R> {
     /// The sequence of the next record to be admitted.
     pub fn next_sequence(&self) -> Sequence {
         self.end()
-    }
-
-    /// Counts a failed attempt of a running record and returns its failures.
-    pub fn count_failure(&mut self, sequence: Sequence, now_unix_s: u64) -> Failed {
-        let trouble = self.trouble_mut(sequence);
-        trouble.attempts += 1;
-        if trouble.attempts == 1 {
-            trouble.since_unix_s = now_unix_s;
-            self.failing += 1;
-        }
-        self.dirty = true;
-        self.failures(sequence)
-    }
-
-    /// A running record failed and runs again at `due`. Its line waits for it; `behind` sees the
-    /// records of the line that were admitted already.
-    pub fn wait(&mut self, sequence: Sequence, due: Instant, record: R, mut behind: impl FnMut(&mut R)) {
-        let slot = self.slot_mut(sequence);
-        debug_assert_eq!(slot.state, State::Running);
-        slot.state = State::Waiting;
-        slot.record = Some(record);
-        let troubled = slot.troubled;
-        self.running -= 1;
-        self.waiting.push(Reverse((due, sequence)));
-        if troubled {
-            self.acquit(sequence);
-        }
-        let mut place = sequence;
-        loop {
-            let distance = self.slot(place).next;
-            if distance == 0 {
-                return;
-            }
-            place += u64::from(distance);
-            let slot = self.slot_mut(place);
-            if !std::mem::replace(&mut slot.held_up, true) {
-                slot.record.iter_mut().for_each(&mut behind);
-            }
-        }
-    }
-
-    /// A running record counts as not run: it runs again when its line lets it.
-    pub fn put_back(&mut self, sequence: Sequence, record: R) {
-        let blocked = self.is_blocked(sequence);
-        let slot = self.slot_mut(sequence);
-        debug_assert_eq!(slot.state, State::Running);
-        slot.state = if blocked { State::Behind } else { State::Ready };
-        slot.record = Some(record);
-        self.running -= 1;
-        if !blocked {
-            self.ready += 1;
-            self.again.push(Reverse(sequence));
-        }
-    }
-
-    /// From now on, until it is handled or fails alone, the record rides in calls of at most
-    /// `cohort` records: it is one of those among which the cause of a failed call is.
-    pub fn suspect(&mut self, sequence: Sequence, cohort: usize) {
-        self.trouble_mut(sequence).cohort = Some(cohort.max(1));
-    }
-
-    /// When the next record that waits is due.
-    pub fn next_due(&self) -> Option<Instant> {
-        self.waiting.peek().map(|&Reverse((due, _))| due)
-    }
-
-    /// Makes the records ready whose time has come.
-    pub fn wake(&mut self, now: Instant) {
-        while self.next_due().is_some_and(|due| due <= now) {
-            let Some(Reverse((_, sequence))) = self.waiting.pop() else { return };
-            let slot = self.slot_mut(sequence);
-            debug_assert_eq!(slot.state, State::Waiting);
-            slot.state = State::Ready;
-            self.ready += 1;
-            self.again.push(Reverse(sequence));
-        }
-    }
-
-    /// Everything below this offset is done.
-    pub fn low(&self) -> i64 {
-        self.slots.front().map_or(self.next_offset, |slot| slot.offset)
     }
 
     fn end(&self) -> Sequence {

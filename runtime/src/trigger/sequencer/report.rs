@@ -26,7 +26,7 @@ impl<R> Window<R> {
                 continue;
             }
             progress.done.extend(run.take());
-            if slot.troubled && self.trouble(sequence).attempts > 0 {
+            if slot.has_failure && self.failure(sequence).has_failed() {
                 progress.failed.push(self.failures(sequence));
             }
         }

@@ -1,9 +1,8 @@
 //! Which records of a window ride in one call.
 
-use std::cmp::Reverse;
-
-use super::super::progress::MAX_METADATA;
+use super::ready::Kind;
 use super::{Sequence, State, Window};
+use crate::trigger::lane::Route;
 
 /// A record that [`Window::take`] hands out.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,71 +22,75 @@ pub struct Share {
 }
 
 impl<R> Window<R> {
-    /// Hands out records that may run in one call, in offset order. Several records of one line may
-    /// be among them.
-    pub fn take(&mut self, share: Share, mut each: impl FnMut(Taken<R>)) {
+    /// Hands out records of one route that may run in one call, in offset order. Several records of
+    /// one key group may be among them.
+    pub fn take(&mut self, route: Route, share: Share, mut each: impl FnMut(Taken<R>)) {
         self.takes = self.takes.wrapping_add(1);
-        let (mut taken, mut bytes) = (0, 0);
-        let mut cohort: Option<usize> = None;
-        let mut fresh_allowed = self.fresh_allowance();
-        let mut passed_over = Vec::new();
-        while let Some(sequence) = self.next_candidate() {
-            let trouble = self.trouble(sequence);
+        for kind in self.ready_of(route).turns() {
+            let taken = match kind {
+                Kind::Retry => self.take_retries(route, share, &mut each),
+                Kind::Fresh | Kind::Suspect => self.take_in_order(route, kind, share, &mut each),
+            };
+            if taken > 0 {
+                return;
+            }
+        }
+    }
+
+    /// Fresh records, or suspects, with those behind them that may ride along.
+    fn take_in_order(&mut self, route: Route, kind: Kind, share: Share, each: &mut impl FnMut(Taken<R>)) -> usize {
+        let (mut taken, mut bytes, mut most) = (0, 0, share.records);
+        let mut allowance = self.allowance();
+        while let Some(sequence) = self.next_candidate(route, kind) {
+            let failure = self.failure(sequence);
             let own_bytes = self.slot(sequence).bytes as usize;
-            let limit = trouble.cohort.unwrap_or(usize::MAX).min(cohort.unwrap_or(usize::MAX)).min(share.records);
-            // Suspects travel among themselves, so that the innocent need not run again.
-            let other_kind = taken > 0 && trouble.cohort.is_some() != cohort.is_some();
-            let fresh = trouble.attempts == 0 && sequence != self.base;
-            if taken >= limit || taken > 0 && bytes + own_bytes > share.bytes {
-                passed_over.push(sequence);
+            let never_failed = !failure.has_failed() && sequence != self.base;
+            most = most.min(failure.group.unwrap_or(usize::MAX));
+            let is_full = taken >= most || taken > 0 && bytes + own_bytes > share.bytes;
+            if is_full || never_failed && allowance == 0 {
                 break;
             }
-            if other_kind || fresh && fresh_allowed == 0 {
-                passed_over.push(sequence);
-                if passed_over.len() < share.records {
-                    continue;
-                }
-                break;
-            }
-            fresh_allowed -= usize::from(fresh);
+            self.ready_of(route).pop(kind);
+            allowance -= usize::from(never_failed);
             bytes += own_bytes;
-            cohort = trouble.cohort.map(|own| own.min(cohort.unwrap_or(usize::MAX)));
-            each(self.start(sequence, trouble.attempts + 1));
             taken += 1;
+            each(self.start(sequence));
+            self.invite_rider(sequence);
         }
-        for sequence in passed_over {
-            self.again.push(Reverse(sequence));
-        }
+        taken
     }
 
-    /// The first record that may run, leaving it to the caller: either it starts or it is pushed
-    /// onto `again`.
-    fn next_candidate(&mut self) -> Option<Sequence> {
-        self.cursor = self.cursor.max(self.base);
-        loop {
-            while self.cursor < self.end() && !self.may_run(self.cursor) {
-                self.cursor += 1;
+    /// Records whose time came, however far they are apart.
+    fn take_retries(&mut self, route: Route, share: Share, each: &mut impl FnMut(Taken<R>)) -> usize {
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        while let Some(sequence) = self.next_candidate(route, Kind::Retry) {
+            let own_bytes = self.slot(sequence).bytes as usize;
+            if taken.len() >= share.records || !taken.is_empty() && bytes + own_bytes > share.bytes {
+                break;
             }
-            let fresh = (self.cursor < self.end()).then_some(self.cursor);
-            let again = self.again.peek().map(|&Reverse(sequence)| sequence);
-            match (again, fresh) {
-                (Some(again), fresh) if fresh.is_none_or(|fresh| again < fresh) => {
-                    self.again.pop();
-                    // What waits here may have been run or put behind its line since.
-                    if again >= self.base && self.may_run(again) {
-                        return Some(again);
-                    }
-                }
-                (_, Some(fresh)) => {
-                    self.cursor += 1;
-                    return Some(fresh);
-                }
-                (_, None) => return None,
-            }
+            self.ready_of(route).pop(Kind::Retry);
+            bytes += own_bytes;
+            taken.push(sequence);
         }
+        // A record may have left an entry behind when it was here before.
+        taken.sort_unstable();
+        taken.dedup();
+        taken.iter().for_each(|&sequence| each(self.start(sequence)));
+        taken.len()
     }
 
-    /// Ready, or right behind a record of its line that this very `take` handed out.
+    /// The next record of a kind that may run. What is stale before it is thrown away.
+    fn next_candidate(&mut self, route: Route, kind: Kind) -> Option<Sequence> {
+        while let Some(sequence) = self.ready_of(route).peek(kind) {
+            if sequence >= self.base && self.may_run(sequence) && self.kind(sequence) == kind {
+                return Some(sequence);
+            }
+            self.ready_of(route).pop(kind);
+        }
+        None
+    }
+
+    /// Ready, or right behind a record of its key group that this very `take` handed out.
     fn may_run(&self, sequence: Sequence) -> bool {
         match self.slot(sequence).state {
             State::Ready => true,
@@ -98,37 +101,30 @@ impl<R> Window<R> {
         }
     }
 
-    fn start(&mut self, sequence: Sequence, attempt: u32) -> Taken<R> {
-        let (takes, cursor) = (self.takes, self.cursor);
+    fn start(&mut self, sequence: Sequence) -> Taken<R> {
+        if self.slot(sequence).state == State::Ready {
+            self.leave_ready(sequence);
+        }
+        let takes = self.takes;
+        let attempt = self.failure(sequence).attempts + 1;
         let slot = self.slot_mut(sequence);
-        let was_ready = slot.state == State::Ready;
         slot.state = State::Running;
         slot.take = takes;
         let record = slot.record.take().expect("a record that does not run is in its slot");
-        let distance = u64::from(slot.next);
-        self.ready -= usize::from(was_ready);
         self.running += 1;
-        // The one behind it may ride along; ahead of the cursor it is found anyway.
-        if distance > 0 && sequence + distance < cursor {
-            self.again.push(Reverse(sequence + distance));
-        }
         Taken { sequence, attempt, record }
     }
 
-    /// Records that are ready and that the size of the progress lets start.
-    pub fn startable(&self) -> usize {
-        self.ready.min(self.fresh_allowance() + self.failing)
-    }
-
-    /// How many records that never failed may start without endangering the size of the progress.
-    /// Each open record can at worst split a range in two: two lengths more, of one byte each
-    /// unless they span more than 127 offsets, of which there are only so many.
-    fn fresh_allowance(&self) -> usize {
-        const BYTES: usize = MAX_METADATA / 4 * 3 - 40;
-        const RANGE: usize = 2;
-        const FAILED: usize = 8;
-        let span = usize::try_from(self.next_offset - self.low()).unwrap_or(usize::MAX);
-        let used = RANGE * (self.done_runs + self.running) + (RANGE + FAILED) * self.failing + span / 127;
-        BYTES.saturating_sub(used) / RANGE
+    /// The record right behind one that was just taken may ride along, if it is of the same kind.
+    fn invite_rider(&mut self, sequence: Sequence) {
+        let distance = u64::from(self.slot(sequence).next);
+        if distance == 0 || self.careful {
+            return;
+        }
+        let rider = sequence + distance;
+        let (kind, route) = (self.kind(rider), self.slot(rider).route);
+        if route == self.slot(sequence).route && self.slot(rider).state == State::Behind {
+            self.ready_of(route).add_rider(kind, rider);
+        }
     }
 }

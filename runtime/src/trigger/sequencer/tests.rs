@@ -12,6 +12,8 @@ use super::*;
 const STEPS: usize = 200_000;
 const HISTORIES: usize = 100;
 
+const LIMITS: Limits = Limits { records: 10_000, bytes: usize::MAX, metadata: MAX_METADATA };
+
 struct Call {
     taken: Vec<Taken<usize>>,
 }
@@ -40,8 +42,7 @@ struct World {
     failures: BTreeMap<usize, u32>,
     durable_failures: BTreeMap<usize, u32>,
     poison: BTreeSet<usize>,
-    start: Instant,
-    now: Instant,
+    now: Now,
 }
 
 impl World {
@@ -55,10 +56,10 @@ impl World {
                 (offset, (rng.u8(..8) > 0).then(|| rng.u64(..keys)))
             })
             .collect();
-        let limits = Limits { records: rng.usize(5..800), bytes: rng.usize(500..100_000) };
+        let limits = Limits { records: rng.usize(5..800), bytes: rng.usize(500..100_000), metadata: MAX_METADATA };
         let committed = (log[0].0, String::new());
         let poison = (0..log.len()).filter(|_| rng.u8(..50) == 0).collect();
-        let now = Instant::now();
+        let now = Now { instant: Instant::now(), unix: Duration::from_secs(1_800_000_000) };
         Self {
             window: Window::new(Progress::at(committed.0), limits),
             rng,
@@ -75,7 +76,6 @@ impl World {
             failures: BTreeMap::new(),
             durable_failures: BTreeMap::new(),
             poison,
-            start: now,
             now,
         }
     }
@@ -88,8 +88,8 @@ impl World {
             700..900 => self.acknowledge(),
             900..950 => self.commit(),
             950..992 => {
-                self.now += Duration::from_millis(self.rng.u64(1..50));
-                self.window.wake(self.now);
+                let time = Duration::from_millis(self.rng.u64(1..50));
+                self.pass(time);
             }
             992..996 => {
                 self.commit();
@@ -105,10 +105,10 @@ impl World {
             if self.next == self.log.len() || !self.window.has_room() {
                 return;
             }
-            let (offset, line) = self.log[self.next];
+            let (offset, group) = self.log[self.next];
             self.delivered.push(self.next);
             let bytes = self.rng.usize(0..200);
-            if !self.window.admit(offset, line, bytes, self.next) {
+            if !self.window.admit(offset, group, Route::STABLE, bytes, self.next, self.now) {
                 assert!(self.durable.contains(&self.next), "offset {offset} was skipped, but never committed as done");
                 self.handled.insert(self.next);
             }
@@ -119,7 +119,7 @@ impl World {
     fn take(&mut self) {
         let share = Share { records: self.rng.usize(1..50), bytes: self.rng.usize(1..5_000) };
         let mut taken = Vec::new();
-        self.window.take(share, |one| taken.push(one));
+        self.window.take(Route::STABLE, share, |one| taken.push(one));
         assert!(taken.len() <= share.records);
         let mut in_this_call = BTreeSet::new();
         for one in &taken {
@@ -189,12 +189,11 @@ impl World {
     }
 
     fn fail(&mut self, one: &Taken<usize>) {
-        let unix_s = 1_800_000_000 + (self.now - self.start).as_secs();
-        let failed = self.window.count_failure(one.sequence, unix_s);
+        let failed = self.window.failed(one.sequence, true, self.now);
         assert_eq!(failed.attempts, one.attempt);
         self.failures.insert(one.record, failed.attempts);
-        let due = self.now + Duration::from_millis(self.rng.u64(..40));
-        self.window.wait(one.sequence, due, one.record, |_| {});
+        let after = Duration::from_millis(self.rng.u64(..40));
+        self.window.wait(one.sequence, after, self.now, one.record, |_| {});
     }
 
     fn handle(&mut self, one: &Taken<usize>) {
@@ -233,6 +232,7 @@ impl World {
             .filter(|&record| self.log[record].0 < read.low || read.is_done(self.log[record].0))
             .collect();
         assert!(self.durable.is_subset(&self.acknowledged), "committed as done, but not acknowledged");
+        self.check_keys_of_durable();
         self.durable_failures = read
             .failed
             .iter()
@@ -241,6 +241,24 @@ impl World {
             })
             .collect();
         self.committed = (progress.low, metadata);
+    }
+
+    /// What is committed as done follows nothing of its key that would be done again.
+    fn check_keys_of_durable(&self) {
+        let mut open = BTreeSet::new();
+        for (record, (offset, key)) in self.log.iter().enumerate() {
+            let Some(key) = key else { continue };
+            if !self.durable.contains(&record) {
+                open.insert(key);
+            } else {
+                assert!(!open.contains(key), "the record at {offset} is committed before one ahead of it on its key");
+            }
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now = Now { instant: self.now.instant + time, unix: self.now.unix + time };
+        self.window.wake(self.now.instant);
     }
 
     /// Another owner, or the same one after a crash, goes on from what was committed.
@@ -267,8 +285,7 @@ impl World {
         self.poison.clear();
         for _ in 0..100_000 {
             self.admit();
-            self.now += Duration::from_millis(50);
-            self.window.wake(self.now);
+            self.pass(Duration::from_millis(50));
             self.take();
             self.finish_call();
             self.acknowledge();
@@ -279,7 +296,7 @@ impl World {
                 return;
             }
         }
-        panic!("the window is stuck: {} open, {} ready", self.window.slots.len(), self.window.ready());
+        panic!("the window is stuck: {} open, {} ready", self.window.slots.len(), self.window.ready(Route::STABLE));
     }
 }
 
@@ -305,8 +322,8 @@ fn random_histories_lose_repeat_and_reorder_nothing() {
 #[test]
 fn a_topic_created_anew_starts_at_its_beginning() {
     let resumed = Progress { low: 100, done: vec![101..110], ..Progress::default() };
-    let mut window = Window::new(resumed, Limits { records: 100, bytes: usize::MAX });
-    assert!(window.admit(0, None, 1, 0), "record 0 is another one");
+    let mut window = Window::new(resumed, LIMITS);
+    assert!(window.admit(0, None, Route::STABLE, 1, 0, now()), "record 0 is another one");
     take(&mut window, 1);
     window.handled(0, 0);
     assert_eq!(window.progress(), Progress::at(1));
@@ -315,24 +332,28 @@ fn a_topic_created_anew_starts_at_its_beginning() {
 #[test]
 fn how_the_group_began_is_committed_again() {
     let resumed = Progress { low: 5, partitions_at_start: 4, ..Progress::default() };
-    let mut window = Window::new(resumed, Limits { records: 100, bytes: usize::MAX });
-    window.admit(5, None, 1, 5);
+    let mut window = Window::new(resumed, LIMITS);
+    window.admit(5, None, Route::STABLE, 1, 5, now());
     take(&mut window, 1);
     window.handled(0, 0);
     assert_eq!(window.progress(), Progress { low: 6, partitions_at_start: 4, ..Progress::default() });
 }
 
 fn window(records: usize) -> Window<i64> {
-    let mut window = Window::new(Progress::at(0), Limits { records: 10_000, bytes: usize::MAX });
+    let mut window = Window::new(Progress::at(0), LIMITS);
     for offset in 0..records as i64 {
-        window.admit(offset, Some(1 + offset as u64 % 3), 10, offset);
+        window.admit(offset, Some(1 + offset as u64 % 3), Route::STABLE, 10, offset, now());
     }
     window
 }
 
+fn now() -> Now {
+    Now { instant: Instant::now(), unix: Duration::from_secs(1_800_000_000) }
+}
+
 fn take<R>(window: &mut Window<R>, records: usize) -> Vec<Sequence> {
     let mut taken = Vec::new();
-    window.take(Share { records, bytes: usize::MAX }, |one| taken.push(one.sequence));
+    window.take(Route::STABLE, Share { records, bytes: usize::MAX }, |one| taken.push(one.sequence));
     taken
 }
 
@@ -347,23 +368,126 @@ fn records_of_one_key_ride_in_one_call_in_order() {
 fn a_record_that_waits_holds_up_its_key_only() {
     let mut window = window(9);
     take(&mut window, 3);
-    let due = Instant::now();
-    window.count_failure(0, 1);
+    let now = now();
+    window.failed(0, true, now);
     let mut held_up = Vec::new();
-    window.wait(0, due, 0, |&mut offset| held_up.push(offset));
+    window.wait(0, Duration::ZERO, now, 0, |&mut offset| held_up.push(offset));
     assert_eq!(held_up, [3, 6], "those that may stay for long are told");
     window.handled(1, 0);
     window.handled(2, 0);
     assert_eq!(take(&mut window, 100), [4, 5, 7, 8]);
-    window.wake(due);
-    assert_eq!(take(&mut window, 100), [0, 3, 6]);
+    window.wake(now.instant);
+    assert_eq!(take(&mut window, 100), [0]);
+    window.handled(0, 0);
+    assert_eq!(take(&mut window, 100), [3, 6]);
+}
+
+/// Were the first one handled again after a crash, the second one would have to follow it.
+#[test]
+fn a_record_is_done_only_if_those_ahead_of_it_on_its_key_are() {
+    let mut window = window(9);
+    take(&mut window, 3);
+    window.handled(0, 1);
+    window.handled(1, 0);
+    window.handled(2, 0);
+    assert_eq!(take(&mut window, 2), [3, 4]);
+    window.handled(3, 0);
+    window.handled(4, 0);
+    assert_eq!(window.progress(), Progress { low: 0, done: vec![1..3, 4..5], ..Progress::default() });
+    window.acknowledged(0);
+    assert_eq!(window.progress(), Progress::at(5));
+}
+
+#[test]
+fn a_record_that_failed_under_another_owner_waits_for_its_time_here() {
+    let start = now();
+    let at = |seconds: u64| Now {
+        instant: start.instant + Duration::from_secs(seconds),
+        unix: start.unix + Duration::from_secs(seconds),
+    };
+    let mut window = window(3);
+    take(&mut window, 1);
+    window.failed(0, true, start);
+    window.wait(0, Duration::from_secs(60), start, 0, |_| {});
+    let progress = window.progress();
+    let read = Progress::decode(progress.low, &progress.encode(MAX_METADATA)).expect("own metadata is readable");
+    let mut heir = Window::new(read, LIMITS);
+    heir.admit(0, None, Route::STABLE, 10, 0, at(20));
+    assert_eq!((take(&mut heir, 9), heir.next_due()), (vec![], Some(at(60).instant)));
+    heir.wake(at(60).instant);
+    assert_eq!(take(&mut heir, 9), [0]);
+    let mut late = Window::new(progress, LIMITS);
+    late.admit(0, None, Route::STABLE, 10, 0, at(61));
+    assert_eq!(take(&mut late, 9), [0], "its time is over");
+}
+
+/// A canary has few of the keys, and gets its records however many others lie before them.
+#[test]
+fn each_route_has_its_own_records() {
+    let mut window = window(0);
+    for offset in 0..1_000 {
+        let route = if offset % 100 == 99 { Route::CANARY } else { Route::STABLE };
+        window.admit(offset, None, route, 10, offset, now());
+    }
+    assert_eq!((window.ready(Route::STABLE), window.ready(Route::CANARY)), (990, 10));
+    let mut taken = Vec::new();
+    window.take(Route::CANARY, Share { records: 3, bytes: usize::MAX }, |one| taken.push(one.sequence));
+    assert_eq!(taken, [99, 199, 299]);
+}
+
+#[test]
+fn a_record_that_is_too_old_is_given_up_without_a_call() {
+    let (mut window, start) = (window(9), now());
+    take(&mut window, 2);
+    (0..2).for_each(|sequence| assert_eq!(window.failed(sequence, false, start).attempts, 0));
+    window.wait(0, Duration::from_secs(60), start, 0, |_| {});
+    assert_eq!(window.take_failed_before(start.unix_s() - 1), None, "it is young");
+    assert_eq!(window.oldest_failure_unix_s(), Some(start.unix_s()));
+    assert_eq!(window.take_failed_before(start.unix_s()), Some((0, 0)));
+    assert_eq!(window.take_failed_before(start.unix_s()), None, "the other one runs");
+    window.handled(0, 0);
+    window.wake(start.instant + Duration::from_secs(61));
+}
+
+/// However far the offsets are apart, what runs ahead is charged by what it costs.
+#[test]
+fn a_hole_in_the_offsets_stops_nobody() {
+    let mut window = window(1);
+    take(&mut window, 1);
+    window.failed(0, true, now());
+    window.wait(0, Duration::from_secs(60), now(), 0, |_| {});
+    for offset in 400_000..401_000 {
+        window.admit(offset, None, Route::STABLE, 10, offset, now());
+    }
+    assert!(window.startable() > 400, "{} may start", window.startable());
+}
+
+#[test]
+fn records_that_wait_are_no_work_at_hand() {
+    let mut window = window(0);
+    for offset in 0..1_000 {
+        window.admit(offset, None, Route::STABLE, 10, offset, now());
+    }
+    // A third fails and waits, the others are done.
+    for _ in 0..4 {
+        for sequence in take(&mut window, 250) {
+            if sequence % 3 == 0 {
+                window.failed(sequence, true, now());
+                window.wait(sequence, Duration::from_secs(3_600), now(), 0, |_| {});
+            } else {
+                window.handled(sequence, 0);
+            }
+        }
+    }
+    assert!(window.has_ready(), "the size of the progress stops them");
+    assert_eq!(window.startable(), 0);
 }
 
 #[test]
 fn suspects_ride_among_themselves() {
     let mut window = window(0);
     for offset in 0..20 {
-        window.admit(offset, None, 10, offset);
+        window.admit(offset, None, Route::STABLE, 10, offset, now());
     }
     for sequence in take(&mut window, 10) {
         window.suspect(sequence, 4);
@@ -371,15 +495,15 @@ fn suspects_ride_among_themselves() {
     }
     assert_eq!(take(&mut window, 100), [0, 1, 2, 3]);
     assert_eq!(take(&mut window, 100), [4, 5, 6, 7]);
+    assert_eq!(take(&mut window, 100), (10..20).collect::<Vec<_>>(), "the kinds take turns");
     assert_eq!(take(&mut window, 100), [8, 9]);
-    assert_eq!(take(&mut window, 100), (10..20).collect::<Vec<_>>());
 }
 
 #[test]
 fn running_ahead_stops_before_progress_outgrows_the_metadata() {
-    let mut window = Window::new(Progress::at(0), Limits { records: 10_000, bytes: usize::MAX });
+    let mut window = Window::new(Progress::at(0), LIMITS);
     for offset in 0..10_000 {
-        window.admit(offset, None, 10, offset);
+        window.admit(offset, None, Route::STABLE, 10, offset, now());
     }
     let mut open = Vec::new();
     loop {
@@ -405,9 +529,9 @@ fn running_ahead_stops_before_progress_outgrows_the_metadata() {
 #[test]
 fn what_the_last_owner_did_is_committed_again() {
     let resumed = Progress { low: 10, done: vec![12..14, 20..30], ..Progress::default() };
-    let mut window = Window::new(resumed, Limits { records: 100, bytes: usize::MAX });
+    let mut window = Window::new(resumed, LIMITS);
     for offset in 10..15 {
-        window.admit(offset, None, 1, offset);
+        window.admit(offset, None, Route::STABLE, 1, offset, now());
     }
     take(&mut window, 1);
     window.handled(0, 0);

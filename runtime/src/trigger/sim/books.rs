@@ -22,10 +22,18 @@ pub struct Emitted {
 #[derive(Clone, Debug)]
 pub enum Kind {
     /// The message of this number, of the try of this number.
-    Message { index: usize, attempt: u32 },
-    DeadLetter { attempts: u32, cause: String },
+    Message {
+        index: usize,
+        attempt: u32,
+    },
+    DeadLetter {
+        attempts: u32,
+        cause: String,
+    },
     /// What the function did beside its messages.
-    Work { attempt: u32 },
+    Work {
+        attempt: u32,
+    },
 }
 
 impl fmt::Display for Emitted {
@@ -58,10 +66,7 @@ pub struct Effect {
 #[derive(Clone, Copy, Debug)]
 pub struct Try {
     pub at: Duration,
-    pub attempt: u32,
     pub verdict: Verdict,
-    /// No other record was in the call.
-    pub alone: bool,
 }
 
 /// Where a record lies.
@@ -70,7 +75,6 @@ pub struct Found {
     pub place: Place,
     pub incarnation: u32,
     pub offset: i64,
-    pub timestamp_ms: i64,
     pub at: Duration,
 }
 
@@ -118,8 +122,6 @@ pub struct Books {
     /// What a member knows to be committed.
     known: BTreeMap<(u64, Place), Progress>,
     commits: BTreeMap<(u64, u64), Vec<Stored>>,
-    /// Partitions that the group has begun with.
-    begun: BTreeSet<Place>,
     /// What nodes took and did not finish, in bytes.
     held: BTreeMap<(usize, Place, i64), usize>,
     /// When something was finished last.
@@ -140,14 +142,13 @@ impl Books {
             retry: trigger.retry,
             known: BTreeMap::new(),
             commits: BTreeMap::new(),
-            begun: BTreeSet::new(),
             held: BTreeMap::new(),
             last_progress: Duration::ZERO,
         }
     }
 
-    pub fn produced(&mut self, id: usize, place: Place, incarnation: u32, offset: i64, timestamp_ms: i64, at: Duration) {
-        self.pages[id].found = Some(Found { place, incarnation, offset, timestamp_ms, at });
+    pub fn produced(&mut self, id: usize, found: Found) {
+        self.pages[id].found = Some(found);
     }
 
     pub fn never_produced(&mut self, id: usize) {
@@ -193,7 +194,9 @@ impl Books {
     pub fn is_exhausted(&self, id: usize, now: Duration) -> bool {
         let page = &self.pages[id];
         let failed: Vec<&Try> = page.tries.iter().filter(|tried| tried.verdict != Verdict::Handled).collect();
-        let aged = failed.first().is_some_and(|first| now + self.retry.max_backoff >= first.at + self.retry.max_age);
+        // Ages are kept in whole seconds.
+        let slack = self.retry.max_backoff + Duration::from_secs(1);
+        let aged = failed.first().is_some_and(|first| now + slack >= first.at + self.retry.max_age);
         matches!(self.fates[id], Fate::Unreadable | Fate::TooLarge)
             || failed.iter().any(|tried| tried.verdict == Verdict::Reject)
             || failed.len() >= self.retry.attempts.get() as usize
@@ -215,11 +218,9 @@ impl Books {
         self.fates[id] == Fate::Ok && self.pages[id].tries.iter().all(|tried| tried.verdict == Verdict::Handled)
     }
 
-    /// The group begins with a partition, or goes on with it, at this offset.
-    pub fn started(&mut self, place: Place, offset: i64, skips: bool) {
-        if !self.begun.insert(place) || !skips {
-            return;
-        }
+    /// The group begins with a partition at this offset, and the manifest lets it leave out what is
+    /// below. It does so again until something is committed.
+    pub fn started(&mut self, place: Place, offset: i64) {
         for page in &mut self.pages {
             page.before_start |= page.found.is_some_and(|found| found.place == place && found.offset < offset);
         }

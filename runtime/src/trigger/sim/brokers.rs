@@ -15,6 +15,8 @@ use super::world::{Event, World};
 
 /// How long clients wait for an answer before they break the connection.
 pub const REQUEST_TIMEOUT: Duration = ms(8_000);
+/// The broker that coordinates the group, when it is there.
+pub const COORDINATOR: usize = 1;
 /// How long the cluster waits for a broker that says nothing.
 const BROKER_SESSION: Duration = ms(6_000);
 
@@ -114,13 +116,13 @@ impl World {
         // The clock of a coordinator that stood still jumps: it may expire its members before it
         // looks at what they sent meanwhile.
         let expires_first = before == Condition::Frozen && self.chance(50);
-        if self.coordinator_home() == broker && (was_replaced || before == Condition::Dead || !expires_first) {
+        if COORDINATOR == broker && (was_replaced || before == Condition::Dead || !expires_first) {
             self.group_sessions_restart();
         }
         if expires_first && self.coordinator == broker {
             self.expire_members();
         }
-        self.coordinator = self.led_by(self.coordinator_home());
+        self.coordinator = self.led_by(COORDINATOR);
         let waiting = std::mem::take(&mut self.brokers[broker].sockets);
         if was_replaced {
             // What waited is for a leader of an older epoch, and refused.
@@ -147,7 +149,6 @@ impl World {
         if self.coordinator == broker {
             self.coordinator = heir;
             self.group_sessions_restart();
-            self.group_connections_broke();
         }
         self.disturb_all();
         self.kick_all();
@@ -164,17 +165,11 @@ impl World {
     }
 
     fn clients_lost_connection(&mut self, broker: usize) {
-        if self.coordinator == broker {
-            self.group_connections_broke();
-        }
+        self.group_connections_broke(broker);
         let producers: Vec<u64> = self.producers.keys().copied().collect();
         for producer in producers {
             self.producer_lost_connection(producer, broker);
         }
-    }
-
-    fn coordinator_home(&self) -> usize {
-        1 % self.brokers.len()
     }
 
     /// Clients find the brokers again.
@@ -189,6 +184,6 @@ impl World {
     /// From now on nothing that takes long is taken for stuck, for a while.
     pub fn disturb_all(&mut self) {
         let now = self.now();
-        self.nodes.iter_mut().for_each(|node| node.undisturbed_since = now);
+        self.nodes.iter_mut().for_each(|node| node.undisturbed_since = node.undisturbed_since.max(now));
     }
 }

@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
+use super::books::{Emitted, Kind};
 use super::fetch::SimRecord;
 use super::group::Stored;
 use super::load::{DEAD, Fate, id_of};
 use super::member::{Closing, error};
-use super::books::{Emitted, Kind};
 use super::producer::Queued;
 use super::question::{Asked, What};
 use super::time::ms;
@@ -129,9 +129,8 @@ impl Broker for SimBroker {
         let mut world = lock(&self.world);
         for position in positions {
             let place = world.find(&position.topic, position.partition);
-            let found = place
-                .zip(position.offset)
-                .is_some_and(|(place, offset)| world.seek(self.member, place, offset));
+            let found =
+                place.zip(position.offset).is_some_and(|(place, offset)| world.seek(self.member, place, offset));
             no_such_partition(found)?;
         }
         Ok(())
@@ -193,9 +192,8 @@ impl World {
         match (message.partition, message.key) {
             (Some(partition), _) => partition,
             (None, Some(key)) => {
-                let hash = key.iter().fold(0x811c_9dc5_u32, |hash, &byte| {
-                    (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-                });
+                let hash =
+                    key.iter().fold(0x811c_9dc5_u32, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
                 (hash >> 8) as i32 % count
             }
             (None, None) => self.rng.i32(0..count),
@@ -210,10 +208,9 @@ impl World {
         };
         let id = id_of(message.value?)?;
         let kind = match header(b"tidegate-attempts") {
-            Some(attempts) if topic == DEAD => Kind::DeadLetter {
-                attempts: attempts.parse().ok()?,
-                cause: header(b"tidegate-cause")?.to_owned(),
-            },
+            Some(attempts) if topic == DEAD => {
+                Kind::DeadLetter { attempts: attempts.parse().ok()?, cause: header(b"tidegate-cause")?.to_owned() }
+            }
             _ => {
                 let text = std::str::from_utf8(message.value?).ok()?;
                 let mut words = text.split(' ').skip(1);

@@ -4,9 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use super::load::{INPUTS, OUT, TOPICS};
+use super::member::error;
 use super::plan::{Breadth, Cluster};
 use super::time::ms;
-use super::topics::Place;
+use super::topics::{Log, Place, Topic};
+use super::world::{Event, World};
+use crate::kafka::broker::Event as Told;
 
 /// Something that goes wrong. Nodes are counted modulo their number, so that every fault fits a case
 /// with fewer of them.
@@ -19,37 +22,76 @@ pub struct Fault {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
-    BrokerFreezes { broker: usize },
-    BrokerDies { broker: usize },
+    BrokerFreezes {
+        broker: usize,
+    },
+    BrokerDies {
+        broker: usize,
+    },
     /// A quota: so long for each message.
-    Quota { broker: usize, message: Duration },
+    Quota {
+        broker: usize,
+        message: Duration,
+    },
     /// Too few replicas are in sync.
-    WritesRefused { broker: usize },
+    WritesRefused {
+        broker: usize,
+    },
     /// Answers to requests take long.
-    AnswersLate { broker: usize, by: Duration },
+    AnswersLate {
+        broker: usize,
+        by: Duration,
+    },
     /// It starts again when the fault is over.
-    NodeKilled { node: usize },
+    NodeKilled {
+        node: usize,
+    },
     /// As it is told to, and starts again when the fault is over.
-    NodeStops { node: usize },
+    NodeStops {
+        node: usize,
+    },
     /// The whole process stands still.
-    NodeFreezes { node: usize },
+    NodeFreezes {
+        node: usize,
+    },
     /// Its loop stands still, and its clients go on.
-    NodeStalls { node: usize },
+    NodeStalls {
+        node: usize,
+    },
     /// One more node, for as long as the fault lasts.
     NodeAdded,
     /// Another revision everywhere. A broken one is replaced when the fault is over.
-    Published { broken: bool },
-    InstancesRefused { node: usize },
-    PartitionForgotten { node: usize, place: Place },
-    ProducerBreaks { node: usize },
-    ConsumerBreaks { node: usize },
+    Published {
+        broken: bool,
+    },
+    InstancesRefused {
+        node: usize,
+    },
+    PartitionForgotten {
+        node: usize,
+        place: Place,
+    },
+    ProducerBreaks {
+        node: usize,
+    },
+    ConsumerBreaks {
+        node: usize,
+    },
     /// The group spreads its partitions anew for no reason.
     Rebalance,
-    PartitionsAdded { topic: usize, count: usize },
+    PartitionsAdded {
+        topic: usize,
+        count: usize,
+    },
     /// It is not there while the fault lasts.
-    TopicMadeAnew { topic: usize, partitions: usize },
+    TopicMadeAnew {
+        topic: usize,
+        partitions: usize,
+    },
     /// Of each partition the first half is removed.
-    Retention { topic: usize },
+    Retention {
+        topic: usize,
+    },
 }
 
 impl Fault {
@@ -65,9 +107,13 @@ impl fmt::Display for Fault {
         match &self.what {
             What::BrokerFreezes { broker } => write!(f, "broker {broker} freezes for {lasts:?}"),
             What::BrokerDies { broker } => write!(f, "broker {broker} dies for {lasts:?}"),
-            What::Quota { broker, message } => write!(f, "broker {broker} allows a message every {message:?} for {lasts:?}"),
+            What::Quota { broker, message } => {
+                write!(f, "broker {broker} allows a message every {message:?} for {lasts:?}")
+            }
             What::WritesRefused { broker } => write!(f, "broker {broker} accepts no messages for {lasts:?}"),
-            What::AnswersLate { broker, by } => write!(f, "answers of broker {broker} are late by {by:?} for {lasts:?}"),
+            What::AnswersLate { broker, by } => {
+                write!(f, "answers of broker {broker} are late by {by:?} for {lasts:?}")
+            }
             What::NodeKilled { node } => write!(f, "node {node} is killed, and starts again after {lasts:?}"),
             What::NodeStops { node } => write!(f, "node {node} is stopped, and starts again after {lasts:?}"),
             What::NodeFreezes { node } => write!(f, "node {node} freezes for {lasts:?}"),
@@ -161,5 +207,79 @@ impl What {
                 | Self::PartitionsAdded { .. }
                 | Self::Retention { .. }
         )
+    }
+}
+
+impl World {
+    /// Nothing counts as stuck until then.
+    pub fn undisturbed_in(&mut self, time: Duration) {
+        let then = self.now() + time;
+        self.nodes.iter_mut().for_each(|node| node.undisturbed_since = node.undisturbed_since.max(then));
+    }
+
+    pub fn cluster_fault(&mut self, what: &What) {
+        match *what {
+            What::BrokerFreezes { broker } => self.freeze(broker),
+            What::BrokerDies { broker } => self.kill_broker(broker),
+            What::Quota { broker, message } => self.brokers[broker].throttle = Some(message),
+            What::WritesRefused { broker } => self.brokers[broker].refuses_writes = true,
+            What::AnswersLate { broker, by } => self.brokers[broker].slow = by,
+            What::Rebalance => self.rebalance(),
+            What::PartitionsAdded { topic, count } if self.topics[topic].exists() => {
+                let logs = &mut self.topics[topic].logs;
+                logs.extend((0..count).map(|_| Log::default()));
+                self.notice_topics();
+            }
+            What::TopicMadeAnew { topic, .. } => self.delete_topic(topic),
+            What::Retention { topic } => {
+                let Topic { logs, .. } = &mut self.topics[topic];
+                let mut removed = Vec::new();
+                for log in logs {
+                    removed.extend(log.remove_below(log.start.midpoint(log.end)));
+                }
+                self.books.removed(&removed);
+            }
+            _ => {}
+        }
+    }
+
+    pub fn cluster_relief(&mut self, what: &What) {
+        match *what {
+            What::BrokerFreezes { broker } | What::BrokerDies { broker } => self.recover(broker),
+            What::Quota { broker, .. } => self.brokers[broker].throttle = None,
+            What::WritesRefused { broker } => self.brokers[broker].refuses_writes = false,
+            What::AnswersLate { broker, .. } => self.brokers[broker].slow = Duration::ZERO,
+            What::TopicMadeAnew { topic, partitions } if !self.topics[topic].exists() => {
+                let made = &mut self.topics[topic];
+                made.incarnation += 1;
+                made.logs = (0..partitions).map(|_| Log::default()).collect();
+                self.notice_topics();
+            }
+            _ => {}
+        }
+    }
+
+    fn delete_topic(&mut self, topic: usize) {
+        let logs = std::mem::take(&mut self.topics[topic].logs);
+        for log in &logs {
+            let ids: Vec<usize> = log.entries().iter().map(|entry| entry.id).collect();
+            self.books.removed(&ids);
+        }
+        self.group.forget_topic(topic);
+        if topic < INPUTS {
+            for member in self.members.values_mut() {
+                if member.owned.keys().any(|place: &Place| place.topic == topic) {
+                    let gone = error("UNKNOWN_TOPIC_OR_PART");
+                    member.events.push_back(Told::Error(gone));
+                }
+            }
+        }
+        self.notice_topics();
+    }
+
+    /// Somebody notices after a while.
+    fn notice_topics(&mut self) {
+        let late = self.between(ms(300), ms(3_000));
+        self.after(late, Event::TopicsChanged);
     }
 }

@@ -19,6 +19,8 @@ const FETCH: usize = 50;
 pub struct Fetcher {
     /// The time that it was given to the member.
     pub grant: u64,
+    /// Which incarnation the topic was in then.
+    pub incarnation: u32,
     /// The next offset to fetch, and the one behind the last record taken.
     next: i64,
     taken: i64,
@@ -34,9 +36,10 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    pub fn new(grant: u64, offset: i64) -> Self {
+    pub fn new(grant: u64, incarnation: u32, offset: i64) -> Self {
         Self {
             grant,
+            incarnation,
             next: offset,
             taken: offset,
             version: 0,
@@ -214,12 +217,17 @@ impl World {
     pub fn flow(&mut self, member: u64, place: Place, flows: bool) -> bool {
         let Some(known) = self.members.get_mut(&member) else { return false };
         let Some(fetcher) = known.owned.get_mut(&place) else { return false };
+        let changes = fetcher.flows != flows;
         fetcher.flows = flows;
         if flows {
             fetcher.held_bytes = 0;
             for record in std::mem::take(&mut fetcher.held) {
                 known.queue.push(place, record);
             }
+        }
+        if changes {
+            let how = if flows { "flows" } else { "is held back" };
+            self.tell(|world| format!("{}: {} {how}", world.who(member), world.place(place)));
         }
         self.fetch(member, place);
         true
@@ -233,6 +241,8 @@ impl World {
             known.queue.drop_of(place);
         }
         fetcher.paused = pauses;
+        let how = if pauses { "is paused" } else { "is fetched again" };
+        self.tell(|world| format!("{}: {} {how}", world.who(member), world.place(place)));
         self.fetch(member, place);
         true
     }
@@ -243,6 +253,7 @@ impl World {
         fetcher.taken = offset;
         fetcher.start_again();
         known.queue.drop_of(place);
+        self.tell(|world| format!("{}: {} is read again from {offset}", world.who(member), world.place(place)));
         self.fetch(member, place);
         true
     }

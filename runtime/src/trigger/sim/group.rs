@@ -8,7 +8,7 @@
 //!
 //! Not modelled: static members, transactional offsets, authorization, the expiry of offsets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::brokers::{Condition, Request};
@@ -25,13 +25,31 @@ const INITIAL_DELAY: Duration = ms(200);
 /// What a member asks its coordinator.
 #[derive(Clone, Debug)]
 pub enum Ask {
-    Join { id: Option<u64>, subscription: Vec<usize>, owned: Vec<Place> },
+    Join {
+        id: Option<u64>,
+        subscription: Vec<usize>,
+        owned: Vec<Place>,
+    },
     /// Of the classic protocols.
-    Heartbeat { id: u64, generation: u64 },
+    Heartbeat {
+        id: u64,
+        generation: u64,
+    },
     /// Of the consumer protocol; joins too.
-    Report { id: Option<u64>, subscription: Vec<usize>, owned: Vec<Place> },
-    Leave { id: u64 },
-    Commit { id: Option<u64>, generation: u64, number: u64, positions: Vec<Stored> },
+    Report {
+        id: Option<u64>,
+        subscription: Vec<usize>,
+        owned: Vec<Place>,
+    },
+    Leave {
+        id: u64,
+    },
+    Commit {
+        id: Option<u64>,
+        generation: u64,
+        number: u64,
+        positions: Vec<Stored>,
+    },
 }
 
 /// A position that is committed, or is to be.
@@ -50,7 +68,11 @@ pub enum Reply {
     RebalanceInProgress,
     /// The member was expired, or is of an older generation.
     Unknown,
-    Assigned { id: u64, generation: u64, places: Vec<Granted> },
+    Assigned {
+        id: u64,
+        generation: u64,
+        places: Vec<Granted>,
+    },
     Left,
 }
 
@@ -82,6 +104,9 @@ pub struct Group {
     /// The join barrier: since when, and when it ends at the latest.
     barrier: Option<(Duration, Duration)>,
     offsets: BTreeMap<Place, Stored>,
+    /// Partitions for which something was committed across the deletion of their topic, onto the one that
+    /// was made anew.
+    pub crossed: BTreeSet<Place>,
     /// The last time each partition was given to a member.
     grants: BTreeMap<Place, u64>,
     /// Of the consumer protocol: who is to own what.
@@ -97,6 +122,7 @@ impl Group {
             seats: BTreeMap::new(),
             barrier: None,
             offsets: BTreeMap::new(),
+            crossed: BTreeSet::new(),
             grants: BTreeMap::new(),
             target: BTreeMap::new(),
             next: 0,
@@ -107,6 +133,10 @@ impl Group {
         self.offsets.get(&place)
     }
 
+    pub fn has_committed(&self, topic: usize) -> bool {
+        self.offsets.keys().any(|place| place.topic == topic)
+    }
+
     /// The number under which a partition was given to somebody last.
     pub fn grant(&self, place: Place) -> Option<u64> {
         self.grants.get(&place).copied()
@@ -115,10 +145,7 @@ impl Group {
     /// A topic is gone, and what was committed for it.
     pub fn forget_topic(&mut self, topic: usize) {
         self.offsets.retain(|place, _| place.topic != topic);
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.seats.is_empty()
+        self.crossed.retain(|place| place.topic != topic);
     }
 
     fn number(&mut self) -> u64 {
@@ -142,9 +169,7 @@ impl Group {
             let owner = self.seats.iter().find(|(_, seat)| seat.owned.contains(&place)).map(|(&id, _)| id);
             let wish = match self.protocol {
                 // Moves everything, as the range assignor does when members come and go.
-                Protocol::Eager => {
-                    self.seats.keys().nth((index + self.generation as usize) % count).copied()
-                }
+                Protocol::Eager => self.seats.keys().nth((index + self.generation as usize) % count).copied(),
                 _ => owner,
             };
             match wish.filter(|id| able(id) && loads[id] < most) {
@@ -269,7 +294,8 @@ impl World {
         self.tell(|world| format!("group: generation {generation} of {} members", world.group.seats.len()));
         let ids: Vec<u64> = self.group.seats.keys().copied().collect();
         for id in ids {
-            let places: Vec<Place> = target.iter().filter(|(_, owner)| **owner == id).map(|(&place, _)| place).collect();
+            let places: Vec<Place> =
+                target.iter().filter(|(_, owner)| **owner == id).map(|(&place, _)| place).collect();
             self.give(id, &places);
             let Some(seat) = self.group.seats.get_mut(&id) else { continue };
             seat.generation = generation;
@@ -390,8 +416,7 @@ impl World {
             seat.joined.is_none() && now > seat.seen + session
                 || seat.revoking_since.is_some_and(|since| now > since + timeout)
         };
-        let expired: Vec<u64> =
-            self.group.seats.iter().filter(|(_, seat)| silent(seat)).map(|(&id, _)| id).collect();
+        let expired: Vec<u64> = self.group.seats.iter().filter(|(_, seat)| silent(seat)).map(|(&id, _)| id).collect();
         for id in expired {
             self.expire(id, "is expired");
         }
@@ -406,6 +431,7 @@ impl World {
     fn store(&mut self, id: Option<u64>, generation: u64, positions: Vec<Stored>) -> Result<(), &'static str> {
         let classic = self.group.protocol != Protocol::Consumer;
         let Some(seat) = id.and_then(|id| self.group.seats.get_mut(&id)) else { return Err("UNKNOWN_MEMBER_ID") };
+        let client = seat.client;
         if classic && generation != self.group.generation {
             return Err("ILLEGAL_GENERATION");
         }
@@ -425,6 +451,7 @@ impl World {
                 result = Err("UNKNOWN_TOPIC_OR_PART");
                 continue;
             }
+            self.excuse_crossing(client, &stored);
             self.check_commit(&stored);
             self.group.offsets.insert(stored.place, stored);
         }

@@ -1,6 +1,7 @@
 //! Runs one history: several drivers, one cluster, virtual time, until all is done or a promise is
 //! broken.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,12 +12,10 @@ use tokio::sync::{mpsc, watch};
 use super::clients::SimClients;
 use super::fault::{Fault, What};
 use super::function::{Revision, SimInvoker};
-use super::load::INPUTS;
 use super::oracle::Violation;
 use super::plan::Case;
 use super::question;
 use super::time::ms;
-use super::topics::{Log, Place, Topic};
 use super::world::{Event, Node, Shared, World, lock};
 use crate::manifest::{self, Trigger};
 use crate::record::Topics;
@@ -24,10 +23,8 @@ use crate::trigger::Context;
 use crate::trigger::budget::Budget;
 use crate::trigger::clock::Now;
 use crate::trigger::driver::{Command, Driver, Parts, Turn};
-use crate::trigger::status::{State, Status};
+use crate::trigger::status::Status;
 
-/// Most turns of a node in a virtual second in which nothing came for it.
-const MOST_TURNS: u32 = 5_000;
 /// How long after a fault everything may still be slow.
 const SETTLES: Duration = ms(20_000);
 /// How long after the last fault all is to be done, beside the time that retries take.
@@ -62,8 +59,6 @@ pub struct Report {
     pub strays: u64,
     /// Tries of the function beyond the first of each record.
     pub repeats: u64,
-    /// How long it took in virtual time.
-    pub lasted: Duration,
 }
 
 struct History<'a> {
@@ -127,8 +122,8 @@ impl History<'_> {
         world.after(Duration::ZERO, Event::Coordinator);
         let failing = self.case.items.iter().filter(|item| item.fate != super::load::Fate::Ok).count();
         if failing * 4 > self.case.items.len() {
-            // The breaker may open, and probes.
-            world.patience = self.trigger.retry.max_age.min(ms(60_000)) + ms(120_000);
+            // The breaker may open; then one record after another is tried, with pauses.
+            world.patience = ms(35_000) * failing as u32;
         }
     }
 
@@ -150,11 +145,8 @@ impl History<'_> {
                 Some(Event::Question { node, asked }) => question::answer(&self.world, node, asked),
                 Some(Event::Fault(number)) => self.fault(number),
                 Some(Event::Relief(number)) => self.relief(number),
-                Some(Event::Watch) => {
-                    if self.watch() {
-                        return;
-                    }
-                }
+                Some(Event::Watch) if self.watch() => return,
+                Some(Event::Watch) => {}
                 Some(_) => lock(&self.world).violation("simulation", "an event that nobody handles".to_owned()),
             }
         }
@@ -172,7 +164,6 @@ impl History<'_> {
             turns: self.turns,
             strays: world.books.strays,
             repeats: tries as u64,
-            lasted: world.now(),
         };
         drop(world);
         self.drivers.clear();
@@ -194,7 +185,13 @@ impl History<'_> {
         if world.finished() {
             return true;
         }
-        let retries = 2 * self.trigger.retry.max_age.min(ms(60_000)) + world.patience;
+        // Records of a key that fail one after another each have their time.
+        let mut failing: BTreeMap<(usize, i32), u32> = BTreeMap::new();
+        for item in self.case.items.iter().filter(|item| item.fate != super::load::Fate::Ok) {
+            *failing.entry((item.topic, item.partition)).or_default() += 1;
+        }
+        let most = failing.values().copied().max().unwrap_or(0).max(2);
+        let retries = most * self.trigger.retry.max_age.min(ms(60_000)) + world.patience;
         if now > quiet + LIMIT + retries {
             let text = format!("{:?} after the last fault {}", now - quiet, world.unfinished());
             world.violation("nothing stuck", text);
@@ -332,7 +329,7 @@ impl History<'_> {
             world.disturbances += usize::from(lasts > Duration::ZERO);
             let settles = match fault.what {
                 // The client is only given up after a while.
-                What::PartitionForgotten { .. } => ms(80_000),
+                What::PartitionForgotten { .. } => ms(200_000),
                 What::ProducerBreaks { .. } | What::ConsumerBreaks { .. } => ms(60_000),
                 _ => SETTLES,
             };
@@ -386,7 +383,7 @@ impl History<'_> {
             What::NodeAdded => {
                 let found = lock(&self.world).nodes.iter().position(|seat| seat.added_by == Some(number));
                 match found {
-                    Some(node) if number % 2 == 0 => self.stop(node),
+                    Some(node) if number.is_multiple_of(2) => self.stop(node),
                     Some(node) => self.kill(node),
                     None => {}
                 }
@@ -397,182 +394,6 @@ impl History<'_> {
             }
             what => lock(&self.world).cluster_relief(&what),
         }
-    }
-}
-
-impl Node {
-    fn new(number: usize) -> Self {
-        Self {
-            name: format!("node-{number}"),
-            incarnation: 0,
-            alive: false,
-            stopping: false,
-            frozen_until: Duration::ZERO,
-            stalled_until: Duration::ZERO,
-            turn: None,
-            ticket: 0,
-            member: None,
-            completions: None,
-            status: None,
-            instances_refused_until: Duration::ZERO,
-            undisturbed_since: Duration::ZERO,
-            awake_since: Duration::ZERO,
-            woken: false,
-            added_by: None,
-            idle_turns: (Duration::ZERO, 0),
-        }
-    }
-
-    fn begin(
-        &mut self,
-        now: Duration,
-        completions: mpsc::Sender<crate::engine::Completion>,
-        status: watch::Receiver<Status>,
-    ) {
-        self.incarnation += 1;
-        (self.alive, self.stopping, self.awake_since) = (true, false, now);
-        (self.frozen_until, self.stalled_until) = (Duration::ZERO, Duration::ZERO);
-        (self.turn, self.member) = (None, None);
-        (self.completions, self.status) = (Some(completions), Some(status));
-    }
-
-    pub fn state(&self) -> Option<State> {
-        Some(self.status.as_ref()?.borrow().state)
-    }
-
-    pub fn reason(&self) -> Option<String> {
-        self.status.as_ref()?.borrow().reason.clone()
-    }
-}
-
-impl World {
-    fn kill_node(&mut self, node: usize) {
-        self.tell(|world| format!("{} is gone", world.nodes[node].name));
-        let seat = &mut self.nodes[node];
-        (seat.alive, seat.stopping, seat.turn, seat.member) = (false, false, None, None);
-        (seat.completions, seat.status) = (None, None);
-        // From now on nothing that it wrote is its own.
-        for producer in self.producers.values_mut().filter(|known| known.node == node) {
-            producer.alive = false;
-        }
-    }
-
-    fn freeze_node(&mut self, node: usize, lasts: Duration, whole: bool) {
-        let until = self.now() + lasts;
-        let seat = &mut self.nodes[node];
-        let stands = if whole { &mut seat.frozen_until } else { &mut seat.stalled_until };
-        *stands = until.max(*stands);
-        seat.awake_since = until.max(seat.awake_since);
-        if whole && seat.alive {
-            self.agenda.add(until, Event::Kick { node });
-        }
-    }
-
-    /// Whether this is the node's turn, and what time it is.
-    fn begin_turn(&mut self, node: usize, ticket: u64) -> Option<Now> {
-        let now = self.now();
-        let seat = &mut self.nodes[node];
-        if seat.ticket != ticket || !seat.alive {
-            return None;
-        }
-        seat.turn = None;
-        let stands = seat.frozen_until.max(seat.stalled_until);
-        if stands > now {
-            self.plan_turn(node, stands);
-            return None;
-        }
-        let woken = std::mem::take(&mut seat.woken);
-        let (since, count) = &mut seat.idle_turns;
-        if woken || now > *since + ms(1_000) {
-            (*since, *count) = (now, 0);
-        }
-        *count += 1;
-        if *count > MOST_TURNS {
-            *count = 0;
-            self.violation("no busy loop", format!("node {node} has {MOST_TURNS} turns, and nothing came for it"));
-        }
-        Some(self.clock.reading())
-    }
-
-    /// What a loop was told in this turn it can have acted on.
-    fn end_turn(&mut self, node: usize) {
-        let Some(member) = self.nodes[node].member else { return };
-        let Some(member) = self.members.get_mut(&member) else { return };
-        if std::mem::take(&mut member.told_of_loss) {
-            member.owned.values_mut().for_each(|fetcher| fetcher.grant = 0);
-        }
-    }
-
-    /// Nothing counts as stuck until then.
-    fn undisturbed_in(&mut self, time: Duration) {
-        let then = self.now() + time;
-        self.nodes.iter_mut().for_each(|node| node.undisturbed_since = node.undisturbed_since.max(then));
-    }
-
-    fn cluster_fault(&mut self, what: &What) {
-        match *what {
-            What::BrokerFreezes { broker } => self.freeze(broker),
-            What::BrokerDies { broker } => self.kill_broker(broker),
-            What::Quota { broker, message } => self.brokers[broker].throttle = Some(message),
-            What::WritesRefused { broker } => self.brokers[broker].refuses_writes = true,
-            What::AnswersLate { broker, by } => self.brokers[broker].slow = by,
-            What::Rebalance => self.rebalance(),
-            What::PartitionsAdded { topic, count } => {
-                let logs = &mut self.topics[topic].logs;
-                logs.extend((0..count).map(|_| Log::default()));
-                self.notice_topics();
-            }
-            What::TopicMadeAnew { topic, .. } => self.delete_topic(topic),
-            What::Retention { topic } => {
-                let Topic { logs, .. } = &mut self.topics[topic];
-                let mut removed = Vec::new();
-                for log in logs {
-                    removed.extend(log.remove_below(log.start.midpoint(log.end)));
-                }
-                self.books.removed(&removed);
-            }
-            _ => {}
-        }
-    }
-
-    fn cluster_relief(&mut self, what: &What) {
-        match *what {
-            What::BrokerFreezes { broker } | What::BrokerDies { broker } => self.recover(broker),
-            What::Quota { broker, .. } => self.brokers[broker].throttle = None,
-            What::WritesRefused { broker } => self.brokers[broker].refuses_writes = false,
-            What::AnswersLate { broker, .. } => self.brokers[broker].slow = Duration::ZERO,
-            What::TopicMadeAnew { topic, partitions } if !self.topics[topic].exists() => {
-                let made = &mut self.topics[topic];
-                made.incarnation += 1;
-                made.logs = (0..partitions).map(|_| Log::default()).collect();
-                self.notice_topics();
-            }
-            _ => {}
-        }
-    }
-
-    fn delete_topic(&mut self, topic: usize) {
-        let logs = std::mem::take(&mut self.topics[topic].logs);
-        for log in &logs {
-            let ids: Vec<usize> = log.entries().iter().map(|entry| entry.id).collect();
-            self.books.removed(&ids);
-        }
-        self.group.forget_topic(topic);
-        if topic < INPUTS {
-            for member in self.members.values_mut() {
-                if member.owned.keys().any(|place: &Place| place.topic == topic) {
-                    let error = super::member::error("UNKNOWN_TOPIC_OR_PART");
-                    member.events.push_back(crate::kafka::broker::Event::Error(error));
-                }
-            }
-        }
-        self.notice_topics();
-    }
-
-    /// Somebody notices after a while.
-    fn notice_topics(&mut self) {
-        let late = self.between(ms(300), ms(3_000));
-        self.after(late, Event::TopicsChanged);
     }
 }
 

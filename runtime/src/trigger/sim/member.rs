@@ -6,12 +6,12 @@
 //! handed out, and everything that was fetched is thrown away.
 //! What it fetches stands in [`fetch`](super::fetch).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::brokers::{Condition, Request};
 use super::fetch::{Fetcher, Queue};
-use super::group::{Ask, Granted, Reply, Stored};
+use super::group::{Ask, Granted, Reply};
 use super::plan::Protocol;
 use super::time::ms;
 use super::topics::Place;
@@ -23,10 +23,12 @@ pub struct Member {
     pub node: usize,
     pub subscription: Vec<usize>,
     /// What the coordinator calls it. `None`: it is not in the group.
-    id: Option<u64>,
-    generation: u64,
+    pub id: Option<u64>,
+    pub generation: u64,
     /// A request that is not answered, by its number.
     waits_for: Option<u64>,
+    /// The broker that has it.
+    asked: usize,
     joins: bool,
     next_ticket: u64,
     /// It has to join again.
@@ -37,16 +39,18 @@ pub struct Member {
     pub events: VecDeque<Told>,
     /// The rebalance event that is not answered.
     pub pending: Option<Pending>,
-    /// What is assigned once a revocation is answered.
-    then: Vec<Granted>,
+    /// It was told since it joined what it owns, be it nothing.
+    was_told: bool,
+    /// What is assigned once a revocation is answered, be it nothing.
+    then: Option<Vec<Granted>>,
     pub lost: bool,
     /// The loop was told of a loss in this turn.
     pub told_of_loss: bool,
     /// What it owns, and so fetches.
     pub owned: BTreeMap<Place, Fetcher>,
     pub queue: Queue,
-    /// Numbers of the commits that did not end.
-    commits: BTreeSet<u64>,
+    /// Numbers of the commits that did not end, and which broker has them.
+    pub commits: BTreeMap<u64, usize>,
     pub closing: Closing,
 }
 
@@ -88,6 +92,7 @@ impl World {
             id: None,
             generation: 0,
             waits_for: None,
+            asked: 0,
             joins: false,
             next_ticket: 0,
             rejoins: false,
@@ -95,12 +100,13 @@ impl World {
             polled: now,
             events: VecDeque::new(),
             pending: None,
-            then: Vec::new(),
+            was_told: false,
+            then: None,
             lost: false,
             told_of_loss: false,
             owned: BTreeMap::new(),
             queue: Queue::new(queue_bytes),
-            commits: BTreeSet::new(),
+            commits: BTreeMap::new(),
             closing: Closing::No,
         };
         let id = self.client_id();
@@ -114,7 +120,7 @@ impl World {
         self.members.remove(&member);
     }
 
-    fn member(&mut self, member: u64) -> Option<&mut Member> {
+    pub fn member(&mut self, member: u64) -> Option<&mut Member> {
         self.members.get_mut(&member)
     }
 
@@ -197,7 +203,7 @@ impl World {
     }
 
     /// Sends a request to the coordinator.
-    fn ask(&mut self, member: u64, ask: Ask) {
+    pub fn ask(&mut self, member: u64, ask: Ask) {
         let broker = self.coordinator;
         let reachable = self.brokers[broker].condition != Condition::Dead;
         let there = self.latency();
@@ -207,7 +213,7 @@ impl World {
         if let Ask::Join { .. } = ask {
             known.joins = true;
         }
-        known.waits_for = Some(ticket);
+        (known.waits_for, known.asked) = (Some(ticket), broker);
         if reachable {
             self.after(there, Event::Arrive { broker, request: Request::of_member(member, ticket, ask) });
         } else {
@@ -216,14 +222,18 @@ impl World {
         }
     }
 
-    /// The coordinator is away: what it was asked is asked again.
-    pub fn group_connections_broke(&mut self) {
+    /// A coordinator is away: what it was asked is asked again.
+    pub fn group_connections_broke(&mut self, broker: usize) {
         let members: Vec<u64> = self.members.keys().copied().collect();
         for member in members {
             let Some(known) = self.member(member) else { continue };
-            known.waits_for = None;
-            known.rejoins |= std::mem::take(&mut known.joins);
-            for number in known.commits.clone() {
+            if known.asked == broker {
+                known.waits_for = None;
+                known.rejoins |= std::mem::take(&mut known.joins);
+            }
+            let with_it = known.commits.iter().filter(|(_, asked)| **asked == broker);
+            let with_it: Vec<u64> = with_it.map(|(&number, _)| number).collect();
+            for number in with_it {
                 let soon = self.between(ms(1), ms(500));
                 self.after(soon, Event::CommitEnds { member, number, result: Err("_TRANSPORT") });
             }
@@ -278,14 +288,15 @@ impl World {
             known.rejoins |= !consumer;
             return;
         }
+        let first = !std::mem::replace(&mut known.was_told, true);
         let gone: Vec<Place> =
             known.owned.keys().filter(|place| granted.iter().all(|new| new.place != **place)).copied().collect();
         let new: Vec<Granted> =
             granted.into_iter().filter(|granted| !known.owned.contains_key(&granted.place)).collect();
         if !gone.is_empty() {
-            (known.then, known.rejoins) = (if consumer { Vec::new() } else { new }, !consumer);
+            (known.then, known.rejoins) = (Some(new), !consumer);
             self.emit_revoked(member, gone, false);
-        } else if !consumer || !new.is_empty() {
+        } else if !consumer || first || !new.is_empty() {
             self.emit_assigned(member, new);
         }
     }
@@ -300,7 +311,7 @@ impl World {
         self.stand_still(member, Pending::Assign(granted), Told::Assigned(positions));
     }
 
-    fn emit_revoked(&mut self, member: u64, places: Vec<Place>, lost: bool) {
+    pub fn emit_revoked(&mut self, member: u64, places: Vec<Place>, lost: bool) {
         let partitions = places.iter().map(|&place| self.position(place)).collect();
         self.tell(|world| {
             let how = if lost { "lost" } else { "revoked" };
@@ -332,8 +343,8 @@ impl World {
     fn lose(&mut self, member: u64) {
         let Some(known) = self.member(member) else { return };
         (known.id, known.rejoins, known.joins) = (None, true, false);
-        known.waits_for = None;
-        known.then.clear();
+        (known.waits_for, known.was_told) = (None, false);
+        known.then = None;
         known.lost = true;
         let owned: Vec<Place> = known.owned.keys().copied().collect();
         match known.pending {
@@ -374,8 +385,9 @@ impl World {
             let offset = offset.unwrap_or(start);
             self.tell(|world| format!("{}: starts {} at {offset}", world.who(member), world.place(place)));
             self.note_start(place, offset);
+            let incarnation = self.topics[place.topic].incarnation;
             let Some(known) = self.member(member) else { return };
-            known.owned.insert(place, Fetcher::new(grant, offset));
+            known.owned.insert(place, Fetcher::new(grant, incarnation, offset));
             self.disturb(member);
         }
         self.rebalance_answered(member);
@@ -425,8 +437,7 @@ impl World {
             }
             return;
         }
-        if !known.then.is_empty() {
-            let new = std::mem::take(&mut known.then);
+        if let Some(new) = known.then.take() {
             return self.emit_assigned(member, new);
         }
         if known.waits_for.is_none() && (known.rejoins || consumer) {
@@ -435,108 +446,10 @@ impl World {
         self.fetch_all(member);
     }
 
-    /// The loop commits.
-    pub fn commit(&mut self, member: u64, number: u64, positions: Vec<Stored>) {
-        let broker = self.coordinator;
-        let there = self.latency();
-        let Some(known) = self.member(member) else { return };
-        known.commits.insert(number);
-        let ask = Ask::Commit { id: known.id, generation: known.generation, number, positions: positions.clone() };
-        self.tell(|world| {
-            let parts: Vec<_> = positions
-                .iter()
-                .map(|stored| format!("{} {} {:?}", world.place(stored.place), stored.offset, stored.metadata))
-                .collect();
-            format!("{}: commits {}", world.who(member), parts.join(", "))
-        });
-        self.books.asked_to_commit(member, number, positions);
-        if self.brokers[broker].condition == Condition::Dead {
-            let soon = self.between(ms(1), ms(1_000));
-            self.after(soon, Event::CommitEnds { member, number, result: Err("_WAIT_COORD") });
-        } else {
-            self.after(there, Event::Arrive { broker, request: Request::of_member(member, 0, ask) });
-        }
-    }
-
-    pub fn commit_ended(&mut self, member: u64, number: u64, result: Result<(), &'static str>) {
-        let Some(known) = self.member(member) else { return };
-        if !known.commits.remove(&number) {
-            return;
-        }
-        known.events.push_back(Told::Committed { number, result: result.map_err(error) });
-        let (node, closing) = (known.node, known.closing);
-        self.tell(|world| match result {
-            Ok(()) => format!("{}: commit {number} is done", world.who(member)),
-            Err(error) => format!("{}: commit {number} fails: {error}", world.who(member)),
-        });
-        self.books.commit_ended(member, number, result.is_ok());
-        self.wake(node);
-        if closing == Closing::Asked {
-            self.go_on_closing(member);
-        }
-    }
-
-    /// The loop wants to leave the group.
-    pub fn close(&mut self, member: u64) {
-        let Some(known) = self.member(member) else { return };
-        if known.closing != Closing::No {
-            return;
-        }
-        known.closing = Closing::Asked;
-        let owned: Vec<Place> = known.owned.keys().copied().collect();
-        match known.pending {
-            // No second event for what is to be given back already.
-            Some(Pending::Revoke(_)) => {}
-            _ if !owned.is_empty() => {
-                let lost = known.lost;
-                self.emit_revoked(member, owned, lost);
-            }
-            // Either answer ends it.
-            Some(Pending::Assign(_)) => {}
-            None => self.go_on_closing(member),
-        }
-    }
-
-    fn go_on_closing(&mut self, member: u64) {
-        let Some(known) = self.member(member) else { return };
-        if known.closing != Closing::Asked || known.pending.is_some() || !known.commits.is_empty() {
-            return;
-        }
-        known.closing = Closing::Leaving;
-        match known.id {
-            Some(id) => {
-                self.ask(member, Ask::Leave { id });
-                let patience = self.between(ms(1_000), ms(8_000));
-                self.after(patience, Event::GiveUpLeaving { member });
-            }
-            None => self.closed(member),
-        }
-    }
-
-    pub fn closed(&mut self, member: u64) {
-        let Some(known) = self.member(member) else { return };
-        if known.closing == Closing::Closed {
-            return;
-        }
-        known.closing = Closing::Closed;
-        known.events.clear();
-        let node = known.node;
-        self.tell(|world| format!("{}: has left the group", world.who(member)));
-        self.wake(node);
-    }
-
-    /// The client breaks for good.
-    pub fn break_member(&mut self, node: usize) {
-        let Some(member) = self.nodes[node].member else { return };
-        self.tell(|world| format!("{}: its consumer breaks", world.nodes[node].name));
-        let Some(known) = self.member(member) else { return };
-        known.events.push_back(Told::Error(Error { fatal: true, ..error("_FATAL") }));
-        self.wake(node);
-    }
-
     fn disturb(&mut self, member: u64) {
         let now = self.now();
         let Some(node) = self.members.get(&member).map(|known| known.node) else { return };
-        self.nodes[node].undisturbed_since = now;
+        let seat = &mut self.nodes[node];
+        seat.undisturbed_since = seat.undisturbed_since.max(now);
     }
 }

@@ -5,11 +5,11 @@
 //! |---|---|
 //! | [`time`], [`world`] | virtual time, what happens when, and all state but the drivers' |
 //! | [`topics`], [`brokers`], [`group`] | the cluster: logs, brokers that go away, the group coordinator |
-//! | [`member`], [`fetch`], [`producer`] | what the Kafka client does in a node by itself |
+//! | [`member`], [`leaving`], [`fetch`], [`producer`] | what the Kafka client does in a node by itself |
 //! | [`clients`], [`question`] | the same, as the traits that a driver uses |
 //! | [`load`], [`function`] | the records, and what the function makes of them |
 //! | [`plan`], [`fault`] | a case: cluster, manifest, load and faults, drawn from a seed |
-//! | [`history`] | runs a case |
+//! | [`history`], [`node`] | runs a case |
 //! | [`books`], [`oracle`] | what happened, and whether a promise was broken |
 //! | [`shrink`] | the smallest case that breaks the same promise |
 //! | [`toy`] | a simple driver and wrong ones, by which the simulation itself is tested |
@@ -17,6 +17,7 @@
 //! ```text
 //! cargo test -p tidegate --lib trigger::sim                             # all, 2,000 histories among them
 //! TIDEGATE_SEED=5000 TIDEGATE_HISTORIES=20000 cargo test … ::histories  # others, or more
+//! TIDEGATE_FAILURES=1 cargo test … ::histories                          # stops at the first that fails
 //! TIDEGATE_SEED=17 cargo test … ::replay -- --nocapture                 # one of them, told line by line
 //! ```
 //!
@@ -31,8 +32,10 @@ mod fetch;
 mod function;
 mod group;
 mod history;
+mod leaving;
 mod load;
 mod member;
+mod node;
 mod oracle;
 mod plan;
 mod producer;

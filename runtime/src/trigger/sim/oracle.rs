@@ -22,7 +22,7 @@ use super::group::{Granted, Stored};
 use super::load::{Fate, TOPICS};
 use super::time::ms;
 use super::topics::Place;
-use super::world::World;
+use super::world::{Node, World};
 use crate::manifest::{OnExhausted, Start};
 use crate::trigger::progress::Progress;
 use crate::trigger::status::State;
@@ -48,16 +48,18 @@ impl World {
 
     /// Where a record is, for people.
     fn record(&self, id: usize) -> String {
-        let place = self.books.pages[id].found.map_or("nowhere".to_owned(), |found| {
-            format!("{}@{}", self.place(found.place), found.offset)
-        });
+        let place = self.books.pages[id]
+            .found
+            .map_or("nowhere".to_owned(), |found| format!("{}@{}", self.place(found.place), found.offset));
         format!("record {id} ({place}, {})", self.items[id])
     }
 
     /// A member is given partitions: from now on it can know what is committed for them.
     pub fn note_known(&mut self, member: u64, granted: &[Granted]) {
         for &Granted { place, .. } in granted {
-            let stored = self.group.committed(place);
+            // What is behind the end speaks of another topic of that name.
+            let end = self.topics[place.topic].log(place.partition).map_or(0, |log| log.end);
+            let stored = self.group.committed(place).filter(|stored| stored.offset <= end);
             let known = stored.map_or(Progress::at(0), |stored| {
                 Progress::decode(stored.offset, &stored.metadata).unwrap_or_else(|_| Progress::at(stored.offset))
             });
@@ -69,10 +71,14 @@ impl World {
     pub fn note_start(&mut self, place: Place, offset: i64) {
         let fresh = self.group.committed(place).is_none();
         // Those that are added to a topic later are read from their beginning, whatever `start` says.
-        let at_start = self.topics[place.topic].incarnation == 1
-            && usize::try_from(place.partition).is_ok_and(|partition| partition < self.cluster.partitions);
-        let skips = fresh && at_start && self.trigger.start != Start::Earliest;
-        self.books.started(place, offset, skips);
+        // Who comes after a topic was made anew cannot know that it was, and a group that has committed
+        // nothing begins with all there is.
+        let at_start = self.topics[place.topic].incarnation > 1
+            || !self.group.has_committed(place.topic)
+            || usize::try_from(place.partition).is_ok_and(|partition| partition < self.cluster.partitions);
+        if fresh && at_start && self.trigger.start != Start::Earliest {
+            self.books.started(place, offset);
+        }
     }
 
     /// The function is called with a record.
@@ -90,11 +96,12 @@ impl World {
             self.violation("record", text);
         }
         // A refused message counts as a failed attempt too.
-        if fate != Fate::TooLarge && attempt > failed + 1 {
+        let is_first = self.topics[found.place.topic].incarnation == 1;
+        if is_first && fate != Fate::TooLarge && attempt > failed + 1 {
             let text = format!("{} failed {failed} times, and is at attempt {attempt}", self.record(id));
             self.violation("attempts", text);
         }
-        let same = self.topics[found.place.topic].incarnation == found.incarnation;
+        let same = is_first && found.incarnation == 1;
         let member = self.nodes[node].member.unwrap_or(0);
         let Some(known) = self.books.known(member, found.place).filter(|_| same) else { return };
         let done = offset < known.low || known.is_done(offset);
@@ -108,6 +115,19 @@ impl World {
         }
     }
 
+    /// A commit may cross the deletion of its topic, and then says of another topic's records that they
+    /// are done. Kafka cannot tell, and neither can a member.
+    pub fn excuse_crossing(&mut self, member: u64, stored: &Stored) {
+        let topic = &self.topics[stored.place.topic];
+        let fetcher = self.members.get(&member).and_then(|member| member.owned.get(&stored.place));
+        let Some(log) = topic.log(stored.place.partition) else { return };
+        if fetcher.is_some_and(|fetcher| fetcher.incarnation != topic.incarnation) {
+            let ids: Vec<usize> = log.entries().iter().map(|entry| entry.id).collect();
+            self.books.removed(&ids);
+            self.group.crossed.insert(stored.place);
+        }
+    }
+
     /// A position is committed: what it says is done must be.
     pub fn check_commit(&mut self, stored: &Stored) {
         let now = self.now();
@@ -116,7 +136,9 @@ impl World {
         let Ok(progress) = progress else {
             return self.violation("progress", format!("metadata {:?} cannot be read", stored.metadata));
         };
-        let Some(log) = self.topics[stored.place.topic].log(stored.place.partition) else { return };
+        // A commit may cross the deletion of its topic, and then speaks of records that are gone.
+        let topic = &self.topics[stored.place.topic];
+        let Some(log) = topic.log(stored.place.partition).filter(|_| topic.incarnation == 1) else { return };
         let entries = log.from(before.min(stored.offset)).iter();
         let done = entries.filter(|entry| entry.offset < progress.low || progress.is_done(entry.offset));
         let lost = done.map(|entry| entry.id).find(|&id| !self.books.is_settled(id, now));
@@ -143,11 +165,14 @@ impl World {
 
     /// Whether all is done, or stands still as the manifest says.
     pub fn finished(&self) -> bool {
-        let states: Vec<State> = self.nodes.iter().filter(|node| node.alive).filter_map(|node| node.state()).collect();
-        if self.may_pause() && states.contains(&State::Paused) {
+        let alive = || self.nodes.iter().filter(|node| node.alive);
+        // Somebody has to publish another revision.
+        let may_pause = self.trigger.on_exhausted == OnExhausted::Pause;
+        if may_pause && alive().any(|node| node.state() == Some(State::Paused)) {
             return true;
         }
-        self.open().is_none() && self.uncommitted().is_none() && states.iter().all(|state| *state == State::Running)
+        let well = |node: &Node| node.state() == Some(State::Running) || node.rests();
+        self.open().is_none() && self.uncommitted().is_none() && alive().all(well)
     }
 
     /// Why it is not finished.
@@ -195,9 +220,11 @@ impl World {
     pub fn watch(&mut self, budget_bytes: u64) {
         self.watch_memory(budget_bytes);
         if self.may_pause() {
+            self.has_paused = true;
             return;
         }
         let (now, window) = (self.now(), self.trigger.window.records.get() as usize);
+        let failing = self.failing();
         let mut found = None;
         for (topic, known) in self.topics.iter().enumerate().take(super::load::INPUTS) {
             for partition in 0..known.count() {
@@ -207,21 +234,23 @@ impl World {
                 let mut ill: BTreeSet<KeyGroup> = BTreeSet::new();
                 let mut ahead = 0;
                 for entry in log.entries() {
+                    let group = self.books.key_group(entry.id);
+                    let is_healthy = self.books.is_healthy(entry.id);
                     if self.books.is_settled(entry.id, now) {
                         ahead += usize::from(ahead > 0);
                         continue;
                     }
                     ahead += 1;
-                    let group = self.books.key_group(entry.id);
-                    let healthy = self.books.is_healthy(entry.id) && group.is_none_or(|group| !ill.contains(&group));
-                    if !healthy {
+                    if !is_healthy || group.is_some_and(|group| ill.contains(&group)) {
                         ill.extend(group);
                         continue;
                     }
                     let produced = self.books.pages[entry.id].found.map_or(now, |found| found.at);
+                    let failed = group.and_then(|group| failing.get(&group)).copied().unwrap_or(0);
+                    let owed = self.trigger.retry.max_age.min(ms(60_000)) * failed;
                     // Behind a record that waits a window has room for so many.
                     if ahead * 2 < window.max(2) {
-                        found = found.or(Some((entry.id, node, now.saturating_sub(since.max(produced)))));
+                        found = found.or(Some((entry.id, node, now.saturating_sub(since.max(produced) + owed))));
                     }
                 }
             }
@@ -239,6 +268,17 @@ impl World {
             let text = format!("{} stands still for {still:?} and says that it runs: {}", seat.name, self.record(id));
             self.violation("nothing hidden", text);
         }
+    }
+
+    /// How many records of each key group fail. Those that fail one after another each have their time,
+    /// also if they were removed from the log meanwhile.
+    fn failing(&self) -> BTreeMap<KeyGroup, u32> {
+        let ill = (0..self.items.len()).filter(|&id| !self.books.is_healthy(id));
+        let mut failing = BTreeMap::new();
+        for group in ill.filter_map(|id| self.books.key_group(id)) {
+            *failing.entry(group).or_default() += 1;
+        }
+        failing
     }
 
     /// Which node owns a partition and can work, and since when that may be so.
@@ -282,21 +322,46 @@ impl World {
         type Where = Option<(Place, u32)>;
         let mut highest: BTreeMap<(KeyGroup, Where), (i64, usize)> = BTreeMap::new();
         let mut last: BTreeMap<(KeyGroup, Where), (i64, usize)> = BTreeMap::new();
-        let mut in_order: BTreeMap<(u64, Option<u64>, KeyGroup, Where), (i64, usize)> = BTreeMap::new();
+        let mut last_of: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut last_at: BTreeMap<(KeyGroup, Where), usize> = BTreeMap::new();
+        // By who sent them: producer and grant.
+        type Sender = (u64, Option<u64>);
+        let mut in_order: BTreeMap<(Sender, KeyGroup, Where), (i64, usize)> = BTreeMap::new();
+        let mut firsts = BTreeSet::new();
         let mut broken = Vec::new();
-        for effect in self.books.effects.iter().filter(|effect| !effect.stray) {
+        for (number, effect) in self.books.effects.iter().enumerate() {
             let id = effect.emitted.id;
+            // A message without a key lies anywhere, and at its repetition elsewhere.
+            if effect.place.is_some() && self.items[id].key.is_none() {
+                continue;
+            }
+            // The partition that it was for is gone, so it lies in another one, and later than it should.
+            if effect.place.is_some() && effect.grant.is_none() {
+                continue;
+            }
+            // That a message is refused is known later than what came of the next records.
+            if matches!(&effect.emitted.kind, Kind::DeadLetter { cause, .. } if cause == "output") {
+                continue;
+            }
             let Some(group) = self.books.key_group(id) else { continue };
             let Some(found) = self.books.pages[id].found else { continue };
             let here = (found.offset, id);
+            // Nobody could take it back; it is no harm where nothing newer lies before it.
+            if effect.stray && highest.get(&(group, effect.place)).is_some_and(|high| *high > here) {
+                continue;
+            }
             let high = highest.entry((group, effect.place)).or_insert(here);
             *high = here.max(*high);
             last.insert((group, effect.place), here);
+            last_of.insert(id, number);
+            last_at.insert((group, effect.place), number);
             if matches!(effect.emitted.kind, Kind::Work { .. }) {
                 continue;
             }
-            let before = in_order.insert((effect.producer, effect.grant, group, effect.place), here);
-            if let Some(before) = before.filter(|before| *before > here) {
+            let before = in_order.insert(((effect.producer, effect.grant), group, effect.place), here);
+            // What is repeated goes back, and what came after it follows again.
+            let is_first = firsts.insert((id, effect.place));
+            if let Some(before) = before.filter(|before| is_first && *before > here) {
                 broken.push((before.1, effect.emitted.clone(), effect.place));
             }
         }
@@ -305,11 +370,21 @@ impl World {
             let text = format!("{emitted} follows {} in {place}, from the same owner", self.record(before));
             self.violation("order", text);
         }
-        let stale = last.into_iter().filter(|(at, last)| highest[at] != *last);
+        // A record that failed at some try may have ended differently when it was repeated.
+        let ended_elsewhere = |at: &(KeyGroup, Where)| {
+            let newest = highest[at].1;
+            let failed = self.books.pages[newest].tries.iter().any(|tried| tried.verdict != Verdict::Handled);
+            failed && last_of[&newest] > last_at[at]
+        };
+        // What stands still until another revision is published follows then.
+        let is_paused = self.has_paused || self.may_pause();
+        let stale =
+            last.into_iter().filter(|_| !is_paused).filter(|(at, last)| highest[at] != *last && !ended_elsewhere(at));
         let stale: Vec<_> = stale.map(|((group, place), last)| (last.1, highest[&(group, place)].1, place)).collect();
         for (last, newest, place) in stale.into_iter().take(3) {
             let place = place.map_or("what functions did".to_owned(), |(place, _)| self.place(place));
-            let text = format!("the last of its key in {place} is of {}, not of {}", self.record(last), self.record(newest));
+            let text =
+                format!("the last of its key in {place} is of {}, not of {}", self.record(last), self.record(newest));
             self.violation("nothing stale", text);
         }
     }
@@ -326,7 +401,9 @@ impl World {
             let failed: Vec<_> =
                 page.tries.iter().filter(|tried| tried.verdict != Verdict::Handled && tried.at <= effect.at).collect();
             let retry = &self.trigger.retry;
-            let aged = failed.first().is_some_and(|first| effect.at + retry.max_backoff >= first.at + retry.max_age);
+            // Ages are kept in whole seconds.
+            let slack = retry.max_backoff + ms(1_000);
+            let aged = failed.first().is_some_and(|first| effect.at + slack >= first.at + retry.max_age);
             let deserved = match (self.items[id].fate, cause.as_str()) {
                 (Fate::TooLarge, "output") | (Fate::Unreadable, "unreadable") => true,
                 (_, "output" | "unreadable") => false,

@@ -119,8 +119,12 @@ impl Case {
     /// The whole manifest.
     pub fn text(&self) -> String {
         let inputs = if self.manifest.contains("topics =") { "" } else { "topics = [\"orders\"]\n" };
+        let protocol = match self.cluster.protocol {
+            Protocol::Consumer => "properties = { \"group.protocol\" = \"consumer\" }\n",
+            _ => "",
+        };
         format!(
-            "[cluster.main]\nbrokers = \"b:1\"\n[function.f]\ncomponent = \"f.wasm\"\n[trigger.t]\nfunction = \"f\"\n\
+            "[cluster.main]\nbrokers = \"b:1\"\n{protocol}[function.f]\ncomponent = \"f.wasm\"\n[trigger.t]\nfunction = \"f\"\n\
              {inputs}output = \"out\"\nallow-topics = [\"audit\"]\n{}",
             self.manifest
         )
@@ -131,7 +135,11 @@ impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Cluster { brokers, replicated, protocol, partitions, outputs, metadata_limit, session, .. } = &self.cluster;
         let replicated = if *replicated { "replicated" } else { "not replicated" };
-        writeln!(f, "{} nodes, {brokers} brokers, {replicated}, {protocol:?} protocol, sessions of {session:?}", self.nodes)?;
+        writeln!(
+            f,
+            "{} nodes, {brokers} brokers, {replicated}, {protocol:?} protocol, sessions of {session:?}",
+            self.nodes
+        )?;
         writeln!(f, "{partitions} partitions in, {outputs} out, {metadata_limit} bytes of metadata")?;
         writeln!(f, "{} records, {} bytes of budget", self.items.len(), self.budget_bytes)?;
         self.manifest.lines().try_for_each(|line| writeln!(f, "    {line}"))?;
@@ -171,8 +179,8 @@ fn draw_manifest(rng: &mut fastrand::Rng, breadth: Breadth, shape: &Shape) -> St
             one_of(
                 rng,
                 &[
-                    "retry = { attempts = 5, backoff = \"100ms\", max-backoff = \"2s\", max-age = \"1h\" }",
-                    "retry = { attempts = 1, backoff = \"100ms\", max-backoff = \"1s\", max-age = \"1h\" }",
+                    "retry = { attempts = 5, backoff = \"100ms\", max-backoff = \"2s\", max-age = \"60s\" }",
+                    "retry = { attempts = 1, backoff = \"100ms\", max-backoff = \"1s\", max-age = \"60s\" }",
                     "retry = { attempts = 1000, backoff = \"100ms\", max-backoff = \"200ms\", max-age = \"20s\" }",
                     "retry = { attempts = 8, backoff = \"10ms\", max-backoff = \"3s\", max-age = \"10s\" }",
                 ],
@@ -181,8 +189,17 @@ fn draw_manifest(rng: &mut fastrand::Rng, breadth: Breadth, shape: &Shape) -> St
         }
     }
     one_of(rng, &["instances = { max = 1 }", "instances = { max = 2 }", "instances = { max = 8 }"]);
-    one_of(rng, &["window = { records = 500 }\nbatch = { records = 500 }", "window = { records = 20 }\nbatch = { records = 5 }", "window = { records = 60 }\nbatch = { records = 1 }"]);
-    lines.retain(|line| !line.is_empty() && !(shape.inputs == 2 && line.starts_with("start = {")));
+    one_of(
+        rng,
+        &[
+            "window = { records = 500 }\nbatch = { records = 500 }",
+            "window = { records = 20 }\nbatch = { records = 5 }",
+            "window = { records = 60 }\nbatch = { records = 1 }",
+        ],
+    );
+    // Offsets to start at are for one topic.
+    let is_for_one = |line: &String| line.starts_with("start = {");
+    lines.retain(|line| !line.is_empty() && (shape.inputs == 1 || !is_for_one(line)));
     let mut text = lines.join("\n");
     text.push('\n');
     debug_assert!(TOPICS.contains(&"orders"));

@@ -7,11 +7,11 @@
 //! partition, purging. A request that was *written* cannot be taken back: a broker may append it long
 //! after its sender is gone. Not modelled: compression, transactions, producer epochs.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::books::{Effect, Emitted};
-use super::brokers::{Condition, Request};
+use super::brokers::Request;
 use super::member::error;
 use super::time::ms;
 use super::topics::Place;
@@ -32,8 +32,8 @@ pub struct Producer {
     /// Its process lives and has not dropped it.
     pub alive: bool,
     pub abandoned: bool,
-    /// A message was refused and nothing may overtake it: nothing is sent any more.
-    ended: bool,
+    /// Why nothing is sent any more, if that is so.
+    ended: Option<Ended>,
     outboxes: BTreeMap<Place, Outbox>,
     pub acknowledgements: VecDeque<Acknowledgement>,
     pub outstanding: usize,
@@ -42,9 +42,27 @@ pub struct Producer {
     pub counts: Vec<Option<i32>>,
     lingers: bool,
     /// A broker's quota keeps it from sending until then.
-    muted: BTreeMap<usize, Duration>,
+    pub muted: BTreeMap<usize, Duration>,
     /// Requests to a broker arrive in order.
     last_arrival: BTreeMap<usize, Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// A message was refused, and nothing may overtake it.
+    Refused,
+    /// The client broke.
+    Broken,
+}
+
+impl Ended {
+    /// What becomes of messages behind it.
+    fn refusal(self) -> Refusal {
+        match self {
+            Self::Refused => Refusal::Following,
+            Self::Broken => Refusal::ForNow(error("_FATAL")),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -60,8 +78,9 @@ struct Outbox {
     /// The client does not think of it any more.
     forgotten: bool,
     missing_since: Option<Duration>,
-    /// What the broker expects next; kept here, but the broker's knowledge.
+    /// What the broker expects next, and what it refused for good; kept here, but the broker's knowledge.
     expected: u64,
+    refused: BTreeSet<u64>,
 }
 
 /// A message in the client's memory.
@@ -114,7 +133,7 @@ impl World {
             batching,
             alive: true,
             abandoned: false,
-            ended: false,
+            ended: None,
             outboxes: BTreeMap::new(),
             acknowledgements: VecDeque::new(),
             outstanding: 0,
@@ -126,6 +145,7 @@ impl World {
         };
         let id = self.client_id();
         self.producers.insert(id, producer);
+        self.tell(|world| format!("{}: a producer, {batching:?}", world.nodes[node].name));
         id
     }
 
@@ -133,10 +153,12 @@ impl World {
     pub fn drop_producer(&mut self, producer: u64) {
         let Some(known) = self.producers.get_mut(&producer) else { return };
         known.alive = false;
+        let (node, outstanding) = (known.node, known.outstanding);
         for outbox in known.outboxes.values_mut() {
             (outbox.queue, outbox.again, outbox.under_way) = Default::default();
             outbox.epoch += 1;
         }
+        self.tell(|world| format!("{}: drops its producer, {outstanding} outstanding", world.nodes[node].name));
     }
 
     /// A message for a partition.
@@ -144,8 +166,8 @@ impl World {
         let Some(known) = self.producers.get_mut(&producer) else { return };
         known.outstanding += 1;
         known.outstanding_bytes += queued.bytes;
-        if known.ended {
-            return self.report(producer, queued, Err(Refusal::Following));
+        if let Some(ended) = known.ended {
+            return self.report(producer, queued, Err(ended.refusal()));
         }
         if known.abandoned {
             self.violation("sink protocol", "a message is sent after the sink was abandoned".to_owned());
@@ -166,7 +188,7 @@ impl World {
 
     /// Writes requests as far as the rules allow.
     pub fn pump(&mut self, producer: u64) {
-        let sends = |known: &&Producer| known.alive && !known.ended && !known.abandoned;
+        let sends = |known: &&Producer| known.alive && known.ended.is_none() && !known.abandoned;
         let Some(known) = self.producers.get(&producer).filter(sends) else { return };
         if self.is_frozen(known.node) {
             return;
@@ -236,9 +258,8 @@ impl World {
 
     fn partition_is_missing(&mut self, producer: u64, place: Place) {
         let now = self.now();
-        let topic_exists = self.topics[place.topic].exists();
+        let count = self.topics[place.topic].count();
         let Some(known) = self.producers.get_mut(&producer) else { return };
-        let batching = known.batching;
         let Some(outbox) = known.outboxes.get_mut(&place) else { return };
         let since = *outbox.missing_since.get_or_insert(now);
         if now < since + METADATA_AGE {
@@ -247,14 +268,17 @@ impl World {
         }
         let again = outbox.again.drain(..).flat_map(|batch| batch.messages);
         let messages: Vec<Queued> = again.chain(outbox.queue.drain(..)).collect();
-        for queued in messages {
-            let refusal = match (topic_exists, batching) {
-                (false, _) => Refusal::ForNow(error("_UNKNOWN_TOPIC")),
-                (true, Batching::Full) => Refusal::WithOthers(error("_UNKNOWN_PARTITION")),
-                (true, _) => Refusal::ForGood(error("_UNKNOWN_PARTITION")),
-            };
-            self.report(producer, queued, Err(refusal));
+        if count == 0 {
+            let refused = |queued| (queued, Err(Refusal::ForNow(error("_UNKNOWN_TOPIC"))));
+            messages.into_iter().map(refused).for_each(|(queued, refusal)| self.report(producer, queued, refusal));
+            return;
         }
+        // The client chose the partition, and chooses one that there is. What it sent there meanwhile
+        // comes first.
+        let there = Place { partition: place.partition % count, ..place };
+        let moved = messages.into_iter().map(|queued| Queued { owner: None, ..queued });
+        known.outboxes.entry(there).or_default().queue.extend(moved);
+        self.after(ms(1), Event::Linger { producer });
     }
 
     /// The partition of the record that a message comes of, as its sender sees it: under which grant
@@ -278,6 +302,8 @@ impl World {
         let count = messages.len() as u64;
         let verdict = if !leads {
             Verdict::Again("NOT_LEADER_OR_FOLLOWER")
+        } else if outbox.refused.contains(&sequence) {
+            Verdict::Refused
         } else if sequence + count <= outbox.expected {
             // It was appended before, and the answer was lost.
             Verdict::Appended
@@ -288,6 +314,7 @@ impl World {
         } else if messages.iter().any(|(queued, _)| queued.too_large) {
             // What follows waits for what was refused, unless the client closes the gap.
             outbox.expected += if gapless { 0 } else { count };
+            outbox.refused.insert(sequence);
             Verdict::Refused
         } else {
             outbox.expected += count;
@@ -328,6 +355,11 @@ impl World {
             // It was on its way when its sender lost the partition: nobody can take it back.
             stray: owned_when_written && !owns,
         };
+        let others = source.and_then(|source| self.group.grant(source)) != queued.owner;
+        if queued.owner.is_some() && !owned_when_written && others {
+            let text = format!("{} is sent by node {node}, which had given its partition up", effect.emitted);
+            self.violation("nothing stale", text);
+        }
         self.tell(|world| {
             let stray = if effect.stray { ", which nobody could take back" } else { "" };
             format!("{} in {} by {}{stray}", effect.emitted, world.place(place), world.nodes[node].name)
@@ -336,8 +368,8 @@ impl World {
     }
 
     /// The answer to a request reaches the client.
-    pub fn on_acknowledged(&mut self, answer: Acknowledged) {
-        let Acknowledged { producer, place, sequence, epoch, verdict } = answer;
+    pub fn on_acknowledged(&mut self, answer: &Acknowledged) {
+        let &Acknowledged { producer, place, sequence, epoch, verdict } = answer;
         let Some(known) = self.producers.get_mut(&producer).filter(|known| known.alive) else { return };
         let batching = known.batching;
         let Some(outbox) = known.outboxes.get_mut(&place).filter(|outbox| outbox.epoch == epoch) else { return };
@@ -360,7 +392,7 @@ impl World {
                     self.report(producer, queued, Err(refusal));
                 }
                 if batching == Batching::Full {
-                    self.end_producer(producer, |_| Refusal::Following);
+                    self.end_producer(producer, Ended::Refused);
                 }
             }
             Verdict::Again(why) => {
@@ -370,12 +402,6 @@ impl World {
             }
         }
         self.pump(producer);
-    }
-
-    /// The clients of a node that stood still go on.
-    pub fn kick_node(&mut self, node: usize) {
-        let own: Vec<u64> = self.producers.iter().filter(|(_, known)| known.node == node).map(|(&id, _)| id).collect();
-        own.into_iter().for_each(|producer| self.pump(producer));
     }
 
     /// What is under way to a partition is sent again, in order.
@@ -406,14 +432,15 @@ impl World {
     /// A client that sends nothing more sends nothing again either.
     fn give_up_if_over(&mut self, producer: u64) {
         let Some(known) = self.producers.get(&producer) else { return };
-        if known.ended {
-            self.give_up_queued(producer, |_| Refusal::Following);
+        if let Some(ended) = known.ended {
+            self.give_up_queued(producer, |_| ended.refusal());
         } else if known.abandoned {
             self.give_up_queued(producer, |_| Refusal::ForNow(error("_PURGE_QUEUE")));
         }
     }
 
     /// Reports what became of a message.
+    #[allow(clippy::needless_pass_by_value)] // it leaves the client
     fn report(&mut self, producer: u64, queued: Queued, result: Result<(), Refusal>) {
         let Some(known) = self.producers.get_mut(&producer) else { return };
         known.outstanding_bytes -= queued.bytes;
@@ -427,11 +454,11 @@ impl World {
     }
 
     /// Nothing is sent any more; what was not written is reported.
-    fn end_producer(&mut self, producer: u64, refusal: impl Fn(&Queued) -> Refusal) {
+    fn end_producer(&mut self, producer: u64, why: Ended) {
         if let Some(known) = self.producers.get_mut(&producer) {
-            known.ended = true;
+            known.ended.get_or_insert(why);
         }
-        self.give_up_queued(producer, refusal);
+        self.give_up_queued(producer, |_| why.refusal());
     }
 
     fn give_up_queued(&mut self, producer: u64, refusal: impl Fn(&Queued) -> Refusal) {
@@ -450,6 +477,8 @@ impl World {
     pub fn abandon(&mut self, producer: u64) {
         let Some(known) = self.producers.get_mut(&producer) else { return };
         known.abandoned = true;
+        let node = known.node;
+        self.tell(|world| format!("{}: gives up what its producer has not written", world.nodes[node].name));
         self.give_up_queued(producer, |_| Refusal::ForNow(error("_PURGE_QUEUE")));
     }
 
@@ -459,7 +488,7 @@ impl World {
         let broken = self.producers.iter().filter(|(_, known)| known.node == node && known.alive);
         let broken: Vec<u64> = broken.map(|(&id, _)| id).collect();
         for producer in broken {
-            self.end_producer(producer, |_| Refusal::ForNow(error("_FATAL")));
+            self.end_producer(producer, Ended::Broken);
         }
     }
 
@@ -469,15 +498,5 @@ impl World {
         for known in self.producers.values_mut().filter(|known| known.node == node && known.alive) {
             known.outboxes.entry(place).or_default().forgotten = true;
         }
-    }
-
-    /// Whether questions of a producer wait behind its quota.
-    pub fn is_muted(&self, producer: u64) -> bool {
-        let now = self.now();
-        self.producers.get(&producer).is_some_and(|known| {
-            known.muted.iter().any(|(&broker, &until)| {
-                until > now && self.brokers[broker].condition == Condition::Up
-            })
-        })
     }
 }

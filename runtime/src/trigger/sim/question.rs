@@ -27,6 +27,14 @@ pub enum What {
 }
 
 impl World {
+    /// Whether questions of a producer wait behind its quota.
+    fn is_muted(&self, producer: u64) -> bool {
+        let now = self.now();
+        self.producers.get(&producer).is_some_and(|known| {
+            known.muted.iter().any(|(&broker, &until)| until > now && self.brokers[broker].condition == Condition::Up)
+        })
+    }
+
     /// Puts a question off if it cannot be answered in full and may wait.
     fn put_off(&mut self, node: usize, asked: Asked) -> Option<Asked> {
         let away = self.brokers.iter().any(|broker| broker.condition != Condition::Up && broker.replaced_by.is_none());

@@ -78,7 +78,7 @@ pub fn shrink(case: &Case, breadth: Breadth, make: &Make, promise: &'static str,
 }
 
 /// The command that runs exactly this case again.
-pub fn command(seed: u64, less: &Less) -> String {
+pub fn command(seed: u64, breadth: Breadth, less: &Less) -> String {
     let list = |faults: &Vec<usize>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let parts = [
         Some(format!("TIDEGATE_SEED={seed}")),
@@ -87,7 +87,11 @@ pub fn command(seed: u64, less: &Less) -> String {
         less.faults.as_ref().map(|faults| format!("TIDEGATE_FAULTS={}", list(faults))),
     ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
-    format!("{} cargo test -p tidegate --lib trigger::sim::tests::replay -- --nocapture", parts.join(" "))
+    let test = match breadth {
+        Breadth::All => "replay",
+        Breadth::Plain => "mutants::replay",
+    };
+    format!("{} cargo test -p tidegate --lib trigger::sim::tests::{test} -- --nocapture", parts.join(" "))
 }
 
 /// A failing case, as small as it gets, in words.
@@ -97,5 +101,5 @@ pub fn explain(case: &Case, breadth: Breadth, make: &Make, report: &Report, from
     let small = Case::draw(case.seed, breadth, &less);
     let again = run(&small, make, true);
     let broken: Vec<_> = again.violations.iter().map(|v| format!("\"{}\": {}", v.promise, v.text)).collect();
-    format!("seed {}: {}\n\n{small}\n{}\n", case.seed, broken.join("\n"), command(case.seed, &less))
+    format!("seed {}: {}\n\n{small}\n{}\n", case.seed, broken.join("\n"), command(case.seed, breadth, &less))
 }

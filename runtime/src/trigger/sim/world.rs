@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::books::Books;
-use super::brokers::{Broker, Request};
+use super::books::{Books, Found};
+use super::brokers::{Broker, COORDINATOR, Request};
 use super::function::Ending;
 use super::group::{Group, Reply};
 use super::load::{DEAD, INPUTS, Item, TOPICS};
@@ -32,34 +32,73 @@ pub type Shared = Arc<Mutex<World>>;
 /// What happens at a moment.
 pub enum Event {
     /// A node's turn, unless another one was planned since.
-    Turn { node: usize, ticket: u64 },
+    Turn {
+        node: usize,
+        ticket: u64,
+    },
     /// The next record of the load is produced.
     Load(usize),
     /// A fault begins, or ends. The numbers are those of the plan.
     Fault(usize),
     Relief(usize),
     /// A node starts.
-    Start { node: usize },
+    Start {
+        node: usize,
+    },
     /// A request reaches a broker.
-    Arrive { broker: usize, request: Request },
+    Arrive {
+        broker: usize,
+        request: Request,
+    },
     /// What hung on a broker is given up by those who wait for it.
-    Broken { broker: usize },
+    Broken {
+        broker: usize,
+    },
     /// A partition's leader is away for long: another broker leads it.
-    Election { broker: usize, epoch: u64 },
+    Election {
+        broker: usize,
+        epoch: u64,
+    },
     /// The group coordinator looks at its clock.
     Coordinator,
-    Reply { member: u64, ticket: u64, reply: Reply },
-    CommitEnds { member: u64, number: u64, result: Result<(), &'static str> },
-    Heartbeat { member: u64 },
-    GiveUpLeaving { member: u64 },
-    Fetch { member: u64, place: Place, version: u64 },
+    Reply {
+        member: u64,
+        ticket: u64,
+        reply: Reply,
+    },
+    CommitEnds {
+        member: u64,
+        number: u64,
+        result: Result<(), &'static str>,
+    },
+    Heartbeat {
+        member: u64,
+    },
+    GiveUpLeaving {
+        member: u64,
+    },
+    Fetch {
+        member: u64,
+        place: Place,
+        version: u64,
+    },
     TopicsChanged,
-    Linger { producer: u64 },
+    Linger {
+        producer: u64,
+    },
     Acknowledged(Acknowledged),
-    CallEnds { node: usize, ending: Box<Ending> },
-    Question { node: usize, asked: Asked },
+    CallEnds {
+        node: usize,
+        ending: Box<Ending>,
+    },
+    Question {
+        node: usize,
+        asked: Asked,
+    },
     /// A node that stood still goes on: its clients have things to send.
-    Kick { node: usize },
+    Kick {
+        node: usize,
+    },
     /// Every second: is anything stuck?
     Watch,
 }
@@ -117,6 +156,8 @@ pub struct World {
     pub disturbances: usize,
     /// How much longer than usual a record may take.
     pub patience: Duration,
+    /// Something waited for a person at some time.
+    pub has_paused: bool,
     next_client: u64,
 }
 
@@ -148,7 +189,7 @@ impl World {
             rng,
             topics: topics.collect(),
             brokers: (0..cluster.brokers).map(|_| Broker::default()).collect(),
-            coordinator: 0,
+            coordinator: COORDINATOR,
             group: Group::new(&cluster),
             members: BTreeMap::new(),
             producers: BTreeMap::new(),
@@ -158,6 +199,7 @@ impl World {
             violations: Vec::new(),
             disturbances: 0,
             patience: Duration::ZERO,
+            has_paused: false,
             items: Arc::new(items),
             trigger,
             cluster,
@@ -300,7 +342,7 @@ impl World {
             Event::Fetch { member, place, version } => self.fetched(member, place, version),
             Event::TopicsChanged => self.group_topics_changed(),
             Event::Linger { producer } => self.linger_over(producer),
-            Event::Acknowledged(acknowledged) => self.on_acknowledged(acknowledged),
+            Event::Acknowledged(acknowledged) => self.on_acknowledged(&acknowledged),
             Event::CallEnds { node, ending } => self.call_ends(node, *ending),
             Event::Kick { node } => self.kick_node(node),
             other => return Some(other),
@@ -329,7 +371,10 @@ impl World {
         let Some(log) = topic.log_mut(place.partition) else { return };
         log.skip(item.gap);
         let offset = log.append(timestamp_ms, id);
-        self.books.produced(id, place, incarnation, offset, timestamp_ms, self.clock.now());
+        self.books.produced(id, Found { place, incarnation, offset, at: self.clock.now() });
+        if self.group.crossed.contains(&place) {
+            self.books.removed(&[id]);
+        }
         self.tell(|world| {
             let key = item.key.map_or("no key".to_owned(), |key| format!("key k{key}"));
             format!("record {id} is {} at {offset}, {key}: {item}", world.place(place))

@@ -184,7 +184,7 @@ fn pause_keeps_the_record_and_starts_nothing() {
     world.run(|_, _| Verdict::Reject);
     world.admit("other", "good");
     assert!(world.dispatch().is_empty());
-    assert!(world.flow.paused.as_ref().is_some_and(|reason| reason.contains("orders/0/0")));
+    assert!(world.flow.paused.as_ref().is_some_and(|paused| paused.reason.contains("orders/0/0")));
     assert_eq!(world.progress().low, 0);
 }
 
@@ -232,7 +232,7 @@ fn a_record_that_cannot_be_read_whole_ends_by_the_policy_of_its_trigger() {
     pauses.admit_defective("k", "v");
     pauses.admit("other", "good");
     assert!(pauses.dispatch().is_empty());
-    assert!(pauses.flow.paused.as_ref().is_some_and(|reason| reason.contains("unreadable")));
+    assert!(pauses.flow.paused.as_ref().is_some_and(|paused| paused.reason.contains("unreadable")));
     assert_eq!(pauses.progress().low, 0);
 }
 
@@ -270,7 +270,7 @@ fn records_that_go_back_stop_the_flow() {
     let mut world = World::new("");
     world.admit("k", "v0");
     world.admit("k", "v1");
-    world.flow.admit(PARTITION, OwnedRecord::default().into());
+    world.flow.admit(PARTITION, OwnedRecord::default().into(), world.now);
     assert!(matches!(world.flow.take_stop(), Some(Stop::WentBack(_))));
 }
 
@@ -315,7 +315,7 @@ fn an_outage_opens_the_breaker_and_buries_nobody() {
     }
     while world.progress() != Progress::at(500) {
         world.run(ok);
-        if world.flow.next_due().is_some() {
+        if world.flow.next_due(world.now).is_some() {
             world.pass_time();
         }
     }

@@ -13,6 +13,8 @@ use super::shrink::explain;
 
 /// Histories that are run unless the environment says otherwise.
 const HISTORIES: u64 = 2_000;
+/// Failing histories after which no more are run.
+const FAILURES: u64 = 20;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
@@ -53,6 +55,7 @@ fn many(from: u64, count: u64, breadth: Breadth, make: &Make) -> Sum {
     silence_panics();
     let next = AtomicU64::new(from);
     let sum = Mutex::new(Sum::default());
+    let failures = number("TIDEGATE_FAILURES").unwrap_or(FAILURES);
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..cores {
@@ -71,7 +74,7 @@ fn many(from: u64, count: u64, breadth: Breadth, make: &Make) -> Sum {
                     sum.repeats += report.repeats;
                     if !report.violations.is_empty() {
                         sum.failed.push((seed, report));
-                        if sum.failed.len() >= 20 {
+                        if sum.failed.len() as u64 >= failures {
                             return;
                         }
                     }
@@ -101,7 +104,11 @@ fn check(from: u64, count: u64, breadth: Breadth, make: &Make) {
     }
     if let Some((seed, report)) = sum.failed.first() {
         let case = Case::draw(*seed, breadth, &Less::default());
-        panic!("{} histories fail; the first one:\n{}", sum.failed.len(), explain(&case, breadth, make, report, &Less::default()));
+        panic!(
+            "{} histories fail; the first one:\n{}",
+            sum.failed.len(),
+            explain(&case, breadth, make, report, &Less::default())
+        );
     }
 }
 
@@ -111,18 +118,22 @@ fn histories() {
     check(from, number("TIDEGATE_HISTORIES").unwrap_or(HISTORIES), Breadth::All, &real);
 }
 
-/// One history, told line by line. Without a seed there is nothing to replay.
-#[test]
-fn replay() {
+/// Tells one history line by line. Without a seed there is nothing to tell.
+fn tell(breadth: Breadth, make: &Make) {
     let Some(seed) = number("TIDEGATE_SEED") else { return };
-    let case = Case::draw(seed, Breadth::All, &less());
-    let report = alone(&case, &real, true);
+    let case = Case::draw(seed, breadth, &less());
+    let report = alone(&case, make, true);
     report.story.iter().for_each(|line| println!("{line}"));
     println!("\n{case}");
     for violation in &report.violations {
         println!("\"{}\": {}", violation.promise, violation.text);
     }
     assert!(report.violations.is_empty(), "the history of seed {seed} breaks a promise");
+}
+
+#[test]
+fn replay() {
+    tell(Breadth::All, &real);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::super::history::{Drives, run};
 use super::super::plan::{Breadth, Case, Less};
 use super::super::shrink::shrink;
 use super::super::toy::{Mutant, Toy};
-use super::{alone, check, many, number};
+use super::{alone, check, many, number, tell};
 use crate::trigger::clock::Now;
 use crate::trigger::driver::Parts;
 
@@ -18,6 +18,11 @@ fn toy(mutant: Mutant) -> impl Fn(Parts<SimClients>, Now) -> Box<dyn Drives> + S
 fn the_simple_driver_keeps_every_promise() {
     let from = number("TIDEGATE_SEED").unwrap_or(1);
     check(from, number("TIDEGATE_HISTORIES").unwrap_or(300), Breadth::Plain, &toy(Mutant::None));
+}
+
+#[test]
+fn replay() {
+    tell(Breadth::Plain, &toy(Mutant::None));
 }
 
 /// The driver breaks one of these promises within so many histories.
@@ -70,12 +75,12 @@ fn a_busy_loop_is_caught() {
 
 #[test]
 fn not_answering_a_revocation_is_caught() {
-    is_caught(Mutant::IgnoresRevocations, 100, &["nothing stuck", "nothing hidden"]);
+    is_caught(Mutant::IgnoresRevocations, 100, &["nothing stuck", "nothing hidden", "nothing stale"]);
 }
 
 #[test]
 fn trusting_memory_instead_of_what_is_committed_is_caught() {
-    is_caught(Mutant::TrustsItsMemory, 200, &["nothing lost", "repeats", "nothing stale", "attempts"]);
+    is_caught(Mutant::TrustsItsMemory, 200, &["nothing lost", "repeats", "nothing stale", "attempts", "nothing stuck"]);
 }
 
 #[test]

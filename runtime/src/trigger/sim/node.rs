@@ -1,0 +1,129 @@
+//! The nodes: when their loops have turns, when they stand still, and when they are gone.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::time::ms;
+use super::world::{Event, Node, World};
+use crate::engine::Completion;
+use crate::trigger::clock::Now;
+use crate::trigger::status::{State, Status};
+
+/// Most turns of a node in a virtual second in which nothing came for it.
+const MOST_TURNS: u32 = 5_000;
+/// Conditions that stay although all is done: an open breaker has nothing left to probe with, and a
+/// broker that takes little metadata does so for good.
+const RESTING: [&str; 2] = ["most-fail", "metadata-cut"];
+
+impl Node {
+    pub fn new(number: usize) -> Self {
+        Self {
+            name: format!("node-{number}"),
+            incarnation: 0,
+            alive: false,
+            stopping: false,
+            frozen_until: Duration::ZERO,
+            stalled_until: Duration::ZERO,
+            turn: None,
+            ticket: 0,
+            member: None,
+            completions: None,
+            status: None,
+            instances_refused_until: Duration::ZERO,
+            undisturbed_since: Duration::ZERO,
+            awake_since: Duration::ZERO,
+            woken: false,
+            added_by: None,
+            idle_turns: (Duration::ZERO, 0),
+        }
+    }
+
+    pub fn begin(&mut self, now: Duration, completions: mpsc::Sender<Completion>, status: watch::Receiver<Status>) {
+        self.incarnation += 1;
+        (self.alive, self.stopping, self.awake_since) = (true, false, now);
+        (self.frozen_until, self.stalled_until) = (Duration::ZERO, Duration::ZERO);
+        (self.turn, self.member) = (None, None);
+        (self.completions, self.status) = (Some(completions), Some(status));
+    }
+
+    pub fn state(&self) -> Option<State> {
+        Some(self.status.as_ref()?.borrow().state)
+    }
+
+    /// Nothing is wrong that would end by itself.
+    pub fn rests(&self) -> bool {
+        let Some(status) = &self.status else { return false };
+        let status = status.borrow();
+        !status.conditions.is_empty() && status.conditions.iter().all(|condition| RESTING.contains(&condition.code))
+    }
+
+    pub fn reason(&self) -> Option<String> {
+        self.status.as_ref()?.borrow().reason.clone()
+    }
+}
+
+impl World {
+    /// The clients of a node that stood still go on.
+    pub fn kick_node(&mut self, node: usize) {
+        let own: Vec<u64> = self.producers.iter().filter(|(_, known)| known.node == node).map(|(&id, _)| id).collect();
+        own.into_iter().for_each(|producer| self.pump(producer));
+    }
+
+    pub fn kill_node(&mut self, node: usize) {
+        self.tell(|world| format!("{} is gone", world.nodes[node].name));
+        let seat = &mut self.nodes[node];
+        (seat.alive, seat.stopping, seat.turn, seat.member) = (false, false, None, None);
+        (seat.completions, seat.status) = (None, None);
+        // From now on nothing that it wrote is its own.
+        for producer in self.producers.values_mut().filter(|known| known.node == node) {
+            producer.alive = false;
+        }
+    }
+
+    pub fn freeze_node(&mut self, node: usize, lasts: Duration, whole: bool) {
+        let until = self.now() + lasts;
+        let seat = &mut self.nodes[node];
+        let stands = if whole { &mut seat.frozen_until } else { &mut seat.stalled_until };
+        *stands = until.max(*stands);
+        seat.awake_since = until.max(seat.awake_since);
+        if whole && seat.alive {
+            self.agenda.add(until, Event::Kick { node });
+        }
+    }
+
+    /// Whether this is the node's turn, and what time it is.
+    pub fn begin_turn(&mut self, node: usize, ticket: u64) -> Option<Now> {
+        let now = self.now();
+        let seat = &mut self.nodes[node];
+        if seat.ticket != ticket || !seat.alive {
+            return None;
+        }
+        seat.turn = None;
+        let stands = seat.frozen_until.max(seat.stalled_until);
+        if stands > now {
+            self.plan_turn(node, stands);
+            return None;
+        }
+        let woken = std::mem::take(&mut seat.woken);
+        let (since, count) = &mut seat.idle_turns;
+        if woken || now > *since + ms(1_000) {
+            (*since, *count) = (now, 0);
+        }
+        *count += 1;
+        if *count > MOST_TURNS {
+            *count = 0;
+            self.violation("no busy loop", format!("node {node} has {MOST_TURNS} turns, and nothing came for it"));
+        }
+        Some(self.clock.reading())
+    }
+
+    /// What a loop was told in this turn it can have acted on.
+    pub fn end_turn(&mut self, node: usize) {
+        let Some(member) = self.nodes[node].member else { return };
+        let Some(member) = self.members.get_mut(&member) else { return };
+        if std::mem::take(&mut member.told_of_loss) {
+            member.owned.values_mut().for_each(|fetcher| fetcher.grant = 0);
+        }
+    }
+}

@@ -148,6 +148,7 @@ impl Health {
         }
     }
 
+    #[cfg(test)]
     pub fn holds(&self, condition: Condition) -> bool {
         self.entries.get(&condition).is_some_and(|entry| entry.cleared.is_none())
     }

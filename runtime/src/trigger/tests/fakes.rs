@@ -171,7 +171,8 @@ impl World {
             ..OwnedRecord::default()
         };
         self.next_offset += 1;
-        self.flow.admit(PARTITION, Fetched::Detached(Box::new(Detached { record, defect })));
+        let record = Fetched::Detached(Box::new(Detached { record, defect }));
+        self.flow.admit(PARTITION, record, self.now);
     }
 
     /// Starts calls and returns what they carry, in the order they started.
@@ -207,7 +208,7 @@ impl World {
 
     /// Goes to the time when something is due.
     pub fn pass_time(&mut self) {
-        let due = self.flow.next_due().expect("something is due");
+        let due = self.flow.next_due(self.now).expect("something is due");
         self.wait(due.saturating_duration_since(self.now.instant));
     }
 

@@ -231,7 +231,9 @@ impl Member {
         }
         let end = Instant::now() + LEAVE_LIMIT;
         while !self.is_closed() && Instant::now() < end {
-            let event = self.events.poll(LOOK_MS).and_then(|event| self.translate(&event));
+            // What a client that nobody uses says about its brokers is no news.
+            let event = self.events.poll(LOOK_MS).filter(|event| event.kind() != c::RD_KAFKA_EVENT_LOG);
+            let event = event.and_then(|event| self.translate(&event));
             if matches!(event, Some(Event::Assigned(_) | Event::Revoked { .. })) {
                 self.give_back();
             }

@@ -37,8 +37,9 @@ fn a_changed_manifest_rebuilds_only_what_changed() {
     node.wait_ready(READY);
     let load = Load::start(&stays.source, 500, numbered);
     let group = kafka.group(&stays.group);
+    // A trigger runs as soon as it asks to be a member.
+    wait::until("the trigger that stays is a member", PATIENCE, || group.members().len() == 1);
     let members = group.members();
-    assert_eq!(members.len(), 1);
     let mut sent = changes.source.produce((0..50).map(numbered));
     changes.output.reader().count(50, PATIENCE);
 

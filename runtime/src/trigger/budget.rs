@@ -41,7 +41,7 @@ impl Budget {
     /// The share of one more trigger.
     pub fn share(self: &Arc<Self>) -> Share {
         self.triggers.fetch_add(1, Ordering::Relaxed);
-        Share { budget: self.clone(), common_bytes: 0, held_bytes: 0 }
+        Share { budget: self.clone(), common_bytes: 0, held_bytes: 0, granted_bytes: 0 }
     }
 
     fn common_limit(&self) -> u64 {
@@ -60,17 +60,20 @@ pub struct Share {
     held_bytes: u64,
     /// The part of it that counts against the common half.
     common_bytes: u64,
+    /// What each queue of the trigger's client may hold, as it was told when it was made.
+    granted_bytes: u64,
 }
 
 impl Share {
-    /// What the client may fetch ahead in one queue.
-    pub fn queue_bytes(&self) -> u64 {
-        (self.budget.reserve() / 2 / QUEUES).min(MAX_QUEUE_BYTES)
+    /// What a client that is made now may fetch ahead in one queue. It keeps that for life.
+    pub fn grant_queue(&mut self) -> u64 {
+        self.granted_bytes = (self.budget.reserve() / 2 / QUEUES).min(MAX_QUEUE_BYTES);
+        self.granted_bytes
     }
 
     /// What the client may fetch ahead in all its queues.
     pub fn prefetch_bytes(&self) -> u64 {
-        QUEUES * self.queue_bytes()
+        QUEUES * self.granted_bytes
     }
 
     /// What may be unacknowledged.
@@ -106,6 +109,17 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The first of many triggers gets a large queue, and counts with it when others have come.
+    #[test]
+    fn a_client_counts_with_what_it_was_granted() {
+        let budget = Budget::new(512 << 20);
+        let mut first = budget.share();
+        let granted = first.grant_queue();
+        let _others: Vec<_> = (0..99).map(|_| budget.share()).collect();
+        assert_eq!(first.prefetch_bytes(), QUEUES * granted);
+        assert!(first.grant_queue() < granted, "the next client gets less");
+    }
 
     #[test]
     fn one_trigger_cannot_take_what_is_reserved_for_another() {

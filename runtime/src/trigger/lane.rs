@@ -20,23 +20,6 @@ const HOLD_OFF: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LaneId(u64);
 
-/// Which lane the records of a key go to. Today there is one way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Route(u8);
-
-impl Route {
-    pub const COUNT: usize = 2;
-    /// To the revision that serves.
-    pub const STABLE: Self = Self(0);
-    /// To a revision that is tried on some of the keys.
-    #[cfg(test)]
-    pub const CANARY: Self = Self(1);
-
-    pub fn index(self) -> usize {
-        usize::from(self.0)
-    }
-}
-
 /// One revision of a trigger's function.
 pub struct Lane {
     id: LaneId,

@@ -26,10 +26,12 @@ mod inbound;
 mod intake;
 mod lane;
 mod membership;
+mod outputs;
 mod partitions;
 mod progress;
 mod retreat;
 mod retry;
+mod route;
 mod sequencer;
 #[cfg(test)]
 mod sim;

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
-use super::lane::Route;
 use super::progress::{MAX_METADATA, Progress};
+use super::route::Route;
 use super::sequencer::{Limits, Window};
 use crate::kafka::Partition;
 use crate::manifest::Trigger;

@@ -146,7 +146,8 @@ fn folders_that_are_not_there_are_warned_of() {
     let output = tidegate(at, &["check"]);
     assert_eq!(
         text(&output.stderr),
-        "warning: file is no folder here; the function orders sees it as /geo\n\
+        "warning: it declares no trigger, so no node takes it: `tidegate run` refuses it\n\
+         warning: file is no folder here; the function orders sees it as /geo\n\
          warning: nope is no folder here; the function orders sees it as /out\n"
     );
     assert!(output.status.success() && text(&output.stdout).starts_with("tidegate.toml is good: 1 function"));

@@ -30,7 +30,7 @@ fn variables_that_are_empty_count_as_not_set() {
     let mut process = Process::spawn(&mut command, folder.path()).expect("tidegate starts");
     let said = || fs::read_to_string(&log).expect("text");
     // By then it listens for signals.
-    wait::until("it has started", READY, || said().contains("a revision is refused"));
+    wait::until("it has started", READY, || said().contains("component refused"));
     process.signal(Signal::Term);
     let status = process.wait(PATIENCE).expect("it ends");
     assert!(status.success() && said().contains(" INFO tidegate::"), "{status}: {}", said());

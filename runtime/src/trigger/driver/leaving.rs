@@ -23,7 +23,7 @@ impl<C: Clients> Driver<C> {
         self.joined = now;
         self.membership.reset();
         self.topology.reset(now);
-        match self.clients.broker(self.flow.budget.queue_bytes()) {
+        match self.clients.broker(self.flow.budget.grant_queue()) {
             Ok(broker) => {
                 self.broker = Some(broker);
                 self.phase = Phase::Joined;

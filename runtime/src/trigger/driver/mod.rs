@@ -10,6 +10,7 @@
 //!
 //! Time is an argument and nothing here waits, so a simulated cluster drives the very same loop.
 
+mod conditions;
 mod leaving;
 mod partitions;
 mod producer;
@@ -26,7 +27,7 @@ use super::beginning::Beginning;
 use super::clock::Now;
 use super::durability::Durability;
 use super::flow::{Flow, Stop};
-use super::health::{Condition, Health, News};
+use super::health::{Condition, Health};
 use super::inbound::Inbound;
 use super::intake::{Valve, Valves};
 use super::membership::Membership;
@@ -39,8 +40,6 @@ use crate::record::revision::Digest;
 
 /// Records taken before the loop looks at everything else again.
 const TAKE: usize = 500;
-/// How long a broker may take to answer about topics.
-const PROBE_LIMIT: Duration = Duration::from_secs(5);
 /// How soon it is looked again whether there is memory: nothing tells when other triggers free some.
 const STARVED: Duration = Duration::from_millis(20);
 /// How soon it is looked again whether a retreat can go on.
@@ -49,8 +48,6 @@ const RETREAT_POLL: Duration = Duration::from_millis(1);
 const LEAST_PARK: Duration = Duration::from_millis(1);
 /// How often instances that nobody needs are let go.
 const SHRINK: Duration = Duration::from_secs(10);
-/// How long a group may say nothing.
-const NO_ASSIGNMENT: Duration = Duration::from_secs(20);
 /// The first pause before a client is built again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -309,29 +306,6 @@ impl<C: Clients> Driver<C> {
         }
     }
 
-    /// The brokers have told about topics.
-    fn informed(&mut self, side: Side, result: Result<Metadata, Error>, now: Instant) {
-        let consequence = self.topology.answered(side, result, &mut self.health, now);
-        if let (Some(outputs), Some(sink)) = (self.topology.outputs(), self.flow.delivery.sink_mut()) {
-            sink.update(outputs);
-        }
-        if let Some(topics) = consequence.subscribe
-            && matches!(self.phase, Phase::Joined)
-            && let Some(broker) = &mut self.broker
-        {
-            // The newer protocol (KIP-848) tells a member without partitions nothing.
-            if self.context.cluster.properties.get("group.protocol").is_none_or(|protocol| protocol != "consumer") {
-                self.silent_group.get_or_insert(now);
-            }
-            if let Err(error) = broker.subscribe(&topics) {
-                self.end(Why::Broken(format!("cannot subscribe: {error}")), now);
-            }
-        }
-        if let Some(reason) = consequence.producer_lost {
-            self.replace_producer(&reason, now);
-        }
-    }
-
     /// The flow cannot go on as it is.
     fn heed(&mut self, now: Instant) {
         match self.flow.take_stop() {
@@ -347,60 +321,6 @@ impl<C: Clients> Driver<C> {
                 self.end(Why::Broken(format!("a bug in tidegate: {reason}")), now);
             }
         }
-    }
-
-    /// Keeps an eye on topics, instances and what is shown.
-    fn look_around(&mut self, now: Instant) {
-        self.watch_outputs(now);
-        let (health, flow) = (&mut self.health, &mut self.flow);
-        let lane = flow.lanes.serving();
-        let no_instance = lane.and_then(|lane| lane.obstacle());
-        health.put(
-            Condition::NoInstance,
-            no_instance.map(|why| format!("no instance of the function can be started: {why}")),
-            now,
-        );
-        let most_fail = lane.is_some_and(|lane| lane.breaker.is_open());
-        health.put(
-            Condition::MostFail,
-            most_fail.then(|| "most records fail; probing with single ones".to_owned()),
-            now,
-        );
-        let silent = self.silent_group.filter(|since| now.saturating_duration_since(*since) >= NO_ASSIGNMENT);
-        let group = &self.context.trigger.group;
-        let no_assignment = silent.map(|since| {
-            let seconds = now.saturating_duration_since(since).as_secs();
-            format!("group {group} has assigned nothing for {seconds} s, not even that there is nothing")
-        });
-        health.put(Condition::NoAssignment, no_assignment, now);
-        if now >= self.next_shrink {
-            self.next_shrink = now + SHRINK;
-            flow.lanes.serving_mut().into_iter().for_each(|lane| lane.shrink());
-        }
-        let trigger = &self.context.trigger.name;
-        health.pass_time(now, |news| match news {
-            News::Began { condition, reason } => tracing::warn!(%trigger, condition = condition.code(), "{reason}"),
-            News::Ended { condition, lasted } => {
-                tracing::info!(%trigger, condition = condition.code(), "over, after {} s", lasted.as_secs());
-            }
-        });
-    }
-
-    fn ask_about_topics(&mut self, now: Instant) {
-        let (Some(broker), Some(sink)) = (&mut self.broker, self.flow.delivery.sink()) else { return };
-        if !matches!(self.phase, Phase::Joined) || !self.topology.asks(now) {
-            return;
-        }
-        let (client, topics) = (self.client, self.context.trigger.topics.clone());
-        let answer = self.answer.clone();
-        broker.ask(Box::new(move |reader| {
-            let result = reader.metadata(&topics, PROBE_LIMIT);
-            let _ = answer.try_send(Answer::Topics { client, side: Side::Inputs, result });
-        }));
-        let answer = self.answer.clone();
-        sink.ask(Box::new(move |result| {
-            let _ = answer.try_send(Answer::Topics { client, side: Side::Outputs, result });
-        }));
     }
 
     /// Takes records, starts calls, and holds partitions back. Returns whether there is more.

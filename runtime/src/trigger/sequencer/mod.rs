@@ -44,8 +44,8 @@ use take::Taken;
 
 use self::ready::{Counts, Kind, Ready};
 use super::clock::Now;
-use super::lane::Route;
 use super::progress::{Failed, Progress};
+use super::route::Route;
 use crate::record::outcome::Fault;
 
 /// Place of a record in the order of delivery. Never reused within a window.

@@ -2,7 +2,7 @@
 
 use super::ready::Kind;
 use super::{Sequence, State, Window};
-use crate::trigger::lane::Route;
+use crate::trigger::route::Route;
 
 /// A record that [`Window::take`] hands out.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,0 +1,92 @@
+//! Keeps an eye on topics, the group and instances, and tells what is wrong.
+
+use std::time::{Duration, Instant};
+
+use super::{Answer, Driver, Phase, SHRINK, Why};
+use crate::kafka::{Broker as _, Clients, Error, Metadata, Sink as _};
+use crate::trigger::health::{Condition, News};
+use crate::trigger::topology::Side;
+
+/// How long a broker may take to answer about topics.
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
+/// How long a group may say nothing.
+const NO_ASSIGNMENT: Duration = Duration::from_secs(20);
+
+impl<C: Clients> Driver<C> {
+    /// The brokers have told about topics.
+    pub(super) fn informed(&mut self, side: Side, result: Result<Metadata, Error>, now: Instant) {
+        let consequence = self.topology.answered(side, result, &mut self.health, now);
+        if let (Some(outputs), Some(sink)) = (self.topology.outputs(), self.flow.delivery.sink_mut()) {
+            sink.update(outputs);
+        }
+        if let Some(topics) = consequence.subscribe
+            && matches!(self.phase, Phase::Joined)
+            && let Some(broker) = &mut self.broker
+        {
+            // The newer protocol (KIP-848) tells a member without partitions nothing.
+            if self.context.cluster.properties.get("group.protocol").is_none_or(|protocol| protocol != "consumer") {
+                self.silent_group.get_or_insert(now);
+            }
+            if let Err(error) = broker.subscribe(&topics) {
+                self.end(Why::Broken(format!("cannot subscribe: {error}")), now);
+            }
+        }
+        if let Some(reason) = consequence.producer_lost {
+            self.replace_producer(&reason, now);
+        }
+    }
+
+    /// Keeps an eye on topics, instances and what is shown.
+    pub(super) fn look_around(&mut self, now: Instant) {
+        self.watch_outputs(now);
+        let (health, flow) = (&mut self.health, &mut self.flow);
+        let lane = flow.lanes.serving();
+        let no_instance = lane.and_then(|lane| lane.obstacle());
+        health.put(
+            Condition::NoInstance,
+            no_instance.map(|why| format!("no instance of the function can be started: {why}")),
+            now,
+        );
+        let most_fail = lane.is_some_and(|lane| lane.breaker.is_open());
+        health.put(
+            Condition::MostFail,
+            most_fail.then(|| "most records fail; probing with single ones".to_owned()),
+            now,
+        );
+        let silent = self.silent_group.filter(|since| now.saturating_duration_since(*since) >= NO_ASSIGNMENT);
+        let group = &self.context.trigger.group;
+        let no_assignment = silent.map(|since| {
+            let seconds = now.saturating_duration_since(since).as_secs();
+            format!("group {group} has assigned nothing for {seconds} s, not even that there is nothing")
+        });
+        health.put(Condition::NoAssignment, no_assignment, now);
+        if now >= self.next_shrink {
+            self.next_shrink = now + SHRINK;
+            flow.lanes.serving_mut().into_iter().for_each(|lane| lane.shrink());
+        }
+        let trigger = &self.context.trigger.name;
+        health.pass_time(now, |news| match news {
+            News::Began { condition, reason } => tracing::warn!(%trigger, condition = condition.code(), "{reason}"),
+            News::Ended { condition, lasted } => {
+                tracing::info!(%trigger, condition = condition.code(), "over, after {} s", lasted.as_secs());
+            }
+        });
+    }
+
+    pub(super) fn ask_about_topics(&mut self, now: Instant) {
+        let (Some(broker), Some(sink)) = (&mut self.broker, self.flow.delivery.sink()) else { return };
+        if !matches!(self.phase, Phase::Joined) || !self.topology.asks(now) {
+            return;
+        }
+        let (client, topics) = (self.client, self.context.trigger.topics.clone());
+        let answer = self.answer.clone();
+        broker.ask(Box::new(move |reader| {
+            let result = reader.metadata(&topics, PROBE_LIMIT);
+            let _ = answer.try_send(Answer::Topics { client, side: Side::Inputs, result });
+        }));
+        let answer = self.answer.clone();
+        sink.ask(Box::new(move |result| {
+            let _ = answer.try_send(Answer::Topics { client, side: Side::Outputs, result });
+        }));
+    }
+}

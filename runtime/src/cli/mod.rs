@@ -139,8 +139,8 @@ enum BadFilter {
     Syntax(#[from] tracing_subscriber::filter::ParseError),
 }
 
-/// A word of a filter that stands for a target, of which all lines are written and of all others none.
-/// Who writes it means a level as a rule, and would see nothing.
+/// A word of a filter that names a target alone, so that only the lines of that target are written. Such a
+/// word is usually a level that was misspelled, and its author would see nothing.
 fn target_alone(filter: &str) -> Option<&str> {
     // Spans have commas of their own.
     let words = filter.split(',').map(str::trim).filter(|_| !filter.contains('['));

@@ -140,7 +140,7 @@ impl ClientContext for Context {
 
 /// Sends a line of the client's log to ours. Levels are those of syslog.
 pub(super) fn log(owner: &str, level: i32, facility: &str, line: &str) {
-    // Of `enable.gapless.guarantee`, which is set on purpose.
+    // librdkafka calls `enable.gapless.guarantee` experimental. We set it on purpose.
     let expected = facility == "CONFWARN" && line.contains("experimental");
     match level {
         _ if expected => tracing::debug!(target: "librdkafka", trigger = owner, facility, "{line}"),

@@ -48,7 +48,7 @@ pub enum ErrorKind {
     TooLarge,
     /// There is no record of this offset any more, or not yet.
     OffsetOutOfRange,
-    /// Of this machine, or of how the client is used.
+    /// This machine, or the way in which the client is used, is at fault.
     Local,
     Other,
 }
@@ -154,7 +154,7 @@ impl Error {
         }
     }
 
-    /// Of the wrapper, which names the same codes in its own way.
+    /// Translates an error of the wrapper, which names the same codes in its own way.
     pub(super) fn from_wrapper(code: RDKafkaErrorCode) -> Self {
         let kind = match code {
             RDKafkaErrorCode::TopicAuthorizationFailed

@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn lines_that_matter_become_errors() {
         let told = |facility: &str, line: &str| only_logged(facility, line).map(|error| (error.kind, error.reason));
-        // Of a real broker.
+        // A client of a real broker logged this.
         let reset = "t1 [0]: offset reset (at offset 1000000 (leader epoch -1), broker 1) to offset BEGINNING (leader \
                      epoch -1): fetch failed due to requested offset not available on the broker: Broker: Offset out of \
                      range";

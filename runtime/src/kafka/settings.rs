@@ -12,7 +12,7 @@ use crate::manifest::Cluster;
 /// What a consumer is a member of.
 #[derive(Clone, Copy, Debug)]
 pub struct Membership<'a> {
-    /// Whose the consumer is, for log lines.
+    /// The trigger that the consumer belongs to, for log lines.
     pub owner: &'a str,
     pub group: &'a str,
     /// What [`Partition::topic`](super::Partition::topic) counts in. All topics that are ever subscribed to.
@@ -26,7 +26,7 @@ pub struct Membership<'a> {
     pub instance: Option<&'a str>,
 }
 
-/// Of every client.
+/// Properties that every client gets.
 const SHARED: &[(&str, &str)] = &[
     ("allow.auto.create.topics", "false"),
     // The probe asks every few seconds; a stale view of leaders costs a failed request at most.

@@ -4,7 +4,7 @@ use hyper::Uri;
 
 use crate::manifest::{Host, Http, Origin, Scheme};
 
-/// Whom a URL is for. `None`: it is for nobody that could be asked by HTTP.
+/// The host that a URL addresses. `None`: it cannot be asked by HTTP.
 pub(super) fn origin(uri: &Uri) -> Option<Origin> {
     let scheme = match uri.scheme_str()? {
         "http" => Scheme::Http,
@@ -26,7 +26,7 @@ pub(super) fn origin(uri: &Uri) -> Option<Origin> {
     Some(Origin::new(scheme, host, port))
 }
 
-/// Whom a URL is for, and what it asks for there. `None`: nobody could be asked for it by HTTP.
+/// The host that a URL addresses, and the path that it asks for. `None`: it cannot be asked by HTTP.
 pub fn target(uri: &Uri) -> Option<(Origin, String)> {
     Some((origin(uri)?, path(uri)))
 }

@@ -187,9 +187,12 @@ impl<C: Clients> Driver<C> {
 
     pub(super) fn committed(&mut self, number: u64, result: Result<(), Error>, now: Instant) {
         self.durability.end(number);
+        let topics = std::mem::take(&mut self.committing);
         let Err(error) = result else {
             self.health.clear(Condition::CommitFailing, now);
-            self.topology.committed(std::mem::take(&mut self.committing));
+            // The group may have denied access for a moment only, and then assigns nothing anew.
+            self.health.clear(Condition::GroupRefused, now);
+            self.topology.committed(topics);
             return;
         };
         self.flow.partitions.iter_mut().for_each(|assigned| assigned.window.mark_dirty());

@@ -24,6 +24,7 @@
 //! What a model of a broker cannot show stays with the tests on real brokers: see each file for what
 //! it does not model. Exactly-once has no model yet: there are no transactions.
 
+mod append;
 mod books;
 mod brokers;
 mod clients;

@@ -1,5 +1,5 @@
-//! A producer, on the client's side: what librdkafka's own thread does with messages, and what the
-//! broker does with its requests.
+//! A producer, on the client's side: what librdkafka's own thread does with messages. What a broker does
+//! with its requests is in [`append`](super::append).
 //!
 //! Modelled: a queue for each partition, linger, batches, at most five requests under way for a
 //! partition, sequence numbers by which a broker drops what it has already and refuses what comes
@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::books::{Effect, Emitted};
+use super::books::Emitted;
 use super::brokers::Request;
 use super::member::error;
 use super::time::ms;
@@ -34,7 +34,7 @@ pub struct Producer {
     pub abandoned: bool,
     /// Why nothing is sent any more, if that is so.
     ended: Option<Ended>,
-    outboxes: BTreeMap<Place, Outbox>,
+    pub(super) outboxes: BTreeMap<Place, Outbox>,
     pub acknowledgements: VecDeque<Acknowledgement>,
     pub outstanding: usize,
     pub outstanding_bytes: usize,
@@ -66,7 +66,7 @@ impl Ended {
 }
 
 #[derive(Default)]
-struct Outbox {
+pub(super) struct Outbox {
     queue: VecDeque<Queued>,
     /// Batches to be sent again, before the queue.
     again: VecDeque<Batch>,
@@ -74,13 +74,13 @@ struct Outbox {
     next_sequence: u64,
     /// Answers to requests of an earlier one do not count.
     epoch: u64,
-    last_answer: Duration,
+    pub(super) last_answer: Duration,
     /// The client does not think of it any more.
     forgotten: bool,
     missing_since: Option<Duration>,
     /// What the broker expects next, and what it refused for good; kept here, but the broker's knowledge.
-    expected: u64,
-    refused: BTreeSet<u64>,
+    pub(super) expected: u64,
+    pub(super) refused: BTreeSet<u64>,
 }
 
 /// A message in the client's memory.
@@ -102,25 +102,25 @@ struct Batch {
 
 /// A produce request.
 pub struct Written {
-    producer: u64,
-    place: Place,
-    sequence: u64,
-    epoch: u64,
+    pub(super) producer: u64,
+    pub(super) place: Place,
+    pub(super) sequence: u64,
+    pub(super) epoch: u64,
     /// The messages, and whether its sender believed to own the record's partition when it wrote.
-    messages: Vec<(Queued, bool)>,
+    pub(super) messages: Vec<(Queued, bool)>,
 }
 
 /// A broker's answer to it.
 pub struct Acknowledged {
     pub producer: u64,
-    place: Place,
-    sequence: u64,
-    epoch: u64,
-    verdict: Verdict,
+    pub(super) place: Place,
+    pub(super) sequence: u64,
+    pub(super) epoch: u64,
+    pub(super) verdict: Verdict,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+pub(super) enum Verdict {
     Appended,
     Again(&'static str),
     Refused,
@@ -287,84 +287,6 @@ impl World {
         let place = self.books.place(id)?;
         let member = self.members.get(&self.nodes[node].member?)?;
         member.owned.get(&place).map(|fetcher| fetcher.grant).filter(|&grant| grant > 0)
-    }
-
-    /// A produce request reached the broker and is executed.
-    pub fn append(&mut self, broker: usize, written: Written) {
-        let Written { producer, place, sequence, epoch, messages } = written;
-        let leads = self.leader(place) == Some(broker);
-        let refuses = self.brokers[broker].refuses_writes;
-        let throttle = self.brokers[broker].throttle;
-        let now = self.now();
-        let Some(known) = self.producers.get_mut(&producer) else { return };
-        let gapless = known.batching == Batching::Full;
-        let Some(outbox) = known.outboxes.get_mut(&place) else { return };
-        let count = messages.len() as u64;
-        let verdict = if !leads {
-            Verdict::Again("NOT_LEADER_OR_FOLLOWER")
-        } else if outbox.refused.contains(&sequence) {
-            Verdict::Refused
-        } else if sequence + count <= outbox.expected {
-            // It was appended before, and the answer was lost.
-            Verdict::Appended
-        } else if sequence != outbox.expected {
-            Verdict::Again("OUT_OF_ORDER_SEQUENCE_NUMBER")
-        } else if refuses {
-            Verdict::Again("NOT_ENOUGH_REPLICAS")
-        } else if messages.iter().any(|(queued, _)| queued.too_large) {
-            // What follows waits for what was refused, unless the client closes the gap.
-            outbox.expected += if gapless { 0 } else { count };
-            outbox.refused.insert(sequence);
-            Verdict::Refused
-        } else {
-            outbox.expected += count;
-            if let Some(throttle) = throttle {
-                known.muted.insert(broker, now + throttle * count as u32);
-            }
-            for (queued, owned_when_written) in messages {
-                self.appended(producer, place, &queued, owned_when_written);
-            }
-            Verdict::Appended
-        };
-        let mut at = now + self.latency() + self.brokers[broker].slow;
-        let Some(outbox) = self.producers.get_mut(&producer).and_then(|known| known.outboxes.get_mut(&place)) else {
-            return;
-        };
-        at = at.max(outbox.last_answer);
-        outbox.last_answer = at;
-        self.agenda.add(at, Event::Acknowledged(Acknowledged { producer, place, sequence, epoch, verdict }));
-    }
-
-    fn appended(&mut self, producer: u64, place: Place, queued: &Queued, owned_when_written: bool) {
-        let known = &self.producers[&producer];
-        let (node, in_use) = (known.node, known.alive && !known.abandoned);
-        let source = self.books.place(queued.emitted.id);
-        let owns = in_use
-            && self.believes(node, queued.emitted.id) == queued.owner
-            && source.and_then(|source| self.group.grant(source)) == queued.owner;
-        let incarnation = self.topics[place.topic].incarnation;
-        if let Some(log) = self.topics[place.topic].log_mut(place.partition) {
-            log.skip(1);
-        }
-        let effect = Effect {
-            at: self.now(),
-            emitted: queued.emitted.clone(),
-            place: Some((place, incarnation)),
-            producer,
-            grant: queued.owner,
-            // It was on its way when its sender lost the partition: nobody can take it back.
-            stray: owned_when_written && !owns,
-        };
-        let others = source.and_then(|source| self.group.grant(source)) != queued.owner;
-        if queued.owner.is_some() && !owned_when_written && others {
-            let text = format!("{} is sent by node {node}, which had given its partition up", effect.emitted);
-            self.violation("nothing stale", text);
-        }
-        self.tell(|world| {
-            let stray = if effect.stray { ", which nobody could take back" } else { "" };
-            format!("{} in {} by {}{stray}", effect.emitted, world.place(place), world.nodes[node].name)
-        });
-        self.books.took_effect(effect);
     }
 
     /// The answer to a request reaches the client.

@@ -69,19 +69,34 @@ impl Kafka {
 
     /// A broker of one's own, up when this returns.
     pub fn start() -> Kafka {
-        Kafka::start_at(Pace::Start)
+        Kafka::start_at(Pace::Start, net::free_port(), "")
     }
 
     /// A broker to measure beside, which takes less of the machine once it is warm.
     pub fn start_to_measure() -> Kafka {
-        Kafka::start_at(Pace::Work)
+        Kafka::start_to_measure_with(&[])
     }
 
-    fn start_at(pace: Pace) -> Kafka {
+    /// The same with other settings of the broker, as `group.consumer.heartbeat.interval.ms=5000`.
+    pub fn start_to_measure_with(settings: &[&str]) -> Kafka {
+        Kafka::start_at(Pace::Work, net::free_port(), &settings.join("\n"))
+    }
+
+    /// A broker that tells its clients to come through a relay, which is started with the broker's own
+    /// address and returns its own.
+    pub fn start_behind<R>(relay: impl FnOnce(SocketAddr) -> (SocketAddr, R)) -> (Kafka, R) {
+        let port = net::free_port();
+        let (address, relay) = relay((Ipv4Addr::LOCALHOST, port).into());
+        let mut kafka = Kafka::start_at(Pace::Work, port, &format!("advertised.listeners=PLAINTEXT://{address}"));
+        kafka.bootstrap = address.to_string();
+        (kafka, relay)
+    }
+
+    fn start_at(pace: Pace, port: u16, settings: &str) -> Kafka {
         let start = Instant::now();
         let folder = tempfile::Builder::new().prefix("tidegate-kafka-").tempdir().expect("a folder for the broker");
-        let (port, controller) = (net::free_port(), net::free_port());
-        let properties = properties(port, controller, &folder.path().join("data"));
+        // Of two values of a setting the later one counts.
+        let properties = properties(port, net::free_port(), &folder.path().join("data")) + settings;
         fs::write(folder.path().join("server.properties"), properties).expect("the broker's settings are written");
         let mut own = Own { folder, process: None, pace };
         own.format();

@@ -1,0 +1,46 @@
+//! What a node costs and how quick it is, on a real broker. Each part is a program of its own:
+//!
+//! | | |
+//! |---|---|
+//! | `bench [full [ROUNDS [BYTES]]]` | CPU per record at full speed, beside an ordinary loop |
+//! | `bench steady [SECONDS [LINGER_MS]]` | CPU per record and latency at steady rates, beside that loop |
+//! | `bench idle [SECONDS]` | what triggers without records cost: threads, memory, CPU, requests |
+//! | `bench rolling [SECONDS [KEY=VALUE…]]` | latency while three nodes are restarted one after the other |
+//! | `bench killed [TIMES [static]]` | how long a killed node's partitions stand still |
+//!
+//! Linux only: CPU is read from `/proc`. The broker shares the machine, so what counts are ratios of
+//! what was measured in one run, interleaved.
+
+mod cpu;
+mod full;
+mod idle;
+mod native;
+mod rebalance;
+mod relay;
+mod steady;
+mod traffic;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["native", brokers, input, output, linger, count] => native::main(brokers, input, output, linger, count),
+        ["steady", ref rest @ ..] => steady::main(rest),
+        ["idle", ref rest @ ..] => idle::main(rest),
+        ["rolling", ref rest @ ..] => rebalance::rolling(rest),
+        ["killed", ref rest @ ..] => rebalance::killed(rest),
+        ["full", ref rest @ ..] | ref rest => full::main(rest),
+    }
+}
+
+/// The argument at a place, or what it is if there is none.
+fn number<T: std::str::FromStr>(arguments: &[&str], at: usize, otherwise: T) -> T {
+    let Some(text) = arguments.get(at) else { return otherwise };
+    text.parse().unwrap_or_else(|_| panic!("{text} is no number; the head of bench/main.rs says what there is"))
+}
+
+/// The middle one, and those at the ends.
+fn spread(mut values: Vec<f64>) -> [f64; 3] {
+    values.sort_by(f64::total_cmp);
+    [values[values.len() / 2], values[0], values[values.len() - 1]]
+}

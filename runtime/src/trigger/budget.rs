@@ -92,10 +92,11 @@ impl Share {
         (self.held_bytes, self.common_bytes) = (held_bytes, common);
     }
 
-    /// Whether the trigger may take in more.
-    pub fn has_room(&self) -> bool {
-        self.held_bytes < self.budget.reserve()
-            || self.budget.common_bytes.load(Ordering::Relaxed) < self.budget.common_limit()
+    /// Whether the trigger may take in more, and so much beyond what it holds.
+    pub fn has_room_for(&self, more: u64) -> bool {
+        let (after, reserve) = (self.held_bytes + more, self.budget.reserve());
+        let beyond = more.min(after.saturating_sub(reserve));
+        after < reserve || self.budget.common_bytes.load(Ordering::Relaxed) + beyond < self.budget.common_limit()
     }
 }
 
@@ -126,13 +127,13 @@ mod tests {
         let budget = Budget::new(1_000);
         let (mut greedy, mut modest) = (budget.share(), budget.share());
         greedy.hold(700);
-        assert!(greedy.has_room());
+        assert!(greedy.has_room_for(0));
         greedy.hold(750);
-        assert!(!greedy.has_room(), "its 250 and the common 500 are used up");
-        assert!(modest.has_room(), "its own 250 are not");
+        assert!(!greedy.has_room_for(0), "its 250 and the common 500 are used up");
+        assert!(modest.has_room_for(0), "its own 250 are not");
         modest.hold(250);
-        assert!(!modest.has_room());
+        assert!(!modest.has_room_for(0));
         drop(greedy);
-        assert!(modest.has_room());
+        assert!(modest.has_room_for(0));
     }
 }

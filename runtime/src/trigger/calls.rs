@@ -38,6 +38,8 @@ pub struct OpenCall {
     /// The records. `None` while the call runs, and once nobody wants to know.
     pub batch: Option<Batch>,
     running: bool,
+    /// What its outcome may take, as long as it runs.
+    reserved: usize,
     /// Messages that are not acknowledged, and the bytes of all.
     unacknowledged: usize,
     bytes: usize,
@@ -68,6 +70,8 @@ pub struct Calls {
     bytes: usize,
     /// Of the batches that are kept beside them.
     batch_bytes: usize,
+    /// Of the outcomes to come.
+    reserved: usize,
     /// The latest time at which messages went out that were acknowledged since.
     acknowledged: Option<Instant>,
 }
@@ -92,8 +96,8 @@ impl Calls {
         }
     }
 
-    /// A call starts. Returns its number.
-    pub fn start(&mut self, place: Place, lane: &Lane, sequences: Vec<Sequence>) -> u64 {
+    /// A call starts, whose outcome may take so much. Returns its number.
+    pub fn start(&mut self, place: Place, lane: &Lane, sequences: Vec<Sequence>, reserved: usize) -> u64 {
         let call = OpenCall {
             place,
             lane: lane.id(),
@@ -103,12 +107,14 @@ impl Calls {
             spoiled: false,
             batch: None,
             running: true,
+            reserved,
             unacknowledged: 0,
             bytes: 0,
             sent: None,
         };
         let number = self.next;
         self.next += 1;
+        self.reserved += reserved;
         self.running.insert(number, self.table.insert(call));
         number
     }
@@ -117,6 +123,7 @@ impl Calls {
     pub fn ended(&mut self, number: u64) -> Option<CallKey> {
         let key = self.running.remove(&number)?;
         self.table[key].running = false;
+        self.reserved -= self.table[key].reserved;
         Some(key)
     }
 
@@ -228,6 +235,11 @@ impl Calls {
     /// Bytes of the batches that are kept for messages that are not acknowledged.
     pub fn batch_bytes(&self) -> usize {
         self.batch_bytes
+    }
+
+    /// What the outcomes of the calls that run may take.
+    pub fn reserved_bytes(&self) -> usize {
+        self.reserved
     }
 
     /// Bytes of messages that are not acknowledged. Those of a call count until its last one is.

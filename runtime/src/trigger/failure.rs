@@ -75,7 +75,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         });
         let mut batch = self.calls.prepare(&assigned.topic, assigned.partition.number);
         batch.push(&record, assigned.window.failures(sequence).attempts);
-        let number = self.calls.start(place, lane, vec![sequence]);
+        let number = self.calls.start(place, lane, vec![sequence], 0);
         let call = self.calls.ended(number)?;
         Some((call, batch, fault))
     }

@@ -22,7 +22,7 @@ use super::progress::Progress;
 use super::route::Route;
 use super::sequencer::Sequence;
 use super::status::Counts;
-use crate::engine::{Call, CallError, Completion, MAX_OUTCOME_BYTES};
+use crate::engine::{Call, CallError, Completion};
 use crate::kafka::{Partition, Sink};
 use crate::manifest::{OnExhausted, Ordering, Trigger};
 use crate::record::batch::Batch;
@@ -166,9 +166,19 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
 
     /// Whether the node's memory allows to take more records.
     pub fn may_admit(&mut self) -> bool {
-        let held = self.partitions.bytes() + self.calls.bytes() + self.calls.batch_bytes();
+        self.has_room_for(0)
+    }
+
+    fn has_room_for(&mut self, more: usize) -> bool {
+        let outcomes = self.calls.bytes() + self.calls.batch_bytes() + self.calls.reserved_bytes();
+        let held = self.partitions.bytes() + outcomes;
         self.budget.hold(held as u64 + self.budget.prefetch_bytes());
-        self.budget.has_room()
+        self.budget.has_room_for(more as u64)
+    }
+
+    /// Whether there is memory for the outcome of one more call. One call always runs, whatever others hold.
+    fn has_room_for_outcome(&mut self, reserved: usize) -> bool {
+        self.calls.running() == 0 || self.has_room_for(reserved)
     }
 
     /// Whether there is work enough for all instances. More would only lie in memory and grow cold;
@@ -196,7 +206,12 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         }
         let mut tried = 0;
         let mut free = lane.free();
-        while free > 0 && tried < self.partitions.len() && self.has_room_for_outputs() {
+        let granted = lane.grant.next();
+        while free > 0
+            && tried < self.partitions.len()
+            && self.has_room_for_outputs()
+            && self.has_room_for_outcome(granted.reserved)
+        {
             let Some(lane) = self.lanes.serving_mut() else { return };
             let Some((place, assigned)) = self.partitions.next_ready(Route::STABLE) else { return };
             let mut share = lane.sizing.share(assigned.window.ready(Route::STABLE), free);
@@ -218,7 +233,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
                 tried += 1;
                 continue;
             }
-            let id = self.calls.start(place, lane, sequences);
+            let id = self.calls.start(place, lane, sequences, granted.reserved);
             if let Some(defect) = defect {
                 // The window hands it out alone.
                 debug_assert_eq!(batch.len(), 1);
@@ -229,7 +244,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
                 continue;
             }
             let expected = lane.sizing.expected(batch.len());
-            lane.start(Call { id, batch, expected, outcome_bytes: MAX_OUTCOME_BYTES });
+            lane.start(Call { id, batch, expected, outcome_bytes: granted.bytes });
             if probing {
                 lane.breaker.probe(now.instant);
                 return;
@@ -256,6 +271,10 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             lane.counts.instances += u64::from(completion.started.is_some());
             if !matches!(completion.result, Err(CallError::NoInstance(_) | CallError::Bug)) {
                 lane.sizing.observe(batch.len(), completion.elapsed);
+                match completion.result {
+                    Err(CallError::OutcomeTooLarge { granted }) => lane.grant.was_too_small(granted),
+                    _ => lane.grant.observe(completion.outcome_bytes),
+                }
                 lane.release();
             }
         }
@@ -266,7 +285,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
                 _ if self.refuses.is_some() => self.put_back(key, &batch),
                 Ok(checked) => self.handle(key, &batch, &checked, now),
                 Err(CallError::Fault(fault)) => self.bisect(key, &batch, &fault, now),
-                // No call is granted less than the maximum yet.
+                // It runs again with a larger grant.
                 Err(CallError::OutcomeTooLarge { .. }) => self.put_back(key, &batch),
                 Err(CallError::NoInstance(reason)) => {
                     self.put_back(key, &batch);

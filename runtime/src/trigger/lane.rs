@@ -1,6 +1,6 @@
 //! What belongs to one revision within a trigger.
 //!
-//! A *lane* is a revision with its instances, what its records cost, its breaker and its counts. A call
+//! A *lane* is a revision with its instances, what its records cost and its outcomes take, its breaker and its counts. A call
 //! knows its lane, so what comes late is charged to the revision that ran it. One lane serves; those
 //! that it replaced stay until their last call has ended.
 
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::breaker::Breaker;
+use super::grant::Grant;
 use super::sizing::Sizing;
 use super::status::Counts;
 use crate::engine::{Call, Invoker};
@@ -27,6 +28,7 @@ pub struct Lane {
     pub revision: Arc<str>,
     invoker: Box<dyn Invoker>,
     pub sizing: Sizing,
+    pub grant: Grant,
     pub breaker: Breaker,
     pub counts: Counts,
     /// No instance could be started: why, and when that is tried again.
@@ -109,6 +111,7 @@ impl Lanes {
             revision,
             invoker,
             sizing: Sizing::new(self.batch),
+            grant: Grant::new(),
             breaker: Breaker::new(),
             counts: Counts::default(),
             hold_off: None,

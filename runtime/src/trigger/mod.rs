@@ -21,6 +21,7 @@ mod driver;
 mod durability;
 mod failure;
 mod flow;
+mod grant;
 mod health;
 mod inbound;
 mod intake;

@@ -15,7 +15,7 @@ use crate::kafka::{
 use crate::manifest::{self, Trigger};
 use crate::record::batch::BatchRecord;
 use crate::record::columns::Column;
-use crate::record::outcome::{Cause, Fault, Outcome};
+use crate::record::outcome::{Cause, Checked, Fault, Outcome};
 use crate::record::{Header, Message, OwnedRecord, Topics};
 
 /// Takes calls and leaves it to the test when and how they end.
@@ -139,10 +139,15 @@ pub const PARTITION: Partition = Partition { topic: 0, number: 0 };
 impl World {
     /// `settings` are lines of the trigger's table.
     pub fn new(settings: &str) -> Self {
+        Self::with_memory(settings, 1 << 30)
+    }
+
+    /// On a node that may hold so much.
+    pub fn with_memory(settings: &str, limit_bytes: u64) -> Self {
         let trigger = trigger(settings);
         let topics = Topics::new(trigger.output.as_deref(), &trigger.allow_topics, trigger.dead_letters.as_deref());
         let now = Now::read();
-        let share = Budget::new(1 << 30).share();
+        let share = Budget::new(limit_bytes).share();
         let most = trigger.instances.max.get() as usize;
         let rng = fastrand::Rng::with_seed(5);
         let mut flow = Flow::new(trigger, Arc::new(topics), share, rng, now.instant);
@@ -186,14 +191,15 @@ impl World {
     /// Ends the oldest call. What a record becomes is what its value says; `verdict` sees each.
     pub fn finish(&mut self, verdict: impl Fn(&str, u32) -> Verdict) {
         let Some(call) = self.invoker.calls().pop_front() else { panic!("no call is under way") };
-        let result = judge(&call, verdict);
+        let mut outcome_bytes = 0;
+        let result = judge(&call, verdict, &mut outcome_bytes);
         let completion = Completion {
             id: call.id,
             batch: Some(call.batch),
             result,
             started: None,
             elapsed: Duration::from_micros(10),
-            outcome_bytes: 0,
+            outcome_bytes,
         };
         self.flow.complete(completion, self.now);
         self.flow.acknowledge(self.now);
@@ -242,6 +248,8 @@ impl World {
 pub enum Verdict {
     /// One message: the value with an exclamation mark.
     Handle,
+    /// One message of so many bytes.
+    Large(usize),
     /// Handled without a message.
     Take,
     Retry,
@@ -251,7 +259,7 @@ pub enum Verdict {
     NoInstance,
 }
 
-fn judge(call: &Call, verdict: impl Fn(&str, u32) -> Verdict) -> Result<crate::record::outcome::Checked, CallError> {
+fn judge(call: &Call, verdict: impl Fn(&str, u32) -> Verdict, outcome_bytes: &mut usize) -> Result<Checked, CallError> {
     let mut outcome = Outcome::default();
     for (index, (value, &attempt)) in values(call).iter().zip(call.batch.attempts()).enumerate() {
         let verdict = verdict(value, attempt);
@@ -259,12 +267,12 @@ fn judge(call: &Call, verdict: impl Fn(&str, u32) -> Verdict) -> Result<crate::r
             continue;
         }
         // A failing record may have emitted something before it failed.
-        let message = format!("{value}!");
+        let message = if let Verdict::Large(bytes) = verdict { "x".repeat(bytes) } else { format!("{value}!") };
         outcome.sources.push(index as u32);
         outcome.values.lens.push(message.len() as i32);
         outcome.values.data.extend_from_slice(message.as_bytes());
         match verdict {
-            Verdict::Handle | Verdict::Take => {}
+            Verdict::Handle | Verdict::Large(_) | Verdict::Take => {}
             Verdict::Retry => outcome.failures.push((index as u32, Fault::new(Cause::Retry, "later"))),
             Verdict::Reject => outcome.failures.push((index as u32, Fault::new(Cause::Reject, "never"))),
             Verdict::Fault(cause) => return Err(CallError::Fault(Fault::new(cause, "broken"))),
@@ -272,6 +280,10 @@ fn judge(call: &Call, verdict: impl Fn(&str, u32) -> Verdict) -> Result<crate::r
         }
     }
     outcome.keys = Column::default();
+    if outcome.values.data.len() > call.outcome_bytes {
+        return Err(CallError::OutcomeTooLarge { granted: call.outcome_bytes });
+    }
+    *outcome_bytes = outcome.values.data.len();
     let topics = Topics::new(Some("out"), &[], Some("dead"));
     outcome.check(call.batch.len(), &topics).map_err(CallError::Fault)
 }

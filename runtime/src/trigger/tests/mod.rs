@@ -362,3 +362,40 @@ fn what_ends_after_a_revocation_is_dropped() {
     world.finish(ok);
     assert_eq!((world.sent(0).len(), world.progress()), (0, Progress::at(0)));
 }
+
+/// It was the node that said no, so no attempt counts.
+#[test]
+fn records_whose_outcome_was_granted_too_little_run_again_with_more() {
+    let mut world = World::new("retry = { attempts = 1 }");
+    world.admit("k", "v");
+    let mut granted = Vec::new();
+    while !world.dispatch().is_empty() {
+        granted.push(world.invoker.calls()[0].outcome_bytes);
+        world.finish(|_, attempt| {
+            assert_eq!(attempt, 1);
+            Verdict::Large(3 << 20)
+        });
+    }
+    assert_eq!(granted, [1 << 20, 8 << 20]);
+    assert_eq!((world.sent(0).len(), world.progress()), (1, Progress::at(1)));
+}
+
+#[test]
+fn calls_wait_until_there_is_memory_for_their_outcomes() {
+    let large = |_: &str, _| Verdict::Large(4 << 20);
+    let mut world = World::with_memory("batch = { records = 1 }", 32 << 20);
+    world.admit("k", "first");
+    world.run(large);
+    (0..8).for_each(|key| world.admit(&format!("k{key}"), "v"));
+    assert_eq!(world.dispatch().len(), 3, "each reserves twice of what was seen");
+    world.finish(large);
+    assert_eq!(world.dispatch().len(), 1);
+    world.run(large);
+    assert_eq!(world.progress(), Progress::at(9));
+
+    let mut poor = World::with_memory("batch = { records = 1 }", 1);
+    (0..2).for_each(|key| poor.admit(&format!("k{key}"), "v"));
+    assert_eq!(poor.dispatch().len(), 1, "one call always runs");
+    poor.run(ok);
+    assert_eq!(poor.progress(), Progress::at(2));
+}

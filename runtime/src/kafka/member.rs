@@ -120,6 +120,9 @@ impl Member {
         if error.kind == ErrorKind::GroupRefused || code == Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED {
             return error.of(&format!("group {}", self.group));
         }
+        if error.fatal && self.client.fatal() == Code::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID {
+            return error.of("another node runs under the same name, which a static member must have for itself");
+        }
         if code == Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN {
             if let Some(last) = &self.unreachable {
                 error.reason = format!("{}, the last one: {last}", error.reason);

@@ -110,14 +110,10 @@ pub(super) fn member(cluster: &Cluster, membership: &Membership<'_>, client_id: 
     if let Some(instance) = membership.instance {
         ours.push(("group.instance.id", instance));
     }
-    if is_classic(cluster) {
+    if cluster.has_classic_groups() {
         ours.extend(CLASSIC_MEMBER);
     }
     settings(cluster, client_id, &ours)
-}
-
-fn is_classic(cluster: &Cluster) -> bool {
-    cluster.properties.get("group.protocol").is_none_or(|protocol| !protocol.eq_ignore_ascii_case("consumer"))
 }
 
 pub(super) fn producer(cluster: &Cluster, client_id: &str, batching: Batching) -> ClientConfig {

@@ -244,6 +244,14 @@ pub struct Cluster {
     pub properties: BTreeMap<String, String>,
 }
 
+impl Cluster {
+    /// Whether its groups speak the classic protocol, not that of KIP-848.
+    #[must_use]
+    pub fn has_classic_groups(&self) -> bool {
+        self.properties.get("group.protocol").is_none_or(|protocol| !protocol.eq_ignore_ascii_case("consumer"))
+    }
+}
+
 /// Does not show the values of properties, because there are passwords among them.
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -348,6 +356,8 @@ pub struct Trigger {
     pub delivery: Delivery,
     /// The consumer group. No other trigger has it on this cluster.
     pub group: String,
+    /// How it is a member of its group.
+    pub member: Member,
     /// Where to start in a partition for which the group has committed no offset.
     pub start: Start,
     /// How many instances it may have on this node.
@@ -390,6 +400,17 @@ pub enum Ordering {
     Partition,
     /// None.
     None,
+}
+
+/// How a trigger is a member of its group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Member {
+    /// Each start is a new member, and one that ends leaves.
+    #[default]
+    Dynamic,
+    /// The member has a name, of node and trigger. It takes its partitions back when it starts again, and
+    /// leaves them to others when its session is over.
+    Static,
 }
 
 /// How often a record can take effect.

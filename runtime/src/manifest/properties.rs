@@ -13,11 +13,9 @@ const TELLING_BYTES: usize = 4;
 enum Refused {
     All,
     AllBut(&'static [&'static str]),
-    /// The manifest may set it.
-    Nothing,
 }
 
-use Refused::{All, AllBut, Nothing};
+use Refused::{All, AllBut};
 
 const TRUE: Refused = AllBut(&["true", "t", "1"]);
 const FALSE: Refused = AllBut(&["false", "f", "0"]);
@@ -95,7 +93,12 @@ const OWNED: &[Owned] = &[
         "remove it",
     )
     .tools("partitions are chosen by murmur2 of the key, as Java clients do, or by --partition"),
-    Owned::new("enable.partition.eof", Nothing, "", "").tools("it is on"),
+    Owned::new("enable.partition.eof", FALSE, "the end of a partition would look like a failure", "remove it")
+        .tools("it is on"),
+    Owned::new("topic.blacklist", All, "a topic that a trigger names would be left out in silence", "remove it")
+        .tools("topics are named one by one"),
+    Owned::new("plugin.library.paths", All, "code from elsewhere would run inside the node", "remove it")
+        .tools("no plugins are loaded"),
 ];
 
 /// Reports a property that Tidegate sets itself. Returns whether the property may be given.
@@ -104,7 +107,6 @@ pub(super) fn refuse_owned(name: &Key, value: &str, report: &mut Report) -> bool
     let allowed = match owned.refused {
         All => false,
         AllBut(values) => values.contains(&value.trim().to_ascii_lowercase().as_str()),
-        Nothing => true,
     };
     if !allowed {
         let title = format!("Tidegate sets the property `{}` itself", name.value);

@@ -15,7 +15,7 @@ use super::field::{Field, Key};
 use super::hosts::{AllowedHost, Network};
 use super::shapes::{RawFolder, RawOutput, Scalar};
 use super::words::{Brokers, DeliveryWord, FilePath, Group, Listen, ReuseWord, Spelling, Topic, Variable};
-use super::{Name, OnExhausted, Ordering, Start};
+use super::{Member, Name, OnExhausted, Ordering, Start};
 
 /// A section of named tables.
 pub(super) type Section<T> = Field<BTreeMap<Key, Field<T>>>;
@@ -174,6 +174,13 @@ pub(super) struct RawTrigger {
     pub delivery: Field<DeliveryWord>,
     /// The consumer group. Without it: tidegate-<name of the trigger>. One trigger for one group.
     pub group: Field<Group>,
+    /// How the trigger is a member of its group. "dynamic": each start is a new member, and a node that ends
+    /// leaves its partitions to others at once. "static": the member is named after node and trigger (KIP-345).
+    /// A node that starts again under its name, killed or not, takes its partitions back without a rebalance;
+    /// one that ends for good keeps them from others until session.timeout.ms of the cluster is over, 45 s if
+    /// that is not given. For nodes that are replaced under their name, as in a StatefulSet. Not with
+    /// group.protocol = consumer (KIP-848).
+    pub member: Field<Member>,
     /// Where to start in a partition for which the group has committed no offset. "earliest",
     /// "latest", a time such as "2026-01-31T00:00:00Z", or offsets by partition such as
     /// { 0 = 1234, 1 = 99 }, which starts other partitions at the earliest record and needs a
@@ -196,7 +203,7 @@ pub(super) struct RawTrigger {
     /// trigger's other partitions on this node stand still meanwhile.
     pub rebalance_drain: Field<Period<0, MINUTE, 100>>,
     /// How long messages may wait for their acknowledgement when a partition moves to another node, 0s
-    /// to 4m, and below the cluster's max.poll.interval.ms. What is not acknowledged by then is given up
+    /// to 4m, and 15s below the cluster's max.poll.interval.ms, which is 5m if not given. What is not acknowledged by then is given up
     /// and handled again by the next owner, so that nothing old is written after its messages. The
     /// trigger's other partitions on this node stand still meanwhile.
     pub message_drain: Field<Period<0, { 4 * MINUTE }, { 30 * SECOND }>>,

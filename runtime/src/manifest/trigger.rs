@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
-use super::amounts::{Amount, Whole};
+use super::amounts::{Amount, Period, Whole};
 use super::declared::Declared;
 use super::diagnostic::{Diagnostic, Report};
 use super::field::{At, Field};
@@ -12,9 +13,13 @@ use super::shapes::{RawElsewhere, RawOutput};
 use super::topics::Route;
 use super::words::{DeliveryWord, Group, Topic};
 use super::{
-    BatchLimits, Cluster, Delivery, Function, Instances, Name, OnExhausted, RetryPolicy, Start, Trigger, Window,
+    BatchLimits, Cluster, Delivery, Function, Instances, Member, Name, OnExhausted, RetryPolicy, Start, Trigger, Window,
 };
 
+/// The property that says how long a client may be busy before its group takes it for dead.
+const POLL_INTERVAL: &str = "max.poll.interval.ms";
+/// How much longer than a drain that has to be: as long as a trigger without work may rest, and some time to commit.
+const REST: Duration = Duration::from_secs(15);
 /// The cluster of a trigger that names none.
 const MAIN: &str = "main";
 
@@ -34,6 +39,7 @@ pub(super) fn check(
     refuse_lost_records(&raw.on_exhausted, &raw.dead_letters, &name, report);
     let dead_letters = topic(raw.dead_letters, report);
     let group = group(raw.group, &name, report);
+    let member = member(raw.member, cluster.as_ref(), clusters, report);
     let start = start(raw.start, inputs.as_ref(), report);
     let (batch, window) = batch_and_window(raw.batch, raw.window, report);
     refuse_other_delivery(raw.delivery, report);
@@ -52,7 +58,7 @@ pub(super) fn check(
     let retry = retry(raw.retry, report);
     let commit_interval = raw.commit_interval.or_default(report).0;
     let rebalance_drain = raw.rebalance_drain.or_default(report).0;
-    let message_drain = raw.message_drain.or_default(report).0;
+    let message_drain = message_drain(raw.message_drain, &name, cluster.as_ref(), clusters, report);
     let drain = raw.drain.or_default(report).0;
     let trigger = || {
         Some(Trigger {
@@ -68,6 +74,7 @@ pub(super) fn check(
             ordering,
             delivery: Delivery::AtLeastOnce,
             group: group?.value,
+            member,
             start,
             instances,
             batch,
@@ -184,6 +191,43 @@ fn group(raw: Field<Group>, name: &At<Name>, report: &mut Report) -> Option<At<S
         return Some(At::new(&name.span, format!("tidegate-{}", name.value)));
     }
     raw.given(report).map(|group| group.map(|group| group.0))
+}
+
+/// How the trigger is a member. A killed member of a KIP-848 group cannot come back under its name before its session
+/// is over, so there is no static one there.
+fn member(raw: Field<Member>, cluster: Option<&Name>, clusters: &Declared<Cluster>, report: &mut Report) -> Member {
+    let Some(member) = raw.given(report) else { return Member::default() };
+    let cluster = cluster.and_then(|name| clusters.sound.get(name));
+    if member.value == Member::Static && cluster.is_some_and(|cluster| !cluster.has_classic_groups()) {
+        let label = "brokers refuse the member that a killed one left its name to until the session is over";
+        let title = "a group of the protocol `consumer` (KIP-848) has no static members here";
+        let help = "remove it, or `group.protocol` of the cluster";
+        report.add(Diagnostic::new(&member.span, title, label).help(help));
+    }
+    member.value
+}
+
+/// The drain of messages, which has to end while the client still counts as alive.
+fn message_drain<const MAX: u64, const DEFAULT: u64>(
+    raw: Field<Period<0, MAX, DEFAULT>>,
+    name: &At<Name>,
+    cluster: Option<&Name>,
+    clusters: &Declared<Cluster>,
+    report: &mut Report,
+) -> Duration {
+    let span = if let Field::Given(given) = &raw { given.span.clone() } else { name.span.clone() };
+    let drain = raw.or_default(report).0;
+    let properties = cluster.and_then(|name| clusters.sound.get(name)).map(|cluster| &cluster.properties);
+    let interval = properties.and_then(|properties| properties.get(POLL_INTERVAL)?.parse().ok());
+    let Some(interval) = interval.map(Duration::from_millis) else { return drain };
+    if drain + REST > interval {
+        let title = format!("`message-drain` and `{POLL_INTERVAL}` do not fit together");
+        let label = format!("a drain of {} needs {} of the cluster", humantime::format_duration(drain), POLL_INTERVAL);
+        let most = (drain + REST).as_millis();
+        let help = format!("raise `{POLL_INTERVAL}`, or remove it: it is 300000 where it is not given");
+        report.add(Diagnostic::new(&span, title, format!("{label} to be at least {most}")).help(help));
+    }
+    drain
 }
 
 fn start(raw: Field<Start>, inputs: Option<&At<Vec<At<String>>>>, report: &mut Report) -> Start {

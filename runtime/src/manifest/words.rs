@@ -14,7 +14,7 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use super::brokers::addresses;
 use super::diagnostic::{either, nearest};
 use super::hosts::{AllowedHost, InvalidEntry, Network};
-use super::{Name, OnExhausted, Ordering};
+use super::{Member, Name, OnExhausted, Ordering};
 
 /// A type that is written as a string.
 pub(super) trait Spelling: Sized {
@@ -105,6 +105,7 @@ macro_rules! choice {
 
 choice!(OnExhausted: "dead-letter" => Self::DeadLetter, "pause" => Self::Pause, "skip" => Self::Skip);
 choice!(Ordering: "key" => Self::Key, "partition" => Self::Partition, "none" => Self::None);
+choice!(Member: "dynamic" => Self::Dynamic, "static" => Self::Static);
 
 /// The words for [`super::Reuse`].
 #[derive(Clone, Copy, Default, PartialEq, Eq)]

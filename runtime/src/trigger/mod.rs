@@ -54,7 +54,7 @@ use self::driver::{Command, Driver, Parts, Turn};
 pub use self::status::{Counts, State, Status};
 use crate::engine::{Completion, Invoker};
 use crate::kafka::{Blueprint, Clients, KafkaClients};
-use crate::manifest::{Cluster, Trigger};
+use crate::manifest::{Cluster, Member, Trigger};
 use crate::record::Topics;
 use crate::record::revision::Digest;
 
@@ -68,6 +68,9 @@ pub struct Context {
     /// Name of this node, stable over restarts.
     pub node: Arc<str>,
 }
+
+/// The longest name of a static member.
+const MAX_INSTANCE: usize = 249;
 
 /// A trigger has not obeyed its last commands yet, and takes no further one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,6 +111,13 @@ impl Handle {
     }
 }
 
+/// The name of a static member. Kafka takes the characters of a topic's name, and as many.
+fn instance(node: &str, trigger: &str) -> String {
+    let legal = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+    let node: String = node.chars().map(legal).take(MAX_INSTANCE - trigger.len() - 1).collect();
+    format!("{node}.{trigger}")
+}
+
 /// Starts a trigger. It calls nothing before it [adopted](Handle::adopt) a revision.
 pub fn start(context: Context) -> Handle {
     let most = context.trigger.instances.max.get() as usize;
@@ -125,7 +135,7 @@ pub fn start(context: Context) -> Handle {
         topics: context.trigger.topics.clone(),
         outputs: context.topics.names().to_vec(),
         node: context.node.to_string(),
-        instance: None,
+        instance: (context.trigger.member == Member::Static).then(|| instance(&context.node, &context.trigger.name)),
     });
     let parts = Parts {
         context,

@@ -102,6 +102,41 @@ fn a_restart_by_sigterm_loses_nothing_and_repeats_nothing() {
     pipe.check(&Model::default(), &sent).assert_exact();
 }
 
+/// The partitions wait for the node that has their name, killed or not, and others do not notice. The
+/// session is far longer than this takes.
+#[test]
+fn a_static_member_takes_its_partitions_back() {
+    let kafka = Kafka::shared();
+    let pipe = Pipe::new(kafka, "static", 8);
+    let table = pipe.table("hostile", "member = \"static\"");
+    let manifest = [cluster(kafka, "\"session.timeout.ms\" = \"300000\""), component("hostile", ""), table].concat();
+    let mut nodes = [Node::start("comes-back", &manifest), Node::start("stays", &manifest)];
+    for node in &mut nodes {
+        node.wait_for("it has its half", PATIENCE, |node| node.trigger("static")["partitions"] == 4);
+    }
+    let rebalances = |node: &Node| node.logs().matches("partitions assigned").count();
+    let before = rebalances(&nodes[1]);
+    assert!(before > 0, "the log says it in other words");
+    let load = Load::start(&pipe.source, 1_000, steady);
+    for kills in [true, false, true] {
+        let_flow(&pipe, &load, 300);
+        if kills {
+            nodes[0].kill();
+        } else {
+            nodes[0].term_cleanly();
+        }
+        nodes[0].start_again();
+        let_flow(&pipe, &load, 300);
+    }
+    let sent = load.stop();
+    pipe.wait_handled(kafka, &mut nodes[0], PATIENCE);
+    assert_eq!(rebalances(&nodes[1]), before);
+    for node in &mut nodes {
+        node.term_cleanly();
+    }
+    pipe.check(&Model::default(), &sent).assert_at_least_once();
+}
+
 #[test]
 fn a_killed_node_loses_nothing() {
     let mut rng = chance::seeded();

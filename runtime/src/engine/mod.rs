@@ -2,7 +2,7 @@
 //!
 //! Guests run on a tokio runtime of their own, so that whatever they do, the data path, health
 //! and signals go on; only a call that is expected to be brief begins on its caller's thread. While a
-//! call is under way a ticker lets every guest yield every 2 ms; at its deadline a call is dropped
+//! call is under way a ticker lets every guest yield every 2 to 10 ms; at its deadline a call is dropped
 //! and its instance with it.
 //!
 //! Components are compiled on one thread of low priority and cached on disk; only code that this

@@ -7,9 +7,12 @@ use std::time::Duration;
 
 /// How often a guest yields.
 const TICK: Duration = Duration::from_millis(2);
+/// How long a guest may run before it yields first, if no call was under way at the last tick: where
+/// calls are brief, most ticks would be for nobody.
+const IDLE_TICK: Duration = Duration::from_millis(10);
 /// Ticks without a call after which the thread sleeps, so that an idle node costs nothing and a
 /// busy one wakes no thread for every call.
-const LINGER: u32 = 100;
+const LINGER: u32 = 20;
 
 pub(super) struct Ticker {
     shared: Arc<Shared>,
@@ -59,7 +62,7 @@ impl Shared {
         let mut idle_ticks = 0;
         while !self.stopped.load(Ordering::SeqCst) {
             if idle_ticks < LINGER {
-                std::thread::sleep(TICK);
+                std::thread::sleep(if idle_ticks == 0 { TICK } else { IDLE_TICK });
             } else {
                 self.asleep.store(true, Ordering::SeqCst);
                 if self.calls.load(Ordering::SeqCst) == 0 {

@@ -123,6 +123,10 @@ pub trait Sink: Send + 'static {
     /// Hands out the acknowledgements that came in, without waiting.
     fn acknowledgements(&mut self, each: &mut dyn FnMut(Acknowledgement));
 
+    /// Whether acknowledgements wake the loop, as they do at first. What came while they did not has to be
+    /// asked for.
+    fn set_wakes(&mut self, _wakes: bool) {}
+
     /// Messages that are not acknowledged.
     fn outstanding(&self) -> usize;
 

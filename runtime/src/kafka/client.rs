@@ -1,4 +1,4 @@
-//! A client of a cluster, its end, and what wakes the loop that uses it.
+//! A client of a cluster, and its end.
 //!
 //! The native client is ours, not the wrapper's: the wrapper's consumer polls at its end until the
 //! brokers have answered, and librdkafka waits for them too. So nobody waits here: the last user of
@@ -7,7 +7,6 @@
 
 use std::ffi::c_char;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::thread;
@@ -16,7 +15,6 @@ use rdkafka::ClientContext;
 use rdkafka::bindings as c;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
-use tokio::net::unix::pipe;
 
 use super::error::Code;
 pub use super::error::{Error, ErrorKind};
@@ -161,47 +159,5 @@ pub fn keep_memory() {
         libc::mallopt(libc::M_TRIM_THRESHOLD, 128 << 20);
         libc::mallopt(libc::M_TOP_PAD, 16 << 20);
         libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
-    }
-}
-
-/// One descriptor that becomes readable whenever one of the client's queues has something.
-///
-/// A pipe, so that it runs wherever tokio does. Both ends live as long as the clients that write to
-/// it: they hold the [`WakeEnd`].
-pub struct Wake {
-    receiver: pipe::Receiver,
-}
-
-/// The end that librdkafka's threads write to.
-pub struct WakeEnd {
-    sender: OwnedFd,
-}
-
-impl Wake {
-    /// Needs a tokio runtime with IO.
-    pub fn new() -> std::io::Result<(Self, Arc<WakeEnd>)> {
-        let (sender, receiver) = pipe::pipe()?;
-        let sender = sender.into_nonblocking_fd()?;
-        Ok((Self { receiver }, Arc::new(WakeEnd { sender })))
-    }
-
-    /// Waits until one of the queues got something since the last call.
-    pub async fn wait(&self) {
-        let mut bytes = [0; 64];
-        loop {
-            if self.receiver.readable().await.is_err() {
-                return std::future::pending().await;
-            }
-            match self.receiver.try_read(&mut bytes) {
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                _ => return,
-            }
-        }
-    }
-}
-
-impl WakeEnd {
-    pub(super) fn descriptor(&self) -> RawFd {
-        self.sender.as_raw_fd()
     }
 }

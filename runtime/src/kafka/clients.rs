@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::broker::Clients;
-use super::client::{Error, Wake, WakeEnd};
+use super::client::Error;
 use super::sink::{Batching, KafkaSink};
 use super::source::{Membership, Source};
+use super::wake::{Wake, WakeEnd};
 use crate::manifest::Cluster;
 
 /// What the clients of a trigger are made of.
@@ -29,24 +30,16 @@ pub struct Blueprint {
 /// Makes the clients, which all wake the same loop.
 pub struct KafkaClients {
     blueprint: Blueprint,
-    /// Made with the first client. Each queue of each client has the end too, so clients may come and go.
-    wake: Option<(Wake, Arc<WakeEnd>)>,
+    wake: Wake,
+    /// Each queue of each client has it too, so clients may come and go.
+    end: Arc<WakeEnd>,
 }
 
 impl KafkaClients {
-    /// Makes no client yet. The clients need a tokio runtime with IO.
+    /// Makes no client yet.
     pub fn new(blueprint: Blueprint) -> Self {
-        Self { blueprint, wake: None }
-    }
-
-    /// An error if the machine has no more file descriptors, and the next client tries again.
-    fn end(&mut self) -> Result<Arc<WakeEnd>, Error> {
-        if let Some((_, end)) = &self.wake {
-            return Ok(end.clone());
-        }
-        let (wake, end) = Wake::new().map_err(|error| Error::local(&error))?;
-        self.wake = Some((wake, end.clone()));
-        Ok(end)
+        let (wake, end) = Wake::new();
+        Self { blueprint, wake, end }
     }
 }
 
@@ -55,22 +48,17 @@ impl Clients for KafkaClients {
     type Sink = KafkaSink;
 
     fn broker(&mut self, queue_bytes: u64) -> Result<Source, Error> {
-        let end = self.end()?;
         let Blueprint { cluster, trigger, group, topics, node, instance, .. } = &self.blueprint;
         let membership = Membership { owner: trigger, group, topics, queue_bytes, instance: instance.as_deref() };
-        Source::new(cluster, &membership, node, &end)
+        Source::new(cluster, &membership, node, &self.end)
     }
 
     fn sink(&mut self, batching: Batching) -> Result<KafkaSink, Error> {
-        let end = self.end()?;
         let Blueprint { output_cluster, trigger, outputs, node, .. } = &self.blueprint;
-        KafkaSink::new(output_cluster, trigger, node, outputs, batching, &end)
+        KafkaSink::new(output_cluster, trigger, node, outputs, batching, &self.end)
     }
 
     async fn wait(&self) {
-        match &self.wake {
-            Some((wake, _)) => wake.wait().await,
-            None => std::future::pending().await,
-        }
+        self.wake.wait().await;
     }
 }

@@ -17,9 +17,10 @@ use std::time::{Duration, Instant};
 use rdkafka::bindings as c;
 
 use super::broker::Event;
-use super::client::{Client, Error, ErrorKind, WakeEnd, log};
+use super::client::{Client, Error, ErrorKind, log};
 use super::error::{Code, text};
 use super::queue::{Queue, QueueEvent};
+use super::wake::WakeEnd;
 
 /// How long a member that nobody uses any more tries to leave its group.
 const LEAVE_LIMIT: Duration = Duration::from_secs(30);

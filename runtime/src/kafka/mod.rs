@@ -2,7 +2,7 @@
 //!
 //! The Kafka client is librdkafka, through rdkafka for its build, its configuration and the life of
 //! a client, and through its C queues for the data path: batches of records and reports are taken
-//! from queues by one loop, without callbacks and without threads of ours. `unsafe` code lives in
+//! from queues by one loop, without threads of ours; the only callback wakes that loop. `unsafe` code lives in
 //! this module only, behind types that cannot be used wrongly.
 
 pub mod broker;
@@ -26,11 +26,12 @@ pub mod sink;
 pub mod source;
 #[cfg(test)]
 mod tests;
+pub mod wake;
 
 pub use broker::{
     Acknowledgement, Batching, Broker, Clients, Event, Question, Reader, Refusal, Sink, Taken, TopicsQuestion,
 };
-pub use client::{Error, ErrorKind, Metadata, Wake, keep_memory};
+pub use client::{Error, ErrorKind, Metadata, keep_memory};
 pub use clients::{Blueprint, KafkaClients};
 pub use fetched::{Detached, Fetched};
 pub use list::Position;
@@ -38,6 +39,7 @@ pub use reader::KafkaReader;
 pub use settings::check_properties;
 pub use sink::KafkaSink;
 pub use source::Source;
+pub use wake::Wake;
 
 /// A partition among the topics of one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

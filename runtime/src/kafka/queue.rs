@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use rdkafka::bindings as c;
 
-use super::client::{Client, Error, WakeEnd};
+use super::client::{Client, Error};
 use super::error::{Code, OK, text};
 use super::list::{List, Position, first_error};
+use super::wake::{Bell, WakeEnd};
 
-/// A queue of a client, whose wake-ups go to one descriptor.
+/// A queue of a client, which wakes the loop.
 pub(super) struct Queue {
     pointer: NonNull<c::rd_kafka_queue_t>,
     /// Destroyed after the queue: destroying a client whose queues are held hangs.
     _client: Arc<Client>,
-    /// Closed after the queue, whose threads write to it.
-    _wake: Arc<WakeEnd>,
+    /// Gone after the queue, whose threads ring it.
+    bell: Box<Bell>,
 }
 
 // SAFETY: librdkafka's queues may be used from any thread.
@@ -33,9 +34,11 @@ impl Queue {
         wake: Arc<WakeEnd>,
     ) -> Result<Self, Error> {
         let pointer = NonNull::new(pointer).ok_or_else(|| Error::invalid("the client has no such queue"))?;
-        // SAFETY: the payload is copied; the descriptor stays open as long as this queue.
-        unsafe { c::rd_kafka_queue_io_event_enable(pointer.as_ptr(), wake.descriptor(), [1u8].as_ptr().cast(), 1) };
-        Ok(Self { pointer, _client: client, _wake: wake })
+        let bell = Bell::new(wake);
+        let address = ptr::from_ref(&*bell).cast_mut().cast();
+        // SAFETY: the bell lives until the queue rings it no more.
+        unsafe { c::rd_kafka_queue_cb_event_enable(pointer.as_ptr(), Some(Bell::ring), address) };
+        Ok(Self { pointer, _client: client, bell })
     }
 
     pub(super) fn pointer(&self) -> *mut c::rd_kafka_queue_t {
@@ -48,10 +51,17 @@ impl Queue {
         NonNull::new(unsafe { c::rd_kafka_queue_poll(self.pointer.as_ptr(), limit_ms) }).map(QueueEvent)
     }
 
-    /// Ends the wake-ups.
+    /// Whether it wakes the loop when it is no longer empty. What came while it did not has to be
+    /// looked for.
+    pub(super) fn set_wakes(&self, wakes: bool) {
+        self.bell.set(wakes);
+    }
+
+    /// Ends the wake-ups for good.
     pub(super) fn wake_nobody(&self) {
-        // SAFETY: the queue is ours; -1 is no descriptor.
-        unsafe { c::rd_kafka_queue_io_event_enable(self.pointer.as_ptr(), -1, ptr::null(), 0) };
+        // SAFETY: the queue is ours. It calls back under its lock, which this takes, so that nobody
+        // is at the bell when it returns.
+        unsafe { c::rd_kafka_queue_cb_event_enable(self.pointer.as_ptr(), None, ptr::null_mut()) };
     }
 
     /// Takes up to `buffer.len()` messages without waiting and returns how many. The caller owns

@@ -16,12 +16,13 @@ use rdkafka::bindings as c;
 
 use super::Partition;
 use super::broker::Reader as _;
-use super::client::{Client, Error, WakeEnd, log};
+use super::client::{Client, Error, log};
 use super::error::{Code, OK, text};
 use super::fetched::Fetched;
 use super::queue::Queue;
 use super::reader::KafkaReader;
 use super::settings::settings;
+use super::wake::WakeEnd;
 use crate::manifest::Cluster;
 
 /// How much of a partition is fetched ahead.

@@ -48,8 +48,9 @@ const MEMBER: &[(&str, &str)] = &[
     ("isolation.level", "read_committed"),
     // How long fetching stops after the prefetch was full; the default of 1 s starves it.
     ("fetch.queue.backoff.ms", "10"),
-    // What is asked for when there is nothing: a request of each broker in so long.
-    ("fetch.wait.max.ms", "100"),
+    // What is asked for when there is nothing: a request of each broker in so long. A partition that comes
+    // to a broker of which nothing arrives is fetched up to so much later.
+    ("fetch.wait.max.ms", "500"),
 ];
 
 /// Of a member of a classic group. The newer protocol (KIP-848) has all of these on the broker, and

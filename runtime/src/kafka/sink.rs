@@ -10,12 +10,13 @@ use rustc_hash::FxHashMap;
 
 use super::broker::TopicsQuestion;
 pub use super::broker::{Acknowledgement, Batching, Refusal, Sink};
-use super::client::{Client, Error, Metadata, WakeEnd, log};
+use super::client::{Client, Error, Metadata, log};
 use super::error::{Code, OK, text};
 use super::murmur2::partition_of;
 use super::produce::{Fields, is_plain, native_headers, raw};
 use super::queue::{Queue, QueueEvent};
 use super::settings;
+use super::wake::WakeEnd;
 use crate::manifest::Cluster;
 use crate::record::{Header, Message};
 
@@ -366,6 +367,10 @@ impl Sink for KafkaSink {
         while let Some(event) = self.reports.poll(0) {
             self.take_event(&event, each);
         }
+    }
+
+    fn set_wakes(&mut self, wakes: bool) {
+        self.reports.set_wakes(wakes);
     }
 
     fn outstanding(&self) -> usize {

@@ -14,7 +14,7 @@ use rdkafka::bindings as c;
 
 use super::Partition;
 use super::broker::{Broker, Event, Question, Taken};
-use super::client::{Client, Error, WakeEnd};
+use super::client::{Client, Error};
 use super::error::{Code, OK, text};
 use super::fetched::Fetched;
 use super::list::{BEGINNING, List, Position};
@@ -22,6 +22,7 @@ use super::member::Member;
 use super::reader::KafkaReader;
 use super::settings;
 pub use super::settings::Membership;
+use super::wake::WakeEnd;
 use crate::manifest::Cluster;
 
 /// Most records that are taken from the client in one call.

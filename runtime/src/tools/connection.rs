@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
-
 use super::Failure;
 use crate::kafka::scan::{Isolation, Scan};
 use crate::kafka::{Error, Wake};
@@ -33,7 +31,7 @@ pub struct Connection {
 impl Connection {
     /// Needs a tokio runtime with IO. Does not talk to a broker yet.
     pub fn new(cluster: &Cluster, topics: &[String], isolation: Isolation) -> anyhow::Result<Self> {
-        let (wake, end) = Wake::new().context("cannot make a pipe")?;
+        let (wake, end) = Wake::new();
         let scan = Scan::new(cluster, topics, isolation, &end)?;
         Ok(Self { scan, wake, brokers: cluster.brokers.clone() })
     }

@@ -82,12 +82,30 @@ pub struct Delivery<S> {
     sink: Option<S>,
     /// The producer was given up: what is under way may still be acknowledged.
     retiring: bool,
+    /// Acknowledgements wake the loop.
+    wakes: bool,
     topics: Arc<Topics>,
 }
 
 impl<S: Sink> Delivery<S> {
     pub fn new(topics: Arc<Topics>) -> Self {
-        Self { sink: None, retiring: false, topics }
+        Self { sink: None, retiring: false, wakes: true, topics }
+    }
+
+    /// Whether acknowledgements wake the loop. Returns whether they do from now on, and did not before:
+    /// then some may have come in silence.
+    pub fn set_wakes(&mut self, wakes: bool) -> bool {
+        let began = wakes && !self.wakes;
+        if wakes != self.wakes {
+            self.wakes = wakes;
+            self.sink.iter_mut().for_each(|sink| sink.set_wakes(wakes));
+        }
+        began
+    }
+
+    /// Whether acknowledgements wake the loop.
+    pub fn wakes(&self) -> bool {
+        self.wakes
     }
 
     pub fn sink(&self) -> Option<&S> {
@@ -100,7 +118,7 @@ impl<S: Sink> Delivery<S> {
 
     /// Another producer takes over.
     pub fn replace(&mut self, sink: S) {
-        (self.sink, self.retiring) = (Some(sink), false);
+        (self.sink, self.retiring, self.wakes) = (Some(sink), false, true);
     }
 
     /// Nothing more may be sent by this producer.

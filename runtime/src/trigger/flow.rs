@@ -17,7 +17,7 @@ use super::calls::{CallKey, Calls, Case, OpenCall};
 use super::clock::Now;
 use super::delivery::Delivery;
 use super::lane::Lanes;
-use super::partitions::Partitions;
+use super::partitions::{Assigned, Intake, Partitions};
 use super::progress::Progress;
 use super::route::Route;
 use super::sequencer::Sequence;
@@ -251,6 +251,12 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             }
             free -= 1;
         }
+    }
+
+    /// Whether something waits for acknowledgements, apart from the next commit.
+    pub fn waits_for_acknowledgements(&self) -> bool {
+        let is_held_back = |assigned: &Assigned<R>| assigned.leaving || !matches!(assigned.intake, Intake::Flows);
+        !self.has_room_for_outputs() || self.partitions.iter().any(is_held_back)
     }
 
     fn has_room_for_outputs(&self) -> bool {

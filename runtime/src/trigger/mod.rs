@@ -6,8 +6,8 @@
 //!                     └────────────── progress, committed ◀──────────────┘
 //! ```
 //!
-//! One task owns everything here: its [driver] does all that can be done without waiting, and
-//! then the task waits until something comes. What is to be done is decided by owners that are pure:
+//! One [thread] owns everything here: its [driver] does all that can be done without waiting, and
+//! then the thread waits until something comes. What is to be done is decided by owners that are pure:
 //! [`membership`], [`durability`], [`topology`], [`health`], [`intake`], [`sequencer`], [`progress`],
 //! [`retry`] and [`breaker`]. Bounded by its windows, its instances and its [share](budget) of the node.
 
@@ -40,20 +40,19 @@ mod sizing;
 mod status;
 #[cfg(test)]
 mod tests;
+mod thread;
 mod topology;
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use self::budget::Budget;
-use self::clock::Now;
-use self::driver::{Command, Driver, Parts, Turn};
+use self::driver::{Command, Parts};
 pub use self::status::{Counts, State, Status};
 use crate::engine::{Completion, Invoker};
-use crate::kafka::{Blueprint, Clients, KafkaClients};
+use crate::kafka::{Blueprint, KafkaClients};
 use crate::manifest::{Cluster, Member, Trigger};
 use crate::record::Topics;
 use crate::record::revision::Digest;
@@ -145,20 +144,6 @@ pub fn start(context: Context) -> Handle {
         status: publish,
         rng: fastrand::Rng::new(),
     };
-    let task = tokio::spawn(run(Driver::new(parts, Now::read())));
+    let task = tokio::spawn(thread::drive(parts));
     Handle { commands, completions, status, task }
-}
-
-/// Turns a driver until its trigger is gone. A panic is a bug of ours: everything is built again from
-/// what is committed.
-async fn run<C: Clients>(mut driver: Driver<C>) {
-    loop {
-        let turned = std::panic::catch_unwind(AssertUnwindSafe(|| driver.turn(Now::read())));
-        match turned {
-            Ok(Turn::Over) => return,
-            Ok(Turn::Again) => tokio::task::yield_now().await,
-            Ok(Turn::Park(until)) => driver.park(until).await,
-            Err(panic) => driver.recover(&*panic, Now::read()),
-        }
-    }
 }

@@ -100,7 +100,7 @@ pub struct Typist {
 impl Typist {
     /// Needs a tokio runtime with IO.
     pub fn new(cluster: &Cluster, topic: &str, partitions: i32) -> Result<Self, Error> {
-        let (wake, end) = Wake::new().map_err(|error| Error::local(&error))?;
+        let (wake, end) = Wake::new();
         let topics = [topic.to_owned()];
         let mut sink = KafkaSink::new(cluster, "dev", "tidegate-dev", &topics, Batching::Full, &end)?;
         let partitions = BTreeMap::from([(topic.to_owned(), partitions)]);

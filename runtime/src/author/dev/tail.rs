@@ -24,7 +24,7 @@ pub struct Tail {
 impl Tail {
     /// Needs a tokio runtime with IO. Each tail needs a group of its own.
     pub fn new(cluster: &Cluster, group: &str, topics: &BTreeMap<String, Role>) -> Result<Self, Error> {
-        let (wake, end) = Wake::new().map_err(|error| Error::local(&error))?;
+        let (wake, end) = Wake::new();
         let names: Vec<_> = topics.keys().cloned().collect();
         let membership = Membership { owner: "dev", group, topics: &names, queue_bytes: 1 << 20, instance: None };
         let mut source = Source::new(cluster, &membership, "tidegate-dev", &end)?;

@@ -36,7 +36,7 @@ pub(super) async fn open(
     let topics = [topic.to_owned()];
     let mut cluster = cluster.clone();
     cluster.properties.entry("message.timeout.ms".to_owned()).or_insert_with(|| PATIENCE_MS.to_owned());
-    let (wake, end) = Wake::new().context("cannot make a pipe")?;
+    let (wake, end) = Wake::new();
     let connection = Connection::new(&cluster, &[], Isolation::Committed)?;
     let mut found = connection.partitions(topic)?;
     let mut created = Created::Before;

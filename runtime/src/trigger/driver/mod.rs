@@ -35,7 +35,7 @@ use super::retreat::{Drains, Retreat};
 use super::status::{Report, State, Status};
 use super::topology::{Side, Topology};
 use crate::engine::{Completion, Invoker};
-use crate::kafka::{Broker, Clients, Error, ErrorKind, Event, Metadata, Partition, Sink as _, Taken};
+use crate::kafka::{Batching, Broker, Clients, Error, ErrorKind, Event, Metadata, Partition, Sink as _, Taken};
 use crate::record::revision::Digest;
 
 /// Records taken before the loop looks at everything else again.
@@ -44,6 +44,11 @@ const TAKE: usize = 500;
 const STARVED: Duration = Duration::from_millis(20);
 /// How soon it is looked again whether a retreat can go on.
 const RETREAT_POLL: Duration = Duration::from_millis(1);
+/// How long, and how many, calls that ended wait for others while the loop is busy.
+const GATHER: Duration = Duration::from_millis(4);
+const MOST_GATHERED: usize = 64;
+/// How long acknowledgements wait that nothing waits for.
+const UNHEARD: Duration = Duration::from_millis(10);
 /// The shortest park.
 const LEAST_PARK: Duration = Duration::from_millis(1);
 /// How often instances that nobody needs are let go.
@@ -116,8 +121,12 @@ pub struct Driver<C: Clients> {
     clients: C,
     commands: Inbound<Command>,
     completions: Inbound<Completion>,
-    /// Calls that ended while the gate was closed.
+    /// Calls that ended and wait: for the gate, or for others to be handed to the producer with them.
     ended: VecDeque<Completion>,
+    /// Since when they wait.
+    gathering: Option<Instant>,
+    /// The last turn left more to do.
+    busy: bool,
     answers: Inbound<Answer>,
     /// For those who find out.
     answer: mpsc::Sender<Answer>,
@@ -163,6 +172,8 @@ impl<C: Clients> Driver<C> {
             commands: Inbound::new(commands),
             completions: Inbound::new(completions),
             ended: VecDeque::new(),
+            gathering: None,
+            busy: false,
             answers: Inbound::new(answers),
             report: Report::new(status, now),
             phase: Phase::Apart { until: now },
@@ -203,6 +214,9 @@ impl<C: Clients> Driver<C> {
         self.look_around(at);
         self.ask_about_topics(at);
         let more = matches!(self.phase, Phase::Joined) && self.work(now);
+        self.busy = more;
+        let gathered = !self.ended.is_empty() && self.durability.is_open();
+        let more = self.flow.delivery.set_wakes(self.waits_for_acknowledgements()) || more || gathered;
         self.publish(at);
         match self.phase {
             Phase::Over => Turn::Over,
@@ -211,15 +225,26 @@ impl<C: Clients> Driver<C> {
         }
     }
 
-    /// Waits until there is something to do, or until a time.
-    pub async fn park(&mut self, until: Instant) {
+    /// Waits until there is something to do. Needs no runtime.
+    pub async fn park(&mut self) {
         tokio::select! {
+            biased;
             () = self.clients.wait() => {}
             () = self.completions.ready() => {}
             () = self.answers.ready() => {}
             () = self.commands.ready() => {}
-            () = tokio::time::sleep_until(until.into()) => {}
         }
+    }
+
+    /// Whether the loop has to hear of acknowledgements at once. As a rule nothing waits for them but the
+    /// next commit, and they are looked for when something else wakes the loop.
+    fn waits_for_acknowledgements(&self) -> bool {
+        !matches!(self.phase, Phase::Joined)
+            || self.starved
+            || self.is_retreating()
+            || !self.durability.is_open()
+            || self.durability.batching() == Batching::Single
+            || self.flow.waits_for_acknowledgements()
     }
 
     /// A turn broke: a bug of ours. Everything is built again from what is committed.
@@ -231,22 +256,30 @@ impl<C: Clients> Driver<C> {
         self.flow.delivery.sink_mut().into_iter().for_each(|sink| sink.abandon());
         self.flow.rebuild(now.instant);
         self.ended.clear();
+        self.gathering = None;
         self.durability = Durability::new(self.context.trigger.commit_interval, now.instant);
         let was_told_to_stop = matches!(self.phase, Phase::Leaving { why: Why::Stopped, .. } | Phase::Over);
         let why = if was_told_to_stop { Why::Stopped } else { Why::Broken(format!("a bug in tidegate: {reason}")) };
         self.part(why, now.instant);
     }
 
-    /// Takes in calls that ended. Their messages wait while the gate is closed.
+    /// Takes in calls that ended. Their messages wait while the gate is closed, and a little while there is
+    /// more to do: what the producer is handed together goes out in fewer requests.
     fn collect(&mut self, now: Now) {
         while let Some(completion) = self.completions.try_next() {
+            self.gathering.get_or_insert(now.instant);
             self.ended.push_back(completion);
+        }
+        let is_young = self.gathering.is_some_and(|since| now.instant < since + GATHER);
+        if self.busy && is_young && self.ended.len() < MOST_GATHERED && !self.is_retreating() {
+            return;
         }
         while self.durability.is_open()
             && let Some(completion) = self.ended.pop_front()
         {
             self.flow.complete(completion, now);
         }
+        self.gathering = None;
     }
 
     fn obey(&mut self, now: Instant) {
@@ -393,6 +426,7 @@ impl<C: Clients> Driver<C> {
             self.health.next_due(),
             self.flow.next_due(now).filter(|_| self.durability.is_open()),
             (self.flow.delivery.outstanding() > 0).then_some(self.next_watch),
+            (self.flow.delivery.outstanding() > 0 && !self.flow.delivery.wakes()).then_some(now.instant + UNHEARD),
             self.report.next_due(),
             self.starved.then_some(now.instant + STARVED),
             self.is_retreating().then_some(now.instant + RETREAT_POLL),

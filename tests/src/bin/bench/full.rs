@@ -17,22 +17,24 @@ use super::{cpu, number};
 const ROUNDS: usize = 5;
 const PARTITIONS: i32 = 8;
 const KEYS: u64 = 5_000;
-/// Both sides wait so long for a fuller batch; the node's default is shorter.
+/// Both sides wait so long for a fuller batch, unless it is said otherwise; the node's default is shorter.
 const LINGER_MS: &str = "20";
 
-/// `full [ROUNDS [BYTES]]` measures less.
+/// `full [ROUNDS [BYTES [LINGER_MS [NODE_LINGER_MS]]]]`; a size of 0 is all of them.
 pub fn main(arguments: &[&str]) {
+    let linger = arguments.get(2).copied().unwrap_or(LINGER_MS);
+    let lingers = [linger, arguments.get(3).copied().unwrap_or(linger)];
     let (rounds, only) = (number(arguments, 0, ROUNDS), arguments.get(1).map(|_| number(arguments, 1, 0)));
     let kafka = Kafka::start_to_measure();
     println!("CPU per record in ns, {rounds} rounds, interleaved; {PARTITIONS} partitions, {KEYS} keys");
     for (bytes, count) in [(100, 2_000_000), (1_024, 500_000)] {
-        if only.is_none_or(|only| only == bytes) {
-            compare(&kafka, rounds, bytes, count);
+        if only.is_none_or(|only| only == 0 || only == bytes) {
+            compare(&kafka, rounds, bytes, count, lingers);
         }
     }
 }
 
-fn compare(kafka: &Kafka, rounds: usize, bytes: usize, count: u64) {
+fn compare(kafka: &Kafka, rounds: usize, bytes: usize, count: u64, [of_loop, of_node]: [&str; 2]) {
     let input = kafka.topic("bench-in", PARTITIONS);
     fill(kafka, &input, bytes, count);
     let empty = kafka.topic("bench-empty", PARTITIONS);
@@ -40,11 +42,11 @@ fn compare(kafka: &Kafka, rounds: usize, bytes: usize, count: u64) {
     println!("\n{bytes} B, {count} records\n  round   native    tidegate   ratio");
     for round in 1..=rounds {
         let (native, tidegate) = if round % 2 == 1 {
-            let native = measure_native(kafka, &input, count);
-            (native, measure_node(kafka, &input, &empty, count))
+            let native = measure_native(kafka, &input, count, of_loop);
+            (native, measure_node(kafka, &input, &empty, count, of_node))
         } else {
-            let tidegate = measure_node(kafka, &input, &empty, count);
-            (measure_native(kafka, &input, count), tidegate)
+            let tidegate = measure_node(kafka, &input, &empty, count, of_node);
+            (measure_native(kafka, &input, count, of_loop), tidegate)
         };
         let ratio = tidegate / native;
         println!("  {round:>5} {native:>8.0} {tidegate:>11.0} {ratio:>7.2}");
@@ -73,23 +75,23 @@ fn fill(kafka: &Kafka, topic: &Topic, bytes: usize, count: u64) {
     producer.flush(LIMIT).expect("produced");
 }
 
-fn measure_native(kafka: &Kafka, input: &Topic, count: u64) -> f64 {
+fn measure_native(kafka: &Kafka, input: &Topic, count: u64, linger: &str) -> f64 {
     let output = kafka.topic("bench-native", PARTITIONS);
-    let native = native::start(kafka, input, &output, LINGER_MS, count);
+    let native = native::start(kafka, input, &output, linger, count);
     let ran = native.wait_with_output().expect("the native loop runs");
     let cpu: u64 = String::from_utf8_lossy(&ran.stdout).trim().parse().expect("the native loop prints its CPU");
     cpu as f64 / count as f64
 }
 
-fn measure_node(kafka: &Kafka, input: &Topic, empty: &Topic, count: u64) -> f64 {
-    let work = node_cpu(kafka, input, count);
-    let start = node_cpu(kafka, empty, 0);
+fn measure_node(kafka: &Kafka, input: &Topic, empty: &Topic, count: u64, linger: &str) -> f64 {
+    let work = node_cpu(kafka, input, count, linger);
+    let start = node_cpu(kafka, empty, 0, linger);
     work.saturating_sub(start).as_nanos() as f64 / count as f64
 }
 
-fn node_cpu(kafka: &Kafka, input: &Topic, count: u64) -> Duration {
+fn node_cpu(kafka: &Kafka, input: &Topic, count: u64, linger: &str) -> Duration {
     let output = kafka.topic("bench-out", PARTITIONS);
-    let linger = format!("linger.ms={LINGER_MS}");
+    let linger = format!("linger.ms={linger}");
     let manifest = manifest(kafka, input, &output, &[&linger], "");
     let mut node = Node::start("bench", &manifest);
     node.wait_for("all records handled", LIMIT, |node| {

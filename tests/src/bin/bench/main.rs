@@ -2,7 +2,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | `bench [full [ROUNDS [BYTES]]]` | CPU per record at full speed, beside an ordinary loop |
+//! | `bench [full [ROUNDS [BYTES [LINGER_MS [NODE_LINGER_MS]]]]]` | CPU per record at full speed, beside an ordinary loop |
 //! | `bench steady [SECONDS [LINGER_MS]]` | CPU per record and latency at steady rates, beside that loop |
 //! | `bench idle [SECONDS]` | what triggers without records cost: threads, memory, CPU, requests |
 //! | `bench rolling [SECONDS [KEY=VALUE…]]` | latency while three nodes are restarted one after the other |

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::breaker::Seen;
@@ -353,7 +353,8 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         }
     }
 
-    /// Returns which records are handled.
+    /// Returns which records are handled. One that follows a failed one in its key group is not: whatever the
+    /// function said of it, it runs again after that one.
     fn handle_some(
         &mut self,
         call: CallKey,
@@ -366,10 +367,19 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         faults.extend(checked.failures().iter().map(|(source, fault)| (*source as usize, fault)));
         let mut handled = vec![false; batch.len()];
         let mut seen = Seen::default();
-        for case in self.cases(call) {
+        let cases = self.cases(call);
+        let Some(assigned) = self.partitions.at(self.calls.get(call).place) else { return handled };
+        // One that is given up is out of the way at once, and may be forgotten with it.
+        let ahead: Vec<_> = cases.iter().map(|case| assigned.window.place_ahead(case.sequence)).collect();
+        let mut not_run: FxHashSet<Sequence> = FxHashSet::default();
+        for (case, ahead) in cases.into_iter().zip(ahead) {
             let Some(assigned) = self.partitions.at(case.place) else { return handled };
             let window = &mut assigned.window;
-            if window.is_blocked(case.sequence) {
+            let follows = ahead.is_some_and(|ahead| not_run.contains(&ahead));
+            if follows || faults.contains_key(&case.index) {
+                not_run.insert(case.sequence);
+            }
+            if follows {
                 window.put_back(case.sequence, R::from(batch.record(case.index).to_owned()));
             } else if let Some(&fault) = faults.get(&case.index) {
                 *(if window.has_failed(case.sequence) { &mut seen.again } else { &mut seen.failed }) += 1;

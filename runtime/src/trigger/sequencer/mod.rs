@@ -451,7 +451,8 @@ impl<R> Window<R> {
         self.place_ahead(sequence).map(|ahead| self.slot(ahead))
     }
 
-    fn place_ahead(&self, sequence: Sequence) -> Option<Sequence> {
+    /// The place of the record ahead of this one in its group, while it is in the window.
+    pub fn place_ahead(&self, sequence: Sequence) -> Option<Sequence> {
         let distance = u64::from(self.slot(sequence).previous);
         sequence.checked_sub(distance).filter(|&ahead| distance > 0 && ahead >= self.base)
     }

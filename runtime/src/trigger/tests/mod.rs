@@ -80,6 +80,22 @@ fn a_retry_blocks_its_key_only_and_counts_attempts() {
     assert_eq!(world.progress(), Progress::at(3));
 }
 
+/// The contract promises it, whatever becomes of the failed one: a function may answer nothing for what follows.
+#[test]
+fn what_follows_a_failed_record_of_its_key_runs_again_also_when_that_is_given_up() {
+    for settings in ["", "on-exhausted = \"skip\""] {
+        let mut world = World::new(&format!("instances = {{ max = 1 }}\n{settings}"));
+        ["bad", "behind"].iter().for_each(|value| world.admit("a", value));
+        let verdict = |value: &str, _| if value == "bad" { Verdict::Reject } else { Verdict::Handle };
+        assert_eq!(world.dispatch(), [["bad", "behind"]]);
+        world.finish(verdict);
+        assert_eq!(world.sent(0), [""; 0], "what was answered for it is thrown away");
+        assert_eq!(world.dispatch(), [["behind"]]);
+        world.finish(verdict);
+        assert_eq!((world.sent(0), world.progress()), (vec!["behind!".to_owned()], Progress::at(2)));
+    }
+}
+
 #[test]
 fn attempts_are_part_of_progress() {
     let mut world = World::new("");

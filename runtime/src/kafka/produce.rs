@@ -9,7 +9,7 @@ use super::error::{Code, OK};
 use crate::record::{Header, Message};
 
 pub(super) fn is_plain(message: &Message<'_>) -> bool {
-    message.headers.is_empty() && message.timestamp_ms.is_none()
+    message.headers.is_empty() && message.timestamp.milliseconds().is_none()
 }
 
 pub(super) fn raw(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
@@ -58,7 +58,7 @@ impl Fields {
         self.list[4].u.mem = memory(message.value);
         self.list[5].u.ptr = ptr::without_provenance_mut(message.token as usize);
         // The client takes 0 as the time of producing.
-        self.list[6].u.i64_ = message.timestamp_ms.unwrap_or(0);
+        self.list[6].u.i64_ = message.timestamp.milliseconds().unwrap_or(0);
         self.has_headers = headers.is_some();
         if let Some(headers) = headers {
             self.list[7].u.headers = headers.as_ptr();

@@ -11,6 +11,7 @@ use super::sink::{Acknowledgement, Batching, Refusal, Sink};
 use super::source::Source;
 use super::{ErrorKind, Metadata, Partition, Position};
 use crate::manifest::{Cluster, Name};
+use crate::record::outcome::Timestamp;
 use crate::record::{Message, Record as _};
 
 /// How long anything may take on a machine that is busy.
@@ -77,7 +78,7 @@ impl Place {
                 &[Message {
                     topic: 0,
                     partition: named(number),
-                    timestamp_ms: None,
+                    timestamp: Timestamp::Now,
                     key: Some(key.as_bytes()),
                     value: Some(value.as_bytes()),
                     headers: 0..0,
@@ -296,8 +297,15 @@ async fn what_an_abandoned_sink_has_is_refused_for_now() {
     let mut place = Place::new(1);
     let mut sink = place.clients.sink(Batching::Full).expect("made");
     sink.abandon();
-    let message =
-        Message { topic: 0, partition: None, timestamp_ms: None, key: None, value: None, headers: 0..0, token: 3 };
+    let message = Message {
+        topic: 0,
+        partition: None,
+        timestamp: Timestamp::Now,
+        key: None,
+        value: None,
+        headers: 0..0,
+        token: 3,
+    };
     sink.send(&[message], &[]);
     let mut all = Vec::new();
     sink.acknowledgements(&mut |acknowledgement| all.push(acknowledgement));

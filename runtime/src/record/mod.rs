@@ -7,6 +7,8 @@ pub mod outcome;
 pub mod resolved;
 pub mod revision;
 
+use outcome::Timestamp;
+
 /// A record, wherever it lies: in the Kafka client's own buffers, in a batch, or as an
 /// [`OwnedRecord`].
 pub trait Record {
@@ -144,8 +146,8 @@ pub struct Message<'a> {
     pub topic: usize,
     /// `None`: by the key, as Kafka's own clients do.
     pub partition: Option<i32>,
-    /// `None`: the time of producing.
-    pub timestamp_ms: Option<i64>,
+    /// [`Timestamp::AsInSource`] only if its source has none: then it is the time of producing too.
+    pub timestamp: Timestamp,
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
     /// Place of its headers in the list that comes with the messages.

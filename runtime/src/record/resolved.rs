@@ -21,8 +21,8 @@ pub struct ResolvedMessage<'a> {
     pub topic: usize,
     /// `None`: by key.
     pub partition: Option<i32>,
-    /// `None`: the time of producing.
-    pub timestamp_ms: Option<i64>,
+    /// [`Timestamp::AsInSource`] only if its source has none.
+    pub timestamp: Timestamp,
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
     pub headers: HeaderRun<'a>,
@@ -62,9 +62,9 @@ impl<'a> Iterator for Resolved<'a> {
             source,
             topic: message.topic,
             partition: message.partition,
-            timestamp_ms: match message.timestamp {
-                Timestamp::AsInSource => record.timestamp_ms(),
-                own => own.milliseconds(),
+            timestamp: match message.timestamp {
+                Timestamp::AsInSource => Timestamp::of_source(record.timestamp_ms()),
+                own => own,
             },
             key,
             value,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::calls::CallKey;
 use crate::kafka::{Acknowledgement, Refusal, Sink};
 use crate::record::batch::Batch;
-use crate::record::outcome::{Checked, Fault};
+use crate::record::outcome::{Checked, Fault, Timestamp};
 use crate::record::{Header, Message, Record, Topics};
 
 /// Prefix of the headers that a dead letter gets.
@@ -186,7 +186,7 @@ impl<S: Sink> Delivery<S> {
             messages.push(Message {
                 topic: message.topic,
                 partition: message.partition,
-                timestamp_ms: message.timestamp_ms,
+                timestamp: message.timestamp,
                 key: message.key,
                 value: message.value,
                 headers: place,
@@ -228,7 +228,7 @@ impl<S: Sink> Delivery<S> {
         let message = Message {
             topic,
             partition: None,
-            timestamp_ms: None,
+            timestamp: Timestamp::Now,
             key: record.key(),
             value: record.value(),
             headers: 0..headers.len(),

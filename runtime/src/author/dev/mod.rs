@@ -25,6 +25,7 @@ use crate::kafka::sink::Batching;
 use crate::kafka::{Error, KafkaSink, Metadata, Refusal, Sink as _, Wake};
 use crate::manifest::{Cluster, Component, Manifest};
 use crate::record::Message;
+use crate::record::outcome::Timestamp;
 
 /// Points all clusters of a manifest at the embedded broker, and creates its topics there.
 pub fn embed(mut manifest: Manifest, broker: &EmbeddedBroker, partitions: i32) -> Manifest {
@@ -115,7 +116,8 @@ impl Typist {
         }
         let (key, value) = typed(line);
         let value = Some(value);
-        let message = Message { topic: 0, partition: None, timestamp_ms: None, key, value, headers: 0..0, token: 0 };
+        let message =
+            Message { topic: 0, partition: None, timestamp: Timestamp::Now, key, value, headers: 0..0, token: 0 };
         self.sink.send(&[message], &[]);
     }
 

@@ -120,7 +120,7 @@ fn the_size_is_what_the_messages_weigh_when_they_are_produced() {
             let message = Message {
                 topic: 0,
                 partition: None,
-                timestamp_ms: None,
+                timestamp: resolved.timestamp,
                 key: resolved.key,
                 value: resolved.value,
                 headers: 0..headers.len(),

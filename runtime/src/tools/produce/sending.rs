@@ -14,6 +14,7 @@ use slab::Slab;
 use super::ahead::{Ahead, Wait};
 use super::draft::Draft;
 use crate::kafka::{Acknowledgement, KafkaSink, Refusal, Sink as _, Wake};
+use crate::record::outcome::Timestamp;
 use crate::record::{Header, Message};
 use crate::signals;
 use crate::tools::Failure;
@@ -237,7 +238,8 @@ impl Sending {
         self.outstanding_bytes += bytes;
         self.report.made += 1;
         self.last_number = number;
-        let message = Message { topic: 0, partition, timestamp_ms, key, value, headers: 0..headers.len(), token };
+        let timestamp = timestamp_ms.map_or(Timestamp::Now, Timestamp::Milliseconds);
+        let message = Message { topic: 0, partition, timestamp, key, value, headers: 0..headers.len(), token };
         self.sink.send(&[message], headers);
     }
 

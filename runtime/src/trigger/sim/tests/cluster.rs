@@ -16,6 +16,7 @@ use crate::kafka::broker::Event as Told;
 use crate::kafka::sink::Batching;
 use crate::kafka::{Acknowledgement, Broker, Clients, Position, Refusal, Sink, Taken};
 use crate::manifest;
+use crate::record::outcome::Timestamp;
 use crate::record::{Message, Record, Topics};
 use crate::trigger::status::Status;
 
@@ -185,7 +186,7 @@ fn send(sink: &mut SimSink, id: usize) {
     let message = Message {
         topic: 0,
         partition: Some(0),
-        timestamp_ms: None,
+        timestamp: Timestamp::Now,
         key: Some(b"k1"),
         value: Some(value.as_bytes()),
         headers: 0..0,

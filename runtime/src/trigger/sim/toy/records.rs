@@ -8,7 +8,7 @@ use crate::engine::{Call, CallError, Completion, MAX_OUTCOME_BYTES};
 use crate::kafka::{Acknowledgement, Broker, Partition, Sink, Taken};
 use crate::record::batch::Batch;
 use crate::record::columns::Field;
-use crate::record::outcome::Cause;
+use crate::record::outcome::{Cause, Timestamp};
 use crate::record::{Header, Message, OwnedRecord, Record};
 use crate::trigger::clock::Now;
 use crate::trigger::progress::Failed;
@@ -122,7 +122,7 @@ impl Toy {
             let message = Message {
                 topic: message.topic,
                 partition: None,
-                timestamp_ms: None,
+                timestamp: Timestamp::Now,
                 key: record.key(),
                 value,
                 headers: 0..0,
@@ -144,7 +144,7 @@ impl Toy {
         let message = Message {
             topic: self.parts.context.topics.dead_letters().expect("plain cases have dead letters"),
             partition: None,
-            timestamp_ms: None,
+            timestamp: Timestamp::Now,
             key: record.key(),
             value: record.value(),
             headers: 0..2,

@@ -52,6 +52,9 @@ pub type TopicsQuestion = Box<dyn FnOnce(Result<Metadata, Error>) + Send>;
 pub trait Broker: Send + 'static {
     type Record: Record + From<OwnedRecord> + Send;
 
+    /// A partition by name. `None`: the client has no such topic.
+    fn partition(&self, topic: &str, number: i32) -> Option<Partition>;
+
     /// The next event.
     fn next_event(&mut self) -> Option<Event>;
 

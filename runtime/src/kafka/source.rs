@@ -153,6 +153,11 @@ impl Source {
 impl Broker for Source {
     type Record = Fetched;
 
+    fn partition(&self, topic: &str, number: i32) -> Option<Partition> {
+        let topic = self.topics.iter().position(|known| known == topic)?;
+        Some(Partition { topic, number })
+    }
+
     fn next_event(&mut self) -> Option<Event> {
         self.member_mut().next_event()
     }

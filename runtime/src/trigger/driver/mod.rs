@@ -466,7 +466,6 @@ impl<C: Clients> Driver<C> {
     }
 
     fn partition(&self, topic: &str, number: i32) -> Option<Partition> {
-        let topic = self.context.trigger.topics.iter().position(|known| known == topic)?;
-        Some(Partition { topic, number })
+        self.broker.as_ref()?.partition(topic, number)
     }
 }

@@ -72,6 +72,11 @@ fn no_such_partition(found: bool) -> Result<(), Error> {
 impl Broker for SimBroker {
     type Record = SimRecord;
 
+    fn partition(&self, topic: &str, number: i32) -> Option<Partition> {
+        let topic = lock(&self.world).topics.iter().position(|known| known.name == topic)?;
+        Some(Partition { topic, number })
+    }
+
     fn next_event(&mut self) -> Option<Told> {
         let mut world = lock(&self.world);
         let now = world.now();

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use tidegate::author::{golden, invoke};
@@ -25,8 +24,7 @@ pub(crate) fn setup(project: &Path) -> anyhow::Result<Setup> {
     let declared = golden::load(path, &|_| None, &[])?;
     let function = declared.manifest.functions.into_values().next().context("the manifest has no function")?;
     let trigger = declared.manifest.triggers.into_values().next().context("the manifest has no trigger")?;
-    let topics = Arc::new(invoke::topics(&trigger, &[]));
-    Ok(Setup { function, trigger, topics })
+    Ok(invoke::setup(function, &trigger, &[]))
 }
 
 /// Records of 100 B, each with a key of its own.

@@ -1,8 +1,9 @@
 //! What the loop of a trigger needs of Kafka, as traits: a member of a consumer group, a producer,
 //! answers to questions that take a while, and where all of them come from.
 //!
-//! Nothing here waits, except where a method says so. Each trait has one production implementation
-//! and one in the simulated cluster of the tests, so that the same loop runs on both.
+//! Nothing here waits, except where a method says so. Each trait has one implementation for
+//! brokers, one for lists of records that are played without any, and one in the simulated cluster of the tests,
+//! so that the same loop runs on all of them.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -117,7 +118,7 @@ pub trait Reader {
     fn metadata(&self, topics: &[String], limit: Duration) -> Result<Metadata, Error>;
 }
 
-/// Where messages go. One implementation produces to Kafka; the other is the tests'.
+/// Where messages go.
 pub trait Sink: Send + 'static {
     /// Produces messages. Those of one partition keep their order, also among several calls.
     /// Everything is copied before the call returns, and every message is acknowledged once.

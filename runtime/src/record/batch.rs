@@ -152,11 +152,9 @@ impl Batch {
         (0..self.len()).map(|index| self.record(index))
     }
 
-    /// Some of its records, as a batch of their own.
-    pub fn part(&self, indexes: impl Iterator<Item = usize>) -> Self {
-        let mut part = Self::new(self.topic.clone(), self.partition);
-        indexes.for_each(|index| part.push(&self.record(index), self.attempts[index]));
-        part
+    /// Counts tries otherwise: `attempt` gives the number of each record's by its offset.
+    pub fn renumber(&mut self, attempt: impl Fn(i64) -> u32) {
+        self.attempts.iter_mut().zip(&self.offsets).for_each(|(own, &offset)| *own = attempt(offset));
     }
 }
 
@@ -253,14 +251,5 @@ mod tests {
             batch.become_of("u".into(), 2);
         }
         assert!(batch.is_empty());
-    }
-
-    #[test]
-    fn a_part_has_the_records_asked_for() {
-        let mut batch = Batch::new("t".into(), 1);
-        (1..).zip(records()).for_each(|(attempt, record)| batch.push(&record, attempt));
-        let part = batch.part([1, 2].into_iter());
-        assert_eq!(part.records().map(BatchRecord::to_owned).collect::<Vec<_>>(), records()[1..3]);
-        assert_eq!(part.attempts(), [2, 3]);
     }
 }

@@ -39,6 +39,23 @@ pub enum Cause {
 }
 
 impl Cause {
+    const ALL: [Self; 9] = [
+        Self::Retry,
+        Self::Reject,
+        Self::Trap,
+        Self::Exit,
+        Self::Deadline,
+        Self::Memory,
+        Self::BadOutcome,
+        Self::Output,
+        Self::Unreadable,
+    ];
+
+    /// The cause of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.name() == name)
+    }
+
     /// Its name in metrics and headers.
     pub fn name(self) -> &'static str {
         match self {

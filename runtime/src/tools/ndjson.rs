@@ -20,10 +20,8 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Vis
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::value::RawValue;
 
-use crate::record::batch::{Batch, BatchRecord};
-use crate::record::columns::Field;
-use crate::record::outcome::{Checked, Fault, Headers, OutcomeMessage, Timestamp};
-use crate::record::{Header, Record};
+use crate::record::outcome::{Fault, Timestamp};
+use crate::record::{self, Header, Record};
 
 /// Longest line that is read. A broker's default limit makes records of 1 MiB.
 pub const MAX_LINE_BYTES: usize = 64 << 20;
@@ -215,7 +213,7 @@ pub struct Source<'a> {
     pub offset: i64,
 }
 
-/// A complete message. Fields that the function left as in the source record are filled in.
+/// A complete message.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Message {
     /// `None`: the trigger's output, which has no name here.
@@ -237,36 +235,15 @@ pub struct Message {
 }
 
 impl Message {
-    /// The messages of an outcome, grouped by record. `topic` gives the name of a topic by its index in
-    /// [`crate::record::Topics`].
-    pub fn of(checked: &Checked, batch: &Batch, topic: impl Fn(usize) -> Option<String>) -> Vec<Vec<Self>> {
-        let mut messages: Vec<Vec<Self>> = batch.offsets().iter().map(|_| Vec::new()).collect();
-        for message in checked.messages() {
-            messages[message.source].push(Self::new(&message, batch.record(message.source), topic(message.topic)));
-        }
-        messages
-    }
-
-    fn new(message: &OutcomeMessage<'_>, source: BatchRecord<'_>, topic: Option<String>) -> Self {
-        let field = |field: Field<'_>, source: Option<&[u8]>| match field {
-            Field::AsInSource => source.map(<[u8]>::to_vec),
-            Field::Null => None,
-            Field::Bytes(bytes) => Some(bytes.to_vec()),
-        };
-        let owned = |header: Header<'_>| (header.name.to_vec(), header.value.map(<[u8]>::to_vec));
+    /// A message as it is produced. `topic` gives the name of a topic by its place in [`crate::record::Topics`].
+    pub fn of(message: &record::Message<'_>, headers: &[Header<'_>], topic: impl Fn(usize) -> Option<String>) -> Self {
         Self {
-            topic,
+            topic: topic(message.topic),
             partition: message.partition,
-            timestamp: match message.timestamp {
-                Timestamp::AsInSource => Timestamp::of_source(source.timestamp_ms()),
-                own => own,
-            },
-            key: field(message.key, source.key()),
-            value: field(message.value, source.value()),
-            headers: match message.headers {
-                Headers::AsInSource => source.headers().map(owned).collect(),
-                Headers::Own(run) => run.map(owned).collect(),
-            },
+            timestamp: message.timestamp,
+            key: message.key.map(<[u8]>::to_vec),
+            value: message.value.map(<[u8]>::to_vec),
+            headers: headers.iter().map(|header| (header.name.to_vec(), header.value.map(<[u8]>::to_vec))).collect(),
         }
     }
 }

@@ -40,7 +40,7 @@ impl Token {
         u64::from(self.dead_letter) << 63 | (self.call as u64) << Self::INDEX_BITS | self.index as u64
     }
 
-    fn unpack(token: u64) -> Self {
+    pub fn unpack(token: u64) -> Self {
         Self {
             dead_letter: token >> 63 == 1,
             call: (token << 1 >> (Self::INDEX_BITS + 1)) as usize,

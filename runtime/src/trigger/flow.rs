@@ -16,7 +16,7 @@ use super::budget::Share as BudgetShare;
 use super::calls::{CallKey, Calls, Case, OpenCall};
 use super::clock::Now;
 use super::delivery::Delivery;
-use super::lane::Lanes;
+use super::lane::{Lanes, Steering};
 use super::partitions::{Assigned, Intake, Partitions};
 use super::progress::Progress;
 use super::route::Route;
@@ -87,13 +87,14 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         trigger: Arc<Trigger>,
         topics: Arc<Topics>,
         budget: BudgetShare,
+        steering: Steering,
         rng: fastrand::Rng,
         now: Instant,
     ) -> Self {
         Self {
             partitions: Partitions::new(&trigger),
             delivery: Delivery::new(topics),
-            lanes: Lanes::new(trigger.batch),
+            lanes: Lanes::new(trigger.batch, steering),
             calls: Calls::default(),
             budget,
             paused: None,
@@ -276,11 +277,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.counts.instances += u64::from(completion.started.is_some());
             if !matches!(completion.result, Err(CallError::NoInstance(_) | CallError::Bug)) {
-                lane.sizing.observe(batch.len(), completion.elapsed);
-                match completion.result {
-                    Err(CallError::OutcomeTooLarge { granted }) => lane.grant.was_too_small(granted),
-                    _ => lane.grant.observe(completion.outcome_bytes),
-                }
+                lane.took(batch.len(), completion.elapsed, completion.outcome_bytes, &completion.result);
                 lane.release();
             }
         }
@@ -349,7 +346,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         }
         if let Some(lane) = self.lanes.get_mut(call.lane) {
             lane.counts.handled += messages.len() as u64;
-            lane.breaker.observe(Seen { handled: messages.len() as u32, ..Seen::default() }, now.instant);
+            lane.saw(Seen { handled: messages.len() as u32, ..Seen::default() }, now.instant);
         }
     }
 
@@ -392,7 +389,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         seen.handled = handled.iter().filter(|&&handled| handled).count() as u32;
         if let Some(lane) = self.lanes.get_mut(self.calls.get(call).lane) {
             lane.counts.handled += u64::from(seen.handled);
-            lane.breaker.observe(seen, now.instant);
+            lane.saw(seen, now.instant);
         }
         handled
     }
@@ -411,7 +408,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             let failed_before = self.partitions.at(case.place).is_some_and(|it| it.window.has_failed(case.sequence));
             let seen = Seen { handled: 0, failed: u32::from(!failed_before), again: u32::from(failed_before) };
             if let Some(lane) = self.lanes.get_mut(self.calls.get(call).lane) {
-                lane.breaker.observe(seen, now.instant);
+                lane.saw(seen, now.instant);
             }
             self.fail(case, batch, fault, now);
             return;

@@ -7,12 +7,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::breaker::Breaker;
+use super::breaker::{Breaker, Seen};
 use super::grant::Grant;
 use super::sizing::Sizing;
 use super::status::Counts;
-use crate::engine::{Call, Invoker};
+use crate::engine::{Call, CallError, Invoker};
 use crate::manifest::BatchLimits;
+use crate::record::outcome::Checked;
 
 /// How long no call starts after an instance could not be started.
 const HOLD_OFF: Duration = Duration::from_secs(1);
@@ -21,12 +22,23 @@ const HOLD_OFF: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LaneId(u64);
 
+/// Whether lanes go by what their calls cost and how they end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steering {
+    /// Calls size themselves, and the breaker opens when most records fail.
+    ByCalls,
+    /// Calls are as large as the manifest allows, with room for any outcome, and the breaker stays closed. So the
+    /// same records make the same calls on every machine.
+    Fixed,
+}
+
 /// One revision of a trigger's function.
 pub struct Lane {
     id: LaneId,
     /// SHA-256 of the component.
     pub revision: Arc<str>,
     invoker: Box<dyn Invoker>,
+    steering: Steering,
     pub sizing: Sizing,
     pub grant: Grant,
     pub breaker: Breaker,
@@ -50,6 +62,31 @@ impl Lane {
         self.running += 1;
         self.counts.calls += 1;
         self.invoker.start(call);
+    }
+
+    /// A call of so many records took so long, and its outcome so many bytes.
+    pub fn took(
+        &mut self,
+        records: usize,
+        elapsed: Duration,
+        outcome_bytes: usize,
+        result: &Result<Checked, CallError>,
+    ) {
+        if self.steering == Steering::Fixed {
+            return;
+        }
+        self.sizing.observe(records, elapsed);
+        match result {
+            Err(CallError::OutcomeTooLarge { granted }) => self.grant.was_too_small(*granted),
+            _ => self.grant.observe(outcome_bytes),
+        }
+    }
+
+    /// A call came to this.
+    pub fn saw(&mut self, seen: Seen, now: Instant) {
+        if self.steering == Steering::ByCalls {
+            self.breaker.observe(seen, now);
+        }
     }
 
     /// Calls that run.
@@ -89,6 +126,7 @@ impl Lane {
 /// The lanes of a trigger.
 pub struct Lanes {
     batch: BatchLimits,
+    steering: Steering,
     next: u64,
     serving: Option<Lane>,
     /// Replaced, with calls under way.
@@ -98,8 +136,8 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    pub fn new(batch: BatchLimits) -> Self {
-        Self { batch, next: 0, serving: None, draining: Vec::new(), counts: Counts::default() }
+    pub fn new(batch: BatchLimits, steering: Steering) -> Self {
+        Self { batch, steering, next: 0, serving: None, draining: Vec::new(), counts: Counts::default() }
     }
 
     /// This revision serves from the next call on.
@@ -110,8 +148,15 @@ impl Lanes {
             id,
             revision,
             invoker,
-            sizing: Sizing::new(self.batch),
-            grant: Grant::new(),
+            steering: self.steering,
+            sizing: match self.steering {
+                Steering::ByCalls => Sizing::new(self.batch),
+                Steering::Fixed => Sizing::full(self.batch),
+            },
+            grant: match self.steering {
+                Steering::ByCalls => Grant::new(),
+                Steering::Fixed => Grant::full(),
+            },
             breaker: Breaker::new(),
             counts: Counts::default(),
             hold_off: None,

@@ -27,6 +27,7 @@ mod inbound;
 mod intake;
 mod lane;
 mod membership;
+pub mod offline;
 mod outputs;
 mod partitions;
 mod progress;
@@ -50,6 +51,7 @@ use tokio::task::JoinHandle;
 
 use self::budget::Budget;
 use self::driver::{Command, Parts};
+use self::lane::Steering;
 pub use self::status::{Counts, State, Status};
 use crate::engine::{Completion, Invoker};
 use crate::kafka::{Blueprint, KafkaClients};
@@ -142,6 +144,7 @@ pub fn start(context: Context) -> Handle {
         commands: commands_in,
         completions: completions_in,
         status: publish,
+        steering: Steering::ByCalls,
         rng: fastrand::Rng::new(),
     };
     let task = tokio::spawn(thread::drive(parts));

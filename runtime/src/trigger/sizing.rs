@@ -27,6 +27,11 @@ impl Sizing {
         Self { limits, nanoseconds_per_record: FIRST_GUESS.as_nanos() as f64 }
     }
 
+    /// Records cost nothing as far as is known: calls are as large as the limits allow.
+    pub fn full(limits: BatchLimits) -> Self {
+        Self { limits, nanoseconds_per_record: 0.0 }
+    }
+
     /// What the next call may take of a partition with `ready` records, while `free` calls could
     /// start.
     pub fn share(&self, ready: usize, free: usize) -> Share {

@@ -310,7 +310,7 @@ fn batches_are_of_one_partition_and_of_the_size_that_is_asked_for() {
         .map(|line| &line["source"])
         .map(|source| format!("{}/{}@{}", source["topic"], source["partition"], source["offset"]))
         .collect();
-    assert_eq!(sources, [r#""b"/1@0"#, r#""b"/1@1"#, r#""a"/0@0"#, r#""b"/0@0"#, r#""b"/1@2"#]);
+    assert_eq!(sources, [r#""b"/1@0"#, r#""a"/0@0"#, r#""b"/1@1"#, r#""b"/0@0"#, r#""b"/1@2"#]);
     let log = text(&output.stderr);
     assert_eq!((log.matches("records=2").count(), log.matches("records=1").count()), (4, 6), "{log}");
 }

@@ -2,19 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
 use toml::{Table, Value};
 
 use super::case::{CaseAnswer, CaseRecord};
-use super::{Broken, Case, Place};
-use crate::author::invoke::{self, Batcher};
+use super::{Broken, Case};
+use crate::author::invoke::{self, Offsets};
 use crate::engine::Setup;
-use crate::manifest::{self, Environment, Errors, Function, Instances, Manifest, Name, Trigger};
+use crate::manifest::{self, Environment, Errors, Function, Manifest, Name, Trigger};
 use crate::record::OwnedRecord;
-use crate::record::batch::Batch;
 use crate::tools::ndjson::{Malformed, Message};
 
 /// A manifest for cases.
@@ -109,12 +107,18 @@ pub struct Target {
     triggers: Vec<Arc<Trigger>>,
 }
 
-/// The calls of a case, and what they are made with.
+/// The records of a case, and what the function is called with.
 pub(super) struct Calls {
     pub(super) setup: Setup,
-    pub(super) batches: Vec<Batch>,
-    /// Where each record is read.
-    pub(super) places: Vec<Place>,
+    pub(super) records: Vec<PlacedRecord>,
+}
+
+/// A record of a case, and where it is read.
+pub(super) struct PlacedRecord {
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
+    pub(super) record: OwnedRecord,
+    pub(super) attempt: u32,
 }
 
 impl Target {
@@ -198,21 +202,21 @@ impl Target {
         Ok(possible[0])
     }
 
-    /// The calls of a case. Batches are as large as its trigger allows. A record without a place gets the first topic
-    /// of the first trigger, partition 0 and the next offset.
+    /// The records of a case. One without a place gets the first topic of the first trigger, partition 0 and the next
+    /// offset.
     pub(super) fn calls(&self, case: &Case) -> Result<Calls, Broken> {
         self.check_answers(case)?;
-        let mut trigger = Trigger::clone(self.trigger(case)?);
-        // Calls come one after another, so one instance is enough.
-        trigger.instances = Instances { min: 1, max: NonZeroU32::MIN };
+        let trigger = self.trigger(case)?;
         let topic: Arc<str> = self.topic().into();
-        let mut batcher = Batcher::new(trigger.batch);
-        let (mut batches, mut places) = (Vec::new(), Vec::new());
+        let (mut offsets, mut records) = (Offsets::default(), Vec::new());
         for case_record in case.records() {
             let line = &case_record.record;
             let topic = line.topic.as_deref().map_or_else(|| topic.clone(), Arc::from);
             let partition = line.partition.unwrap_or(0);
-            let offset = line.offset.unwrap_or_else(|| batcher.next_offset(&topic, partition).unwrap_or(0));
+            let offset = offsets.next(&topic, partition, line.offset, 0).map_err(|misplaced| {
+                let malformed = Malformed { column: 1, reason: misplaced.to_string() };
+                Broken::Line { path: case.path.clone(), line: case_record.line, malformed }
+            })?;
             let record = OwnedRecord {
                 offset,
                 timestamp_ms: line.timestamp,
@@ -220,17 +224,9 @@ impl Target {
                 value: line.value.0.clone(),
                 headers: line.headers.iter().map(|pair| (pair.name.clone(), pair.value.clone())).collect(),
             };
-            let full = batcher.push(&topic, partition, &record, line.attempt.unwrap_or(1)).map_err(|misplaced| {
-                let malformed = Malformed { column: 1, reason: misplaced.to_string() };
-                Broken::Line { path: case.path.clone(), line: case_record.line, malformed }
-            })?;
-            batches.extend(full);
-            places.push(Place { topic, partition, offset });
+            records.push(PlacedRecord { topic, partition, record, attempt: line.attempt.unwrap_or(1) });
         }
-        batches.extend(batcher.finish());
-        let topics = Arc::new(invoke::topics(&trigger, &[]));
-        let setup = Setup { function: self.function.clone(), trigger: Arc::new(trigger), topics };
-        Ok(Calls { setup, batches, places })
+        Ok(Calls { setup: invoke::setup(self.function.clone(), trigger, &[]), records })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Golden cases: records and the expected answers of the function, in files that the author keeps with the source.
-//! They run in the real engine with the limits, the environment, the batches and the ordering that a node would
-//! use.
+//! They run in the real engine and through the data plane of a node, with the limits, the environment, the batches
+//! and the ordering of the manifest.
 //!
 //! A case is a file `cases/NAME.ndjson` in the project's folder. It has records as [`crate::tools::ndjson`]
 //! describes them, and below each record what is expected of it:
@@ -80,13 +80,12 @@ mod scratch;
 mod sent;
 mod shown;
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
 use answers::{HttpAnswers, HttpLeft};
 pub use case::{Broken, Case, FOLDER, find};
-use declared::Calls;
+use declared::{Calls, PlacedRecord};
 pub use declared::{Declared, Target, load};
 pub use report::{Paint, broken, hint, verdict};
 use scratch::Scratch;
@@ -108,7 +107,7 @@ pub struct Suite {
 }
 
 /// Where a record of a case is read.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Place {
     topic: Arc<str>,
     partition: i32,
@@ -153,24 +152,30 @@ impl Suite {
     pub async fn run(&self, case: &Case) -> Result<Verdict, Error> {
         let calls = self.target.calls(case)?;
         let output = calls.output().map(str::to_owned);
-        let Calls { mut setup, batches, places } = calls;
+        let Calls { mut setup, records } = calls;
         let _scratch = Scratch::replace(&mut setup).map_err(Error::Folder)?;
         let http = HttpAnswers::new(case.answers().iter().map(|own| own.answer.clone()).collect());
         let engine = self.engine.through(http.clone());
         let mut session = Session::of(&engine, self.compiled.clone(), setup).await.map_err(invoke::Error::from)?;
-        let indices: HashMap<&Place, usize> = places.iter().zip(0..).collect();
-        let mut answers: Vec<Option<Answer>> = places.iter().map(|_| None).collect();
-        for batch in batches {
-            let (topic, partition) = (batch.topic().clone(), batch.partition());
-            for answer in session.call(batch).await? {
-                let place = Place { topic: topic.clone(), partition, offset: answer.offset };
-                let index = indices.get(&place).ok_or(invoke::Error::Bug)?;
-                let seen = |messages| declared::seen_from_output(output.as_deref(), messages);
-                answers[*index] = Some(answer.result.map(seen));
+        let mut all = Vec::new();
+        for PlacedRecord { topic, partition, record, attempt } in records {
+            session.give(&topic, partition, record, attempt);
+            while session.is_full()
+                && let Some(some) = session.call().await?
+            {
+                all.extend(some);
             }
         }
-        let answers: Option<Vec<Answer>> = answers.into_iter().collect();
-        let answers = answers.ok_or(invoke::Error::Bug)?;
+        while let Some(some) = session.call().await? {
+            all.extend(some);
+        }
+        let (places, answers): (Vec<Place>, Vec<Answer>) = all
+            .into_iter()
+            .map(|invoke::Answer { topic, partition, offset, result }| {
+                let seen = |messages| declared::seen_from_output(output.as_deref(), messages);
+                (Place { topic, partition, offset }, result.map(seen))
+            })
+            .unzip();
         let (mut differing, mut missing) = (Vec::new(), Vec::new());
         for (index, (record, answer)) in case.records().iter().zip(&answers).enumerate() {
             match &record.expected {

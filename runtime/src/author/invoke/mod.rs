@@ -1,38 +1,30 @@
-//! Calls a component with records, without a broker: the real engine and the real checks, one call after another.
-//! A failed call is handled as in the data plane: its records are split until the one at fault stands alone, and
-//! records that follow a failed one of the same key run again after it. There are no retries: the first failure of
-//! a record is its answer.
+//! Calls a component with records, without a broker: the real engine, and the data plane of a node around it. What
+//! differs from a node, [`offline`] says: there are no retries, so the first failure of a record is its answer.
 //!
-//! [`Batcher`] bounds the records that are held at a time.
+//! [`Session::is_full`] bounds the records that are held at a time.
 
-mod batch;
+mod offsets;
 pub mod readable;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-pub use batch::{Batcher, Misplaced};
+pub use offsets::{Misplaced, Offsets};
 
-use crate::engine::{
-    Call, CallError, Compiled, Completion, Engine, Invoker as _, MAX_OUTCOME_BYTES, Pool, PoolError, Rejected, Setup,
-};
-use crate::manifest::{self, Function, Ordering, Trigger};
-use crate::record::batch::{Batch, BatchRecord};
-use crate::record::outcome::{Checked, Fault};
+use crate::engine::{CallError, Compiled, Completion, Engine, Invoker as _, Pool, PoolError, Rejected, Setup};
+use crate::manifest::{self, Function, Trigger};
+use crate::record::OwnedRecord;
 use crate::record::revision::Digest;
-use crate::record::{Record as _, Topics};
 use crate::tools::ndjson::Message;
+use crate::trigger::offline::{self, Note, Offline, Stuck};
 
 /// The topic of messages that name none, if no manifest declares one. No real topic can have this name.
 const UNNAMED: &str = "(output)";
-/// Into how many parts the records of a failed call are split, as in the data plane.
-const SPLIT: usize = 8;
 
 /// A manifest that stands in where there is none. Everything else has its defaults.
 const STAND_IN: &str = r#"
@@ -57,16 +49,14 @@ pub enum Error {
     NoInstance(String),
     #[error("a call vanished: a bug of tidegate, please report it")]
     Bug,
+    #[error("{0}: a bug of tidegate, please report it")]
+    Stuck(#[from] Stuck),
     #[error("the stand-in for a manifest is refused, a bug of tidegate, please report it: {0}")]
     StandIn(String),
 }
 
 /// What became of a record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    pub offset: i64,
-    pub result: Result<Vec<Message>, Fault>,
-}
+pub type Answer = offline::Answer<Message>;
 
 /// A function and a trigger with the manifest's defaults, for a component that no manifest names. Messages without a
 /// topic go to an output without a name.
@@ -98,23 +88,21 @@ pub fn unread(function: &str, triggers: &[Arc<Trigger>], topic: &str) -> String 
     format!("no trigger of {function} reads the topic {topic}; they read {}", read.join(", "))
 }
 
-/// The topics that messages may go to: those of the trigger, as in a node, plus `allowed`.
-pub fn topics(trigger: &Trigger, allowed: &[String]) -> Topics {
-    let all: Vec<String> = trigger.allow_topics.iter().chain(allowed).cloned().collect();
-    Topics::new(trigger.output.as_deref(), &all, None)
+/// What a pool is made for that is called without a broker: by this trigger, with `allowed` topics besides its own.
+pub fn setup(function: Arc<Function>, trigger: &Trigger, allowed: &[String]) -> Setup {
+    let (trigger, topics) = offline::trigger(trigger, allowed);
+    Setup { function, trigger: Arc::new(trigger), topics: Arc::new(topics) }
 }
 
-/// A compiled component with a running instance.
+/// A compiled component with a running instance, and the data plane that calls it.
 pub struct Session {
     pool: Pool,
     completions: mpsc::Receiver<Completion>,
-    topics: Arc<Topics>,
-    ordering: Ordering,
-    calls: u64,
+    offline: Offline<Message>,
 }
 
 impl Session {
-    /// Compiles the component and starts an instance.
+    /// Compiles the component and starts an instance. The setup is that of [`setup`].
     pub async fn start(engine: &Engine, component: Vec<u8>, setup: Setup) -> Result<Self, Error> {
         let digest = Digest::of(&component);
         let compiled = engine.compile(component.into(), digest).await?;
@@ -123,86 +111,37 @@ impl Session {
 
     /// Starts an instance of a component that is compiled already.
     pub async fn of(engine: &Engine, compiled: Compiled, setup: Setup) -> Result<Self, PoolError> {
-        let (topics, ordering) = (setup.topics.clone(), setup.trigger.ordering);
+        let (trigger, topics) = (setup.trigger.clone(), setup.topics.clone());
         let (sender, completions) = mpsc::channel(1);
         let pool = Pool::warm(engine, compiled, setup, sender).await?;
-        Ok(Self { pool, completions, topics, ordering, calls: 0 })
+        let names = topics.clone();
+        let name = move |place: usize| names.names().get(place).filter(|name| *name != UNNAMED).cloned();
+        let note: Note<Message> = Box::new(move |message, headers| Message::of(message, headers, &name));
+        Ok(Self { pool, completions, offline: Offline::new(trigger, topics, note) })
     }
 
-    /// Calls the function with a batch, and again with parts of it where needed. There is one answer for each record,
-    /// in the order of offsets.
-    pub async fn call(&mut self, batch: Batch) -> Result<Vec<Answer>, Error> {
-        let mut answers = Vec::with_capacity(batch.len());
-        // The next part to call is the last one.
-        let mut parts = vec![batch];
-        while let Some(part) = parts.pop() {
-            match self.cross(part).await? {
-                (part, Ok(checked)) => parts.extend(self.settle(&part, &checked, &mut answers)),
-                (part, Err(fault)) if part.len() == 1 => {
-                    answers.push(Answer { offset: part.offsets()[0], result: Err(fault) });
-                }
-                (part, Err(_)) => {
-                    let cohort = part.len().div_ceil(SPLIT);
-                    let starts = (0..part.len()).step_by(cohort).rev();
-                    parts.extend(starts.map(|start| part.part(start..part.len().min(start + cohort))));
-                }
-            }
-        }
-        answers.sort_by_key(|answer| answer.offset);
-        Ok(answers)
+    /// Whether calls are to be made, and answers taken, before more records are given.
+    pub fn is_full(&self) -> bool {
+        self.offline.is_full()
     }
 
-    /// One call.
-    async fn cross(&mut self, batch: Batch) -> Result<(Batch, Result<Checked, Fault>), Error> {
-        self.calls += 1;
-        let (expected, outcome_bytes) = (Duration::MAX, MAX_OUTCOME_BYTES);
-        self.pool.start(Call { id: self.calls, batch, expected, outcome_bytes });
+    /// Gives the next record of a partition. It is its `attempt`-th try.
+    pub fn give(&mut self, topic: &Arc<str>, partition: i32, record: OwnedRecord, attempt: u32) {
+        self.offline.give(topic, partition, record, attempt);
+    }
+
+    /// Makes the next call, and returns what is known after it: what became of records, in the order in which they
+    /// were given. `None`: all of them are answered.
+    pub async fn call(&mut self) -> Result<Option<Vec<Answer>>, Error> {
+        let Some(call) = self.offline.next_call()? else { return Ok(None) };
+        self.pool.start(call);
         let completion = self.completions.recv().await.ok_or(Error::Bug)?;
-        let batch = completion.batch.ok_or(Error::Bug)?;
         match completion.result {
-            Ok(checked) => Ok((batch, Ok(checked))),
-            Err(CallError::Fault(fault)) => Ok((batch, Err(fault))),
-            Err(CallError::NoInstance(reason)) => Err(Error::NoInstance(reason)),
-            // It was granted the maximum.
-            Err(CallError::OutcomeTooLarge { .. } | CallError::Bug) => Err(Error::Bug),
+            // A node tries again and again, in the hope that somebody mends it.
+            Err(CallError::NoInstance(reason)) => return Err(Error::NoInstance(reason)),
+            Err(CallError::Bug) => return Err(Error::Bug),
+            Ok(_) | Err(CallError::Fault(_) | CallError::OutcomeTooLarge { .. }) => self.offline.complete(completion),
         }
-    }
-
-    /// Takes the answers out of an outcome. Returns the records to call again: they follow a failed record that they
-    /// have to wait for.
-    fn settle(&self, batch: &Batch, checked: &Checked, answers: &mut Vec<Answer>) -> Option<Batch> {
-        let name = |place: usize| self.topics.names().get(place).filter(|name| *name != UNNAMED).cloned();
-        let mut messages = Message::of(checked, batch, name);
-        let mut faults: Vec<Option<&Fault>> = vec![None; batch.len()];
-        for (source, fault) in checked.failures() {
-            faults[*source as usize] = Some(fault);
-        }
-        let mut blocked = HashSet::new();
-        let mut again = Vec::new();
-        for (index, (record, fault)) in batch.records().zip(faults).enumerate() {
-            let group = self.key_group(record);
-            if group.is_some_and(|group| blocked.contains(&group)) {
-                again.push(index);
-                continue;
-            }
-            let result = match fault {
-                None => Ok(std::mem::take(&mut messages[index])),
-                Some(fault) => {
-                    blocked.extend(group);
-                    Err(fault.clone())
-                }
-            };
-            answers.push(Answer { offset: record.offset(), result });
-        }
-        (!again.is_empty()).then(|| batch.part(again.into_iter()))
-    }
-
-    /// The key group of a record. Records of one group wait for each other. `None`: the record waits for no other.
-    fn key_group<'a>(&self, record: BatchRecord<'a>) -> Option<&'a [u8]> {
-        match self.ordering {
-            Ordering::Key => record.key(),
-            Ordering::Partition => Some(&[]),
-            Ordering::None => None,
-        }
+        Ok(Some(self.offline.answers().collect()))
     }
 }

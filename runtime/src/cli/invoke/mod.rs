@@ -12,10 +12,9 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 
 use super::{inspect, node, value};
-use crate::author::invoke::{Session, readable};
+use crate::author::invoke::{Answer, Session, readable};
 use crate::counted::counted;
 use crate::manifest::{AllowedHost, Network};
-use crate::record::batch::Batch;
 use crate::tools::Failure;
 use crate::tools::ndjson;
 use crate::tools::output::Output;
@@ -29,7 +28,7 @@ const HELP: &str = r#"Records, one JSON object a line, every field optional:
   A key, value, or header value is a string, null, {"json": {"id": 5}} for a JSON text, or
   {"base64": "/wA="} for bytes that are no text. Without an offset a record gets the next one.
 
-Outcomes, one line for each record, those of a batch in the order of their offsets:
+Outcomes, one line for each record, in the order of the records:
   {"source": {"topic", "partition", "offset"}, "messages": [{"topic", "partition", "timestamp",
    "key", "value", "headers"}]}
   {"source": {"topic", "partition", "offset"}, "failure": {"cause", "reason"}}
@@ -47,9 +46,9 @@ Examples:
 /// Call a function with records, without a broker.
 ///
 /// Reads records as lines of JSON, or takes one from --value, --key and --header. They go through
-/// the component as they would in a node: batches of one partition, deadline, memory, all checks. A
-/// failed call of several records is split until the record at fault stands alone. Nothing is
-/// retried: give --attempt to play a later one.
+/// the component by the code that does it in a node: batches of one partition, order by key, deadline,
+/// memory, all checks. A failed call of several records is split until the record at fault stands
+/// alone. Nothing is retried: give --attempt to play a later one.
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub(super) struct Arguments {
@@ -91,7 +90,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NETWORK")]
     allow_network: Vec<Network>,
 
-    /// The most records of one call. 500, if the trigger does not say otherwise.
+    /// The most records of one call. 500, if the trigger does not say otherwise. With 1, each record is called as
+    /// soon as it is read.
     #[arg(long, value_name = "RECORDS")]
     batch: Option<NonZeroU32>,
 
@@ -205,19 +205,21 @@ struct Calls {
 }
 
 impl Calls {
-    fn call(&mut self, batch: Batch) -> anyhow::Result<()> {
-        let (topic, partition) = (batch.topic().clone(), batch.partition());
-        for answer in self.runtime.block_on(self.session.call(batch))? {
+    /// Makes one call, and writes what is known after it. `false`: there is nothing to call any more.
+    fn call(&mut self) -> anyhow::Result<bool> {
+        let Some(answers) = self.runtime.block_on(self.session.call())? else { return Ok(false) };
+        for Answer { topic, partition, offset, result } in answers {
             self.records += 1;
-            self.failed += usize::from(answer.result.is_err());
-            let source = ndjson::Source { topic: &topic, partition, offset: answer.offset };
-            let result = answer.result.as_deref();
+            self.failed += usize::from(result.is_err());
+            let source = ndjson::Source { topic: &topic, partition, offset };
+            let result = result.as_deref();
             self.output.line(&match self.format {
                 Format::Ndjson => ndjson::outcome(source, result),
                 Format::Text => readable::outcome(source, result),
             })?;
         }
-        self.output.flush()
+        self.output.flush()?;
+        Ok(true)
     }
 
     /// Whether nobody reads the answers any more.

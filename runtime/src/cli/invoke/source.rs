@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Arguments, Calls, RecordArguments, Target};
-use crate::author::invoke::{self, Batcher};
+use crate::author::invoke::{self, Offsets};
 use crate::manifest::Trigger;
 use crate::record::OwnedRecord;
 use crate::tools::Failure;
@@ -18,7 +18,7 @@ pub(super) struct Source<'a> {
     /// If set, records must come from topics of this trigger.
     only: Option<&'a Trigger>,
     input: Option<&'a Path>,
-    batcher: Batcher,
+    offsets: Offsets,
 }
 
 impl<'a> Source<'a> {
@@ -31,7 +31,7 @@ impl<'a> Source<'a> {
             topic: topic.into(),
             only: target.is_one_of_several.then_some(trigger),
             input: arguments.input.as_deref(),
-            batcher: Batcher::new(trigger.batch),
+            offsets: Offsets::default(),
         }
     }
 
@@ -43,11 +43,7 @@ impl<'a> Source<'a> {
             (None, None) => self.read(Lines::of_stdin(), calls),
         };
         if matches!(read, Ok(()) | Err(Failure::Usage(_))) {
-            for batch in self.batcher.finish() {
-                if !calls.is_over() {
-                    calls.call(batch)?;
-                }
-            }
+            while !calls.is_over() && calls.call()? {}
         }
         read
     }
@@ -61,7 +57,7 @@ impl<'a> Source<'a> {
         Ok(())
     }
 
-    /// Fills in what the line leaves out, and calls the function if a batch is complete.
+    /// Fills in what the line leaves out, and calls the function if there are records enough.
     fn add(&mut self, line: RecordLine, calls: &mut Calls, place: &str) -> Result<(), Failure> {
         let topic = line.topic.map_or_else(|| self.topic.clone(), Arc::from);
         if let Some(trigger) = self.only.filter(|trigger| !invoke::reads(trigger, &topic)) {
@@ -70,20 +66,20 @@ impl<'a> Source<'a> {
             return Err(Failure::usage(format!("{place}: the trigger {name} does not read {topic}; {hint}")));
         }
         let partition = line.partition.unwrap_or(self.defaults.partition);
-        let next = || self.batcher.next_offset(&topic, partition).unwrap_or(self.defaults.offset);
+        let offset = self.offsets.next(&topic, partition, line.offset, self.defaults.offset);
         let record = OwnedRecord {
-            offset: line.offset.unwrap_or_else(next),
+            offset: offset.map_err(|error| Failure::usage(format!("{place}: {error}")))?,
             timestamp_ms: line.timestamp.or(self.defaults.timestamp),
             key: line.key.0,
             value: line.value.0,
             headers: line.headers.into_iter().map(|pair| (pair.name, pair.value)).collect(),
         };
         let attempt = line.attempt.unwrap_or(self.defaults.attempt.get());
-        match self.batcher.push(&topic, partition, &record, attempt) {
-            Ok(None) => Ok(()),
-            Ok(Some(batch)) => Ok(calls.call(batch)?),
-            Err(error) => Err(Failure::usage(format!("{place}: {error}"))),
+        calls.session.give(&topic, partition, record, attempt);
+        while calls.session.is_full() && !calls.is_over() {
+            calls.call()?;
         }
+        Ok(())
     }
 }
 

@@ -8,8 +8,7 @@ use crate::author::invoke;
 use crate::cli::check;
 use crate::cli::pick::pick;
 use crate::engine::Setup;
-use crate::manifest::{Component, Function, Instances, Manifest, Name, Trigger};
-use crate::record::Topics;
+use crate::manifest::{Component, Function, Manifest, Name, Trigger};
 use crate::tools::Failure;
 
 pub(super) struct Target {
@@ -18,7 +17,7 @@ pub(super) struct Target {
     /// Whether the function has several triggers, so that the topic decides which one calls it.
     pub(super) is_one_of_several: bool,
     function: Function,
-    topics: Topics,
+    allowed: Vec<String>,
 }
 
 impl Target {
@@ -49,22 +48,21 @@ impl Target {
                 Trigger::clone(invoke::reader(&triggers, topic).ok_or_else(unread)?)
             }
         };
-        // Calls come one after another, so one instance is enough.
-        trigger.instances = Instances { min: 1, max: std::num::NonZeroU32::MIN };
         trigger.batch.records = arguments.batch.unwrap_or(trigger.batch.records);
-        let topics = invoke::topics(&trigger, &arguments.allow_topic);
         let component = match (&arguments.component, &function.component) {
             (Some(path), _) | (None, Component::File(path)) => path.clone(),
         };
-        Ok(Self { component, trigger, is_one_of_several: triggers.len() > 1, function, topics })
+        Ok(Self {
+            component,
+            trigger,
+            is_one_of_several: triggers.len() > 1,
+            function,
+            allowed: arguments.allow_topic.clone(),
+        })
     }
 
     pub(super) fn setup(&self) -> Setup {
-        Setup {
-            function: Arc::new(self.function.clone()),
-            trigger: Arc::new(self.trigger.clone()),
-            topics: Arc::new(self.topics.clone()),
-        }
+        invoke::setup(Arc::new(self.function.clone()), &self.trigger, &self.allowed)
     }
 }
 

@@ -1,7 +1,6 @@
 use super::*;
-use crate::record::columns::{Column, HeaderColumns};
-use crate::record::outcome::{Cause, Outcome};
-use crate::record::{OwnedRecord, Topics};
+use crate::record::OwnedRecord;
+use crate::record::outcome::Cause;
 
 fn back(line: RecordLine) -> (Option<String>, Option<i32>, Option<u32>, OwnedRecord) {
     let record = OwnedRecord {
@@ -109,30 +108,29 @@ fn a_malformed_line_is_named_with_its_column() {
 }
 
 #[test]
-fn messages_have_what_the_function_left_as_in_the_record() {
-    let source = OwnedRecord {
-        offset: 7,
-        timestamp_ms: Some(5),
-        key: Some(b"k".to_vec()),
+fn a_message_is_written_as_it_is_produced() {
+    let message = record::Message {
+        topic: 0,
+        partition: None,
+        timestamp: Timestamp::Milliseconds(5),
+        key: Some(b"k"),
         value: None,
-        headers: vec![(b"h".to_vec(), None)],
+        headers: 0..1,
+        token: 0,
     };
-    let column = |lens: &[i32], data: &[u8]| Column { lens: lens.to_vec(), data: data.to_vec() };
-    let answer = Outcome {
-        sources: vec![0, 0],
-        topics: column(&[-1, 5], b"audit"),
-        partitions: vec![-1, 4],
-        timestamps: vec![-2, -1],
-        keys: column(&[-2, -1], b""),
-        values: column(&[-2, 2], b"\xff\x00"),
-        headers: HeaderColumns { counts: vec![-2, 1], names: column(&[1], b"n"), values: column(&[1], b"v") },
-        ..Outcome::default()
+    let addressed = record::Message {
+        topic: 1,
+        partition: Some(4),
+        timestamp: Timestamp::Now,
+        key: None,
+        value: Some(b"\xff\x00"),
+        ..message.clone()
     };
-    let topics = Topics::new(Some("out"), &["audit".to_owned()], None);
-    let checked = answer.check(1, &topics).expect("keeps the contract");
-    let mut batch = Batch::new("in".into(), 0);
-    batch.push(&source, 1);
-    let messages = Message::of(&checked, &batch, |place| (place > 0).then(|| topics.names()[place].clone()));
+    let name = |place: usize| (place > 0).then(|| "audit".to_owned());
+    let messages = [
+        Message::of(&message, &[Header { name: b"h", value: None }], name),
+        Message::of(&addressed, &[Header { name: b"n", value: Some(b"v") }], name),
+    ];
 
     let at = Source { topic: "in", partition: 0, offset: 7 };
     let expected = concat!(
@@ -140,22 +138,9 @@ fn messages_have_what_the_function_left_as_in_the_record() {
         r#"{"timestamp":5,"key":"k","value":null,"headers":[["h",null]]},"#,
         r#"{"topic":"audit","partition":4,"timestamp":null,"key":null,"value":{"base64":"/wA="},"headers":[["n","v"]]}]}"#,
     );
-    assert_eq!(outcome(at, Ok(&messages[0])), expected);
+    assert_eq!(outcome(at, Ok(&messages)), expected);
     let failed = outcome(at, Err(&Fault::new(Cause::Reject, "no \"order\"")));
     let expected =
         r#"{"source":{"topic":"in","partition":0,"offset":7},"failure":{"cause":"reject","reason":"no \"order\""}}"#;
     assert_eq!(failed, expected);
-}
-
-#[test]
-fn a_record_without_a_timestamp_is_not_the_time_of_producing() {
-    let answer = Outcome { sources: vec![0, 0], timestamps: vec![-2, -1], ..Outcome::default() };
-    let checked = answer.check(1, &Topics::new(Some("out"), &[], None)).expect("keeps the contract");
-    let mut batch = Batch::new("in".into(), 0);
-    batch.push(&OwnedRecord::default(), 1);
-    let messages = Message::of(&checked, &batch, |_| None).remove(0);
-    let timestamps: Vec<Timestamp> = messages.iter().map(|message| message.timestamp).collect();
-    assert_eq!(timestamps, [Timestamp::AsInSource, Timestamp::Now]);
-    let at = Source { topic: "in", partition: 0, offset: 0 };
-    assert_eq!(outcome(at, Ok(&messages)).matches("\"timestamp\":null").count(), 2);
 }

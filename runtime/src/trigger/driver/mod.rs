@@ -30,6 +30,7 @@ use super::flow::{Flow, Stop};
 use super::health::{Condition, Health};
 use super::inbound::Inbound;
 use super::intake::{Valve, Valves};
+use super::lane::Steering;
 use super::membership::Membership;
 use super::retreat::{Drains, Retreat};
 use super::status::{Report, State, Status};
@@ -71,6 +72,7 @@ pub struct Parts<C: Clients> {
     pub commands: mpsc::Receiver<Command>,
     pub completions: mpsc::Receiver<Completion>,
     pub status: watch::Sender<Status>,
+    pub steering: Steering,
     pub rng: fastrand::Rng,
 }
 
@@ -158,12 +160,12 @@ pub struct Driver<C: Clients> {
 
 impl<C: Clients> Driver<C> {
     pub fn new(parts: Parts<C>, now: Now) -> Self {
-        let Parts { context, clients, commands, completions, status, rng } = parts;
+        let Parts { context, clients, commands, completions, status, steering, rng } = parts;
         let (trigger, now) = (&context.trigger, now.instant);
         let drains = Drains { calls: trigger.rebalance_drain, messages: trigger.message_drain };
         let (answer, answers) = mpsc::channel(64);
         Self {
-            flow: Flow::new(trigger.clone(), context.topics.clone(), context.budget.share(), rng, now),
+            flow: Flow::new(trigger.clone(), context.topics.clone(), context.budget.share(), steering, rng, now),
             membership: Membership::new(drains),
             durability: Durability::new(trigger.commit_interval, now),
             topology: Topology::new(context.cluster == context.output_cluster, now),

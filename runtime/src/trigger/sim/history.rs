@@ -23,6 +23,7 @@ use crate::trigger::Context;
 use crate::trigger::budget::Budget;
 use crate::trigger::clock::Now;
 use crate::trigger::driver::{Command, Driver, Parts, Turn};
+use crate::trigger::lane::Steering;
 use crate::trigger::status::Status;
 
 /// How long after a fault everything may still be slow.
@@ -245,6 +246,7 @@ impl History<'_> {
             commands: commands_in,
             completions: completions_in,
             status,
+            steering: Steering::ByCalls,
             rng: fastrand::Rng::with_seed(seed),
         };
         self.drivers[node] = Some((self.make)(parts, now));

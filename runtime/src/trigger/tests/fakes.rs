@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::super::budget::Budget;
 use super::super::clock::Now;
 use super::super::flow::Flow;
+use super::super::lane::Steering;
 use super::super::progress::Progress;
 use crate::engine::{Call, CallError, Completion, Invoker};
 use crate::kafka::{
@@ -139,18 +140,27 @@ pub const PARTITION: Partition = Partition { topic: 0, number: 0 };
 impl World {
     /// `settings` are lines of the trigger's table.
     pub fn new(settings: &str) -> Self {
-        Self::with_memory(settings, 1 << 30)
+        Self::with(settings, 1 << 30, Steering::ByCalls)
     }
 
     /// On a node that may hold so much.
     pub fn with_memory(settings: &str, limit_bytes: u64) -> Self {
+        Self::with(settings, limit_bytes, Steering::ByCalls)
+    }
+
+    /// As lanes do that go by nothing.
+    pub fn steady(settings: &str) -> Self {
+        Self::with(settings, 1 << 30, Steering::Fixed)
+    }
+
+    fn with(settings: &str, limit_bytes: u64, steering: Steering) -> Self {
         let trigger = trigger(settings);
         let topics = Topics::new(trigger.output.as_deref(), &trigger.allow_topics, trigger.dead_letters.as_deref());
         let now = Now::read();
         let share = Budget::new(limit_bytes).share();
         let most = trigger.instances.max.get() as usize;
         let rng = fastrand::Rng::with_seed(5);
-        let mut flow = Flow::new(trigger, Arc::new(topics), share, rng, now.instant);
+        let mut flow = Flow::new(trigger, Arc::new(topics), share, steering, rng, now.instant);
         flow.delivery.replace(FakeSink::default());
         let invoker = FakeInvoker { most, calls: Arc::default() };
         flow.lanes.adopt("r1".into(), Box::new(invoker.clone()));
@@ -259,7 +269,11 @@ pub enum Verdict {
     NoInstance,
 }
 
-fn judge(call: &Call, verdict: impl Fn(&str, u32) -> Verdict, outcome_bytes: &mut usize) -> Result<Checked, CallError> {
+pub fn judge(
+    call: &Call,
+    verdict: impl Fn(&str, u32) -> Verdict,
+    outcome_bytes: &mut usize,
+) -> Result<Checked, CallError> {
     let mut outcome = Outcome::default();
     for (index, (value, &attempt)) in values(call).iter().zip(call.batch.attempts()).enumerate() {
         let verdict = verdict(value, attempt);
@@ -288,12 +302,12 @@ fn judge(call: &Call, verdict: impl Fn(&str, u32) -> Verdict, outcome_bytes: &mu
     outcome.check(call.batch.len(), &topics).map_err(CallError::Fault)
 }
 
-fn values(call: &Call) -> Vec<String> {
+pub fn values(call: &Call) -> Vec<String> {
     let text = |record: BatchRecord<'_>| String::from_utf8_lossy(record.value().unwrap_or_default()).into_owned();
     call.batch.records().map(text).collect()
 }
 
-fn trigger(settings: &str) -> Arc<Trigger> {
+pub fn trigger(settings: &str) -> Arc<Trigger> {
     let text = format!(
         "[cluster.main]\nbrokers = \"b:1\"\n[function.f]\ncomponent = \"f.wasm\"\n[trigger.t]\nfunction = \"f\"\n\
          topics = [\"orders\"]\noutput = \"out\"\n{}{settings}",

@@ -1,6 +1,6 @@
 //! The flow of records through a trigger, with time, function and broker in the test's hand.
 
-mod fakes;
+pub mod fakes;
 
 use fakes::{PARTITION, Verdict, World};
 

@@ -5,7 +5,7 @@ use std::ptr::{self, NonNull};
 
 use rdkafka::bindings as c;
 
-use super::error::{Code, OK};
+use super::error::Code;
 use crate::record::{Header, Message};
 
 pub(super) fn is_plain(message: &Message<'_>) -> bool {
@@ -63,31 +63,6 @@ impl Fields {
         if let Some(headers) = headers {
             self.list[7].u.headers = headers.as_ptr();
         }
-    }
-
-    /// The fields of a message that the client reports.
-    ///
-    /// # Safety
-    ///
-    /// The message is a live one of a report, which lives until it is produced again.
-    pub(super) unsafe fn fill_again(&mut self, message: &c::rd_kafka_message_t) {
-        self.list[3].u.mem = c::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr: message.key, size: message.key_len };
-        self.list[4].u.mem = c::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr: message.payload, size: message.len };
-        self.list[5].u.ptr = message._private;
-        let mut headers = ptr::null_mut();
-        // SAFETY: promised by the caller; the headers are the message's, and are copied.
-        unsafe {
-            self.list[6].u.i64_ = c::rd_kafka_message_timestamp(message, ptr::null_mut()).max(0);
-            self.has_headers = c::rd_kafka_message_headers(message, &raw mut headers) == OK;
-            if self.has_headers {
-                self.list[7].u.headers = c::rd_kafka_headers_copy(headers);
-            }
-        }
-    }
-
-    /// Where the message goes.
-    pub(super) fn set_partition(&mut self, partition: i32) {
-        self.list[1].u.i32_ = partition;
     }
 
     /// Produces the message. Its headers are the client's then, and stay ours if that fails.

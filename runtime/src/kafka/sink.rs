@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use super::broker::TopicsQuestion;
 pub use super::broker::{Acknowledgement, Batching, Refusal, Sink};
 use super::client::{Client, Error, Metadata, log};
-use super::error::{Code, OK, text};
+use super::error::{Code, OK};
 use super::murmur2::partition_of;
 use super::produce::{Fields, is_plain, native_headers, raw};
 use super::queue::{Queue, QueueEvent};
@@ -56,7 +56,7 @@ pub struct KafkaSink {
     refused: Vec<Acknowledgement>,
     outstanding: usize,
     /// Messages under way whose partition was named by the function: how many of a token and a
-    /// partition. For all others the partition was chosen here, and another one will do.
+    /// partition. For all others the partition was chosen here, and another one would do.
     named: FxHashMap<(u64, i32), u32>,
     /// See [`Sink::abandon`].
     abandoned: bool,
@@ -193,7 +193,6 @@ impl KafkaSink {
         for (index, &place) in places.iter().enumerate() {
             match self.run[index].err {
                 OK => {}
-                Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => self.send_one(partition, &all[place], &[]),
                 code => self.refuse(&all[place], partition, code),
             }
         }
@@ -204,25 +203,11 @@ impl KafkaSink {
         fields.fill(message, native_headers(headers.get(message.headers.clone()).unwrap_or_default()));
         // SAFETY: the client lives, and all that was filled in.
         let produced = unsafe { fields.produce(self.client.pointer()) };
-        let produced = match produced {
-            Err(Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) if message.partition.is_none() => {
-                self.forget_partitions(message.topic);
-                fields.set_partition(CHOOSE);
-                // SAFETY: as above; it was not produced.
-                unsafe { fields.produce(self.client.pointer()) }
-            }
-            produced => produced,
-        };
         if let Err(code) = produced {
             // SAFETY: it was not produced, and its headers are destroyed once.
             unsafe { fields.destroy_headers() };
             self.refuse(message, partition, code);
         }
-    }
-
-    /// What was known is out of date: until it is known better, the client chooses.
-    fn forget_partitions(&mut self, topic: usize) {
-        self.topics[topic].partitions = 0;
     }
 
     /// Reports a message that the client did not take.
@@ -232,17 +217,11 @@ impl KafkaSink {
         self.refused.push(Acknowledgement { token: message.token, result });
     }
 
-    /// Hands out what became of a message, unless it is sent again.
+    /// Hands out what became of a message.
     fn report(&mut self, message: &c::rd_kafka_message_t, each: &mut dyn FnMut(Acknowledgement)) {
         let token = message._private.addr() as u64;
         let named = self.was_named(token, message.partition);
-        let mut code = message.err;
-        if code == Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION && !named && !self.abandoned {
-            match self.choose_again(message) {
-                Ok(()) => return,
-                Err(now) => code = now,
-            }
-        }
+        let code = message.err;
         self.outstanding -= 1;
         let result = match code {
             OK => Ok(()),
@@ -254,23 +233,6 @@ impl KafkaSink {
             }),
         };
         each(Acknowledgement { token, result });
-    }
-
-    /// Sends a message again whose partition was chosen here, from a count that was out of date. It
-    /// comes behind what was sent since; but all that was sent to that partition comes back in order.
-    fn choose_again(&mut self, message: &c::rd_kafka_message_t) -> Result<(), Code> {
-        // SAFETY: the topic is that of a message that lives.
-        let name = text(unsafe { c::rd_kafka_topic_name(message.rkt) });
-        if let Some(topic) = self.names.iter().position(|known| *known == name) {
-            self.forget_partitions(topic);
-        }
-        let mut fields = Fields::to(message.rkt, CHOOSE);
-        // SAFETY: the message is one of a report that lives; the client lives. Headers that the
-        // client did not take are destroyed once.
-        unsafe {
-            fields.fill_again(message);
-            fields.produce(self.client.pointer()).inspect_err(|_| fields.destroy_headers())
-        }
     }
 
     fn refusal(&self, code: Code, named: bool) -> Refusal {
@@ -296,6 +258,7 @@ impl KafkaSink {
             | E::RD_KAFKA_RESP_ERR_INVALID_RECORD
             | E::RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT
             | E::RD_KAFKA_RESP_ERR__BAD_MSG => Refusal::ForGood(error),
+            // Chosen here, the count of partitions was out of date: everything is sent again, in order.
             E::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION if named => Refusal::ForGood(error),
             // The broker named another message of the batch.
             E::RD_KAFKA_RESP_ERR__INVALID_DIFFERENT_RECORD => Refusal::WithOthers(error),

@@ -174,7 +174,10 @@ async fn nothing_that_was_fetched_before_a_seek_is_handed_out() {
     };
     assert_eq!(first(&mut member), [0, 0]);
     for target in [20, 3, 50] {
-        member.source.seek(&[at(0, target), at(1, target)]).expect("it seeks");
+        // A machine that is short of CPU does it a little later, and hands out nothing old until then.
+        if let Err(error) = member.source.seek(&[at(0, target), at(1, target)]) {
+            assert_eq!(error.kind, ErrorKind::Timeout);
+        }
         assert_eq!(first(&mut member), [target, target]);
     }
 }
@@ -257,17 +260,31 @@ async fn a_member_that_never_joined_is_closed_at_once() {
 #[tokio::test]
 async fn only_a_partition_that_was_named_is_refused_for_good() {
     let mut place = Place::new(2);
-    // More than there are; and none known, so that the client chooses.
-    for known in [6, 0] {
-        let all = place.send(known, 200, |number| (number % 50 == 0).then_some(5)).await;
-        let (good, bad): (Vec<_>, Vec<_>) = all.into_iter().partition(|each| each.result.is_ok());
-        assert_eq!((good.len(), bad.len()), (196, 4), "of {known}");
-        for refused in bad {
-            assert_eq!(refused.token % 50, 0);
-            let Err(Refusal::ForGood(error)) = refused.result else { panic!("{refused:?}") };
-            assert_eq!(error.kind, ErrorKind::UnknownPartition);
+    let named = |number: u64| (number % 50 == 0).then_some(5);
+    // None known, so that the client chooses.
+    for each in place.send(0, 200, named).await {
+        match each.result {
+            Ok(()) => assert_ne!(each.token % 50, 0),
+            Err(Refusal::ForGood(error)) => {
+                assert_eq!((error.kind, each.token % 50), (ErrorKind::UnknownPartition, 0));
+            }
+            Err(refusal) => panic!("{refusal:?}"),
         }
     }
+    // More than there are: what would go there is sent again when that is known, by another producer.
+    let (mut good, mut later) = (0, 0);
+    for each in place.send(6, 200, named).await {
+        match each.result {
+            Ok(()) => good += 1,
+            Err(Refusal::ForNow(error)) => {
+                assert_eq!(error.kind, ErrorKind::UnknownPartition);
+                later += 1;
+            }
+            Err(Refusal::ForGood(_)) => assert_eq!(each.token % 50, 0),
+            Err(refusal) => panic!("{refusal:?}"),
+        }
+    }
+    assert!(good > 0 && later > 0 && good + later == 196, "{good} and {later}");
     // Whoever chose: a key has one partition, and its messages are in order.
     let mut member = place.member();
     let mut seen: BTreeMap<Vec<u8>, (Partition, Vec<u64>)> = BTreeMap::new();
@@ -283,12 +300,12 @@ async fn only_a_partition_that_was_named_is_refused_for_good() {
                 assert_eq!(*known, partition);
                 numbers.push(number);
             });
-            (count == 392).then_some(())
+            (count == 196 + good).then_some(())
         })
         .await;
     for (_, numbers) in seen.values() {
-        let (first, second) = numbers.split_at(numbers.len() / 2);
-        assert!(first.is_sorted() && second.is_sorted(), "{numbers:?}");
+        let again = numbers.windows(2).filter(|pair| pair[1] <= pair[0]).count();
+        assert!(again <= 1, "twice from first to last: {numbers:?}");
     }
 }
 

@@ -187,15 +187,11 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
                 }
                 if is_sent && let Some(assigned) = self.partitions.at(place) {
                     assigned.window.one_more_message(sequence);
-                    assigned.window.acknowledged(sequence);
                 }
             }
             OnExhausted::Skip => {
                 self.counts.skipped += 1;
                 self.log(case, failed, fault, "lost a message, as the manifest allows", now);
-                if let Some(assigned) = self.partitions.at(place) {
-                    assigned.window.acknowledged(sequence);
-                }
             }
             OnExhausted::Pause => {
                 self.log(case, failed, fault, "pauses the trigger", now);

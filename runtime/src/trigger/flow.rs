@@ -34,6 +34,9 @@ use crate::throttle::Throttle;
 /// start more, because of the size of its progress.
 const BATCHES_AT_HAND: usize = 4;
 const MOST_AT_HAND: usize = 1_200;
+/// What a handled record waits for: the messages of its whole call, as one thing. One that is emitted for another
+/// record may stand for it, as a total does.
+const TOGETHER: u32 = 1;
 /// By how much the records of a failed call are split.
 const SPLIT: usize = 8;
 /// Lines about failed records in a second.
@@ -316,15 +319,11 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
 
     /// An outcome: failures fail, what is blocked by them runs again, the rest is handled.
     fn handle(&mut self, call: CallKey, batch: &Batch, checked: &Checked, now: Now) {
-        // One more than there are: a record waits for the messages of the whole call, since one that is
-        // emitted for another record may stand for it, as a total does.
-        let mut messages = vec![1; batch.len()];
-        checked.sources().iter().for_each(|&source| messages[source as usize] += 1);
         let (sent, together) = if checked.failures().is_empty() {
-            self.handle_all(call, &messages, now);
+            self.handle_all(call, now);
             (self.delivery.send(checked, batch, call, |_| true), self.calls.get(call).sequences.clone())
         } else {
-            let handled = self.handle_some(call, batch, checked, &messages, now);
+            let handled = self.handle_some(call, batch, checked, now);
             let sequences = self.calls.get(call).sequences.iter().zip(&handled);
             let together = sequences.filter(|(_, handled)| **handled).map(|(&sequence, _)| sequence).collect();
             (self.delivery.send(checked, batch, call, |index| handled[index]), together)
@@ -338,28 +337,21 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         }
     }
 
-    fn handle_all(&mut self, call: CallKey, messages: &[u32], now: Now) {
+    fn handle_all(&mut self, call: CallKey, now: Now) {
         let call = self.calls.get(call);
         let Some(assigned) = self.partitions.at(call.place) else { return };
-        for (&sequence, &messages) in call.sequences.iter().zip(messages) {
-            assigned.window.handled(sequence, messages);
+        for &sequence in &call.sequences {
+            assigned.window.handled(sequence, TOGETHER);
         }
         if let Some(lane) = self.lanes.get_mut(call.lane) {
-            lane.counts.handled += messages.len() as u64;
-            lane.saw(Seen { handled: messages.len() as u32, ..Seen::default() }, now.instant);
+            lane.counts.handled += call.sequences.len() as u64;
+            lane.saw(Seen { handled: call.sequences.len() as u32, ..Seen::default() }, now.instant);
         }
     }
 
     /// Returns which records are handled. One that follows a failed one in its key group is not: whatever the
     /// function said of it, it runs again after that one.
-    fn handle_some(
-        &mut self,
-        call: CallKey,
-        batch: &Batch,
-        checked: &Checked,
-        messages: &[u32],
-        now: Now,
-    ) -> Vec<bool> {
+    fn handle_some(&mut self, call: CallKey, batch: &Batch, checked: &Checked, now: Now) -> Vec<bool> {
         let mut faults: FxHashMap<usize, &Fault> = FxHashMap::default();
         faults.extend(checked.failures().iter().map(|(source, fault)| (*source as usize, fault)));
         let mut handled = vec![false; batch.len()];
@@ -382,7 +374,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
                 *(if window.has_failed(case.sequence) { &mut seen.again } else { &mut seen.failed }) += 1;
                 self.fail(case, batch, fault, now);
             } else {
-                window.handled(case.sequence, messages[case.index]);
+                window.handled(case.sequence, TOGETHER);
                 handled[case.index] = true;
             }
         }

@@ -28,8 +28,13 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             let call = calls.get(token.call);
             let (place, sequence) = (call.place, call.sequences[token.index]);
             let together = calls.reported(token.call);
-            if let Some(assigned) = partitions.at(place) {
-                assigned.window.acknowledged(sequence);
+            // Most messages are one of many of their call.
+            if (token.dead_letter || !together.is_empty())
+                && let Some(assigned) = partitions.at(place)
+            {
+                if token.dead_letter {
+                    assigned.window.acknowledged(sequence);
+                }
                 assigned.window.all_acknowledged(&together);
             }
         });

@@ -78,6 +78,8 @@ impl<C: Clients> Driver<C> {
         }
         tracing::warn!(trigger = %self.context.trigger.name, "the producer is replaced: {reason}");
         self.health.seen(Condition::OutputsFailing, reason, now);
+        // The next one should know what the brokers have.
+        self.topology.hurry(now);
         self.durability.retire(true, now);
         self.purge(now);
     }

@@ -106,7 +106,7 @@ struct Slot<R> {
     previous: u32,
     next: u32,
     bytes: u32,
-    /// Messages of this record that the broker has not acknowledged.
+    /// Things that the broker has to acknowledge before this record is done.
     unacknowledged: u32,
     /// Which `take` handed it out last.
     take: u32,
@@ -329,12 +329,13 @@ impl<R> Window<R> {
         self.ready_of(route).remove(kind);
     }
 
-    /// The record was handled and has this many messages under way. The next of its group may run.
-    pub fn handled(&mut self, sequence: Sequence, messages: u32) {
+    /// The record was handled, and is done when so many things are acknowledged: the messages of its call, or its
+    /// dead letter. The next of its group may run.
+    pub fn handled(&mut self, sequence: Sequence, unacknowledged: u32) {
         let slot = self.slot_mut(sequence);
         debug_assert_eq!(slot.state, State::Running);
         slot.state = State::Sent;
-        slot.unacknowledged = messages;
+        slot.unacknowledged = unacknowledged;
         let has_failure = slot.has_failure;
         self.running -= 1;
         self.sent += 1;
@@ -344,7 +345,7 @@ impl<R> Window<R> {
         if !self.careful {
             self.free_next(sequence);
         }
-        if messages == 0 {
+        if unacknowledged == 0 {
             self.settled(sequence);
         }
     }
@@ -358,7 +359,7 @@ impl<R> Window<R> {
         }
     }
 
-    /// One message of the record was acknowledged.
+    /// One thing that the record waits for was acknowledged.
     pub fn acknowledged(&mut self, sequence: Sequence) {
         let slot = self.slot_mut(sequence);
         debug_assert!(slot.state == State::Sent && slot.unacknowledged > 0);
@@ -368,7 +369,7 @@ impl<R> Window<R> {
         }
     }
 
-    /// One thing that each of these records waited for is done: the messages of their call.
+    /// The messages of the call of these records were acknowledged.
     pub fn all_acknowledged(&mut self, sequences: &[Sequence]) {
         sequences.iter().for_each(|&sequence| self.acknowledged(sequence));
     }

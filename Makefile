@@ -24,12 +24,13 @@ COMPONENTS := $(EXAMPLES:examples/%=$(MEASURED)/%.wasm)
 MEASURE := $(CARGO) bench -p tidegate -p tidegate-tests --bench functions -- \
 	$(join $(abspath $(EXAMPLES)),$(addprefix =,$(abspath $(COMPONENTS))))
 
-.PHONY: help demo test bench bench-functions lint build release functions go-functions tools go java languages
+.PHONY: help demo test bench bench-functions bench-node lint build release functions go-functions tools go java languages
 
 help:
 	@echo "make demo               the main job on an embedded broker, with a change of the function on the way"
 	@echo "make test               all tests, against a real Apache Kafka that it fetches"
 	@echo "make bench              CPU per record beside an ordinary native loop, then what bench-functions does"
+	@echo "make bench-node         latency and CPU at steady rates, idle triggers, restarts and kills of nodes"
 	@echo "make bench-functions    what functions cost by themselves: the examples in each of their languages"
 	@echo "make lint               formatting and lints"
 
@@ -45,6 +46,14 @@ test: build functions go-functions java languages
 bench: go java functions release $(COMPONENTS)
 	@$(TARGET)/release/bench
 	@$(MEASURE)
+
+# In parts of which each may be run by itself: see the head of tests/src/bin/bench/main.rs.
+bench-node: java functions release
+	@$(TARGET)/release/bench steady
+	@$(TARGET)/release/bench idle
+	@$(TARGET)/release/bench rolling
+	@$(TARGET)/release/bench killed
+	@$(TARGET)/release/bench killed 10 static
 
 bench-functions: $(COMPONENTS)
 	@$(MEASURE)

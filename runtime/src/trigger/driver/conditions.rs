@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{Answer, Driver, Phase, SHRINK, Why};
-use crate::kafka::{Broker as _, Clients, Error, Metadata, Sink as _};
-use crate::trigger::health::{Condition, News};
+use crate::kafka::{Broker as _, Clients, Error, Metadata, Position, Sink as _};
+use crate::trigger::health::{Condition, News, SHOWN};
 use crate::trigger::topology::Side;
 
 /// How long a broker may take to answer about topics.
@@ -33,6 +33,27 @@ impl<C: Clients> Driver<C> {
         }
         if let Some(reason) = consequence.producer_lost {
             self.replace_producer(&reason, now);
+        }
+    }
+
+    /// The group does not take this node, or the brokers do not.
+    pub(super) fn refused(&mut self, reason: String, now: Instant) {
+        self.refused = Some(now);
+        self.health.set(Condition::GroupRefused, reason, now);
+    }
+
+    /// The group takes this node as a member.
+    pub(super) fn accepted(&mut self, now: Instant) {
+        self.refused = None;
+        self.health.clear(Condition::GroupRefused, now);
+    }
+
+    /// The group's coordinator was asked, because it refused this node. An answer is no membership, but a
+    /// client that is not let in tries again every few seconds and is refused again.
+    pub(super) fn heard_from_group(&mut self, result: &Result<(), Error>, now: Instant) {
+        let is_old = self.refused.is_some_and(|refused| now.saturating_duration_since(refused) >= SHOWN);
+        if result.is_ok() && is_old {
+            self.accepted(now);
         }
     }
 
@@ -80,9 +101,15 @@ impl<C: Clients> Driver<C> {
         }
         let (client, topics) = (self.client, self.context.trigger.topics.clone());
         let answer = self.answer.clone();
+        // An idle member is told nothing when its group is well again.
+        let asks_group = self.refused.is_some();
         broker.ask(Box::new(move |reader| {
             let result = reader.metadata(&topics, PROBE_LIMIT);
             let _ = answer.try_send(Answer::Topics { client, side: Side::Inputs, result });
+            if asks_group {
+                let result = reader.committed(&[Position::of(&topics[0], 0)], PROBE_LIMIT).map(drop);
+                let _ = answer.try_send(Answer::Group { client, result });
+            }
         }));
         let answer = self.answer.clone();
         sink.ask(Box::new(move |result| {

@@ -14,6 +14,8 @@ mod conditions;
 mod leaving;
 mod partitions;
 mod producer;
+#[cfg(test)]
+mod tests;
 
 use std::any::Any;
 use std::collections::{BTreeSet, VecDeque};
@@ -90,8 +92,21 @@ pub enum Turn {
 
 /// What helper threads find out. Each bears the number of the client that was asked.
 enum Answer {
-    Progress { client: u64, number: u64, result: Result<Vec<Beginning>, Error> },
-    Topics { client: u64, side: Side, result: Result<Metadata, Error> },
+    Progress {
+        client: u64,
+        number: u64,
+        result: Result<Vec<Beginning>, Error>,
+    },
+    Topics {
+        client: u64,
+        side: Side,
+        result: Result<Metadata, Error>,
+    },
+    /// Of the group's coordinator.
+    Group {
+        client: u64,
+        result: Result<(), Error>,
+    },
 }
 
 enum Phase {
@@ -151,6 +166,8 @@ pub struct Driver<C: Clients> {
     pause: Duration,
     /// Since when the group has told nothing.
     silent_group: Option<Instant>,
+    /// When the group refused this node last, until it is known to take it again.
+    refused: Option<Instant>,
     next_shrink: Instant,
     /// When it is looked again whether messages are acknowledged.
     next_watch: Instant,
@@ -182,6 +199,7 @@ impl<C: Clients> Driver<C> {
             joined: now,
             pause: FIRST_PAUSE,
             silent_group: None,
+            refused: None,
             committing: BTreeSet::new(),
             next_shrink: now + SHRINK,
             next_watch: now,
@@ -318,13 +336,12 @@ impl<C: Clients> Driver<C> {
                 Event::Error(error) if error.fatal => self.end(Why::Broken(error.to_string()), now),
                 Event::Error(error) => {
                     tracing::debug!(trigger = %self.context.trigger.name, "{error}");
-                    let (health, reason) = (&mut self.health, error.to_string());
+                    let reason = error.to_string();
                     match error.kind {
-                        // Told once, and over when partitions are assigned.
-                        ErrorKind::Denied | ErrorKind::GroupRefused => health.set(Condition::GroupRefused, reason, now),
-                        ErrorKind::Unreachable => health.seen(Condition::BrokersUnreachable, reason, now),
-                        ErrorKind::OffsetOutOfRange => health.seen(Condition::OffsetsGone, reason, now),
-                        _ => health.seen(Condition::Client, reason, now),
+                        ErrorKind::Denied | ErrorKind::GroupRefused => self.refused(reason, now),
+                        ErrorKind::Unreachable => self.health.seen(Condition::BrokersUnreachable, reason, now),
+                        ErrorKind::OffsetOutOfRange => self.health.seen(Condition::OffsetsGone, reason, now),
+                        _ => self.health.seen(Condition::Client, reason, now),
                     }
                     // What the brokers say themselves is clearer, and ends when the condition does.
                     self.topology.hurry(now);
@@ -335,8 +352,9 @@ impl<C: Clients> Driver<C> {
             match answer {
                 Answer::Progress { client, number, result } if client == self.client => self.read(number, result, now),
                 Answer::Topics { client, side, result } if client == self.client => self.informed(side, result, now),
+                Answer::Group { client, result } if client == self.client => self.heard_from_group(&result, now),
                 // Of a client that is gone.
-                Answer::Progress { .. } | Answer::Topics { .. } => {}
+                Answer::Progress { .. } | Answer::Topics { .. } | Answer::Group { .. } => {}
             }
         }
     }

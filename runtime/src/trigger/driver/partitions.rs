@@ -15,7 +15,7 @@ use crate::trigger::retreat::UnderWay;
 impl<C: Clients> Driver<C> {
     pub(super) fn assigned(&mut self, partitions: Vec<Position>, now: Instant) {
         self.silent_group = None;
-        self.health.clear(Condition::GroupRefused, now);
+        self.accepted(now);
         self.membership.assigned(partitions, now);
     }
 
@@ -190,8 +190,7 @@ impl<C: Clients> Driver<C> {
         let topics = std::mem::take(&mut self.committing);
         let Err(error) = result else {
             self.health.clear(Condition::CommitFailing, now);
-            // The group may have denied access for a moment only, and then assigns nothing anew.
-            self.health.clear(Condition::GroupRefused, now);
+            self.accepted(now);
             self.topology.committed(topics);
             return;
         };

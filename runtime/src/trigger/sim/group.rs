@@ -107,6 +107,8 @@ pub struct Group {
     /// Partitions for which something was committed across the deletion of their topic, onto the one that
     /// was made anew.
     pub crossed: BTreeSet<Place>,
+    /// How many partitions each topic had when a member found last that nothing is committed for it.
+    begun: BTreeMap<usize, i32>,
     /// The last time each partition was given to a member.
     grants: BTreeMap<Place, u64>,
     /// Of the consumer protocol: who is to own what.
@@ -123,6 +125,7 @@ impl Group {
             barrier: None,
             offsets: BTreeMap::new(),
             crossed: BTreeSet::new(),
+            begun: BTreeMap::new(),
             grants: BTreeMap::new(),
             target: BTreeMap::new(),
             next: 0,
@@ -133,8 +136,17 @@ impl Group {
         self.offsets.get(&place)
     }
 
-    pub fn has_committed(&self, topic: usize) -> bool {
-        self.offsets.keys().any(|place| place.topic == topic)
+    /// A member looks what is committed for a topic that has so many partitions now. As long as that is
+    /// nothing, the group begins with all of them.
+    pub fn looked_at(&mut self, topic: usize, partitions: i32) {
+        if self.offsets.keys().all(|place| place.topic != topic) {
+            self.begun.insert(topic, partitions);
+        }
+    }
+
+    /// With how many partitions of a topic the group began.
+    pub fn begun(&self, topic: usize) -> i32 {
+        self.begun.get(&topic).copied().unwrap_or(0)
     }
 
     /// The number under which a partition was given to somebody last.
@@ -146,6 +158,7 @@ impl Group {
     pub fn forget_topic(&mut self, topic: usize) {
         self.offsets.retain(|place, _| place.topic != topic);
         self.crossed.retain(|place| place.topic != topic);
+        self.begun.remove(&topic);
     }
 
     fn number(&mut self) -> u64 {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use super::books::{KeyGroup, Kind};
 use super::function::Verdict;
 use super::group::{Granted, Stored};
-use super::load::{Fate, TOPICS};
+use super::load::{DEAD, Fate, TOPICS};
 use super::time::ms;
 use super::topics::Place;
 use super::world::{Node, World};
@@ -70,12 +70,11 @@ impl World {
     /// A partition is begun, or gone on with.
     pub fn note_start(&mut self, place: Place, offset: i64) {
         let fresh = self.group.committed(place).is_none();
-        // Those that are added to a topic later are read from their beginning, whatever `start` says.
-        // Who comes after a topic was made anew cannot know that it was, and a group that has committed
-        // nothing begins with all there is.
-        let at_start = self.topics[place.topic].incarnation > 1
-            || !self.group.has_committed(place.topic)
-            || usize::try_from(place.partition).is_ok_and(|partition| partition < self.cluster.partitions);
+        // Partitions that are added to a topic later are read from their beginning, if the group starts at
+        // the end. Who comes after a topic was made anew cannot know that it was.
+        let at_start = self.trigger.start != Start::Latest
+            || self.topics[place.topic].incarnation > 1
+            || place.partition < self.group.begun(place.topic);
         if fresh && at_start && self.trigger.start != Start::Earliest {
             self.books.started(place, offset);
         }
@@ -370,16 +369,23 @@ impl World {
             let text = format!("{emitted} follows {} in {place}, from the same owner", self.record(before));
             self.violation("order", text);
         }
-        // A record that failed at some try may have ended differently when it was repeated.
-        let ended_elsewhere = |at: &(KeyGroup, Where)| {
-            let newest = highest[at].1;
-            let failed = self.books.pages[newest].tries.iter().any(|tried| tried.verdict != Verdict::Handled);
-            failed && last_of[&newest] > last_at[at]
+        // A record that failed at some try may have ended differently when it was repeated: as a dead letter
+        // and then not, or the other way. What it did then may lie before what the one ahead of it did,
+        // because it lies elsewhere.
+        let ended_elsewhere = |at: &(KeyGroup, Where), before: usize| {
+            let (newest, letters) = (highest[at].1, at.1.is_some_and(|(place, _)| place.topic == DEAD));
+            let tries = |id: usize| &self.books.pages[id].tries;
+            let failed = tries(newest).iter().any(|tried| tried.verdict != Verdict::Handled);
+            let repeated = tries(newest).last().is_some_and(|newest| {
+                let follows = tries(before).last().is_none_or(|before| before.at <= newest.at);
+                follows && letters == (newest.verdict == Verdict::Handled)
+            });
+            failed && (repeated || last_of[&newest] > last_at[at])
         };
         // What stands still until another revision is published follows then.
         let is_paused = self.has_paused || self.may_pause();
         let stale =
-            last.into_iter().filter(|_| !is_paused).filter(|(at, last)| highest[at] != *last && !ended_elsewhere(at));
+            last.into_iter().filter(|(at, last)| !is_paused && highest[at] != *last && !ended_elsewhere(at, last.1));
         let stale: Vec<_> = stale.map(|((group, place), last)| (last.1, highest[&(group, place)].1, place)).collect();
         for (last, newest, place) in stale.into_iter().take(3) {
             let place = place.map_or("what functions did".to_owned(), |(place, _)| self.place(place));

@@ -125,9 +125,15 @@ impl Desk<'_> {
 
 impl Reader for Desk<'_> {
     fn committed(&self, partitions: &[Position], _limit: Duration) -> Result<Vec<Position>, Error> {
-        let world = lock(self.world);
+        let mut world = lock(self.world);
         if world.brokers[world.coordinator].condition != Condition::Up {
             return Err(error("_TIMED_OUT"));
+        }
+        for position in partitions {
+            if let Some(Place { topic, .. }) = world.find(&position.topic, position.partition) {
+                let partitions = world.topics[topic].count();
+                world.group.looked_at(topic, partitions);
+            }
         }
         let positions = partitions.iter().map(|position| {
             let place = world.find(&position.topic, position.partition);

@@ -92,11 +92,15 @@ impl Share {
         (self.held_bytes, self.common_bytes) = (held_bytes, common);
     }
 
-    /// Whether the trigger may take in more, and so much beyond what it holds.
+    /// Whether the trigger may take in more, and so much beyond what it holds. Beside what its client may
+    /// fetch ahead, half of its reserve is its own: a client that was made when the node had fewer triggers
+    /// keeps a queue that may exceed the reserve of today, and nobody empties it but by taking.
     pub fn has_room_for(&self, more: u64) -> bool {
         let (after, reserve) = (self.held_bytes + more, self.budget.reserve());
         let beyond = more.min(after.saturating_sub(reserve));
-        after < reserve || self.budget.common_bytes.load(Ordering::Relaxed) + beyond < self.budget.common_limit()
+        after < reserve
+            || after.saturating_sub(self.prefetch_bytes()) < reserve / 2
+            || self.budget.common_bytes.load(Ordering::Relaxed) + beyond < self.budget.common_limit()
     }
 }
 
@@ -120,6 +124,23 @@ mod tests {
         let _others: Vec<_> = (0..99).map(|_| budget.share()).collect();
         assert_eq!(first.prefetch_bytes(), QUEUES * granted);
         assert!(first.grant_queue() < granted, "the next client gets less");
+    }
+
+    #[test]
+    fn what_a_client_was_granted_does_not_keep_its_trigger_from_its_own_part() {
+        let budget = Budget::new(1 << 20);
+        let mut first = budget.share();
+        first.grant_queue();
+        let mut others: Vec<_> = (0..9).map(|_| budget.share()).collect();
+        for other in &mut others {
+            other.grant_queue();
+            other.hold(other.prefetch_bytes() + (1 << 20));
+        }
+        first.hold(first.prefetch_bytes());
+        assert!(first.prefetch_bytes() > budget.reserve());
+        assert!(first.has_room_for(0), "it holds nothing, whatever others do");
+        first.hold(first.prefetch_bytes() + budget.reserve() / 2);
+        assert!(!first.has_room_for(0));
     }
 
     #[test]

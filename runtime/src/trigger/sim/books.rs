@@ -123,7 +123,7 @@ pub struct Books {
     known: BTreeMap<(u64, Place), Progress>,
     commits: BTreeMap<(u64, u64), Vec<Stored>>,
     /// What nodes took and did not finish, in bytes.
-    held: BTreeMap<(usize, Place, i64), usize>,
+    held: BTreeMap<(usize, usize), usize>,
     /// When something was finished last.
     pub last_progress: Duration,
 }
@@ -247,24 +247,18 @@ impl Books {
         }
     }
 
-    pub fn taken(&mut self, node: usize, records: impl Iterator<Item = (Place, i64, usize)>) {
-        self.held.extend(records.map(|(place, offset, bytes)| ((node, place, offset), bytes)));
+    /// A node takes records: which ones, and their bytes.
+    pub fn taken(&mut self, node: usize, records: impl Iterator<Item = (usize, usize)>) {
+        self.held.extend(records.map(|(id, bytes)| ((node, id), bytes)));
     }
 
     /// Bytes of the records that a node took, still owns, and that are not finished.
     pub fn held_bytes(&mut self, node: usize, now: Duration, owns: impl Fn(Place) -> bool) -> usize {
         let mut held = std::mem::take(&mut self.held);
-        let ids: BTreeMap<(Place, i64), usize> = self
-            .pages
-            .iter()
-            .enumerate()
-            .filter_map(|(id, page)| page.found.map(|found| ((found.place, found.offset), id)))
-            .collect();
-        held.retain(|(holder, place, offset), _| {
-            let open = ids.get(&(*place, *offset)).is_some_and(|&id| !self.is_settled(id, now));
-            *holder != node || open && owns(*place)
+        held.retain(|&(holder, id), _| {
+            holder != node || !self.is_settled(id, now) && self.place(id).is_some_and(&owns)
         });
-        let bytes = held.iter().filter(|((holder, ..), _)| *holder == node).map(|(_, bytes)| bytes).sum();
+        let bytes = held.range((node, 0)..(node + 1, 0)).map(|(_, bytes)| bytes).sum();
         self.held = held;
         bytes
     }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::books::{Emitted, Kind};
-use super::fetch::SimRecord;
+use super::fetch::{Came, SimRecord};
 use super::group::Stored;
 use super::load::{DEAD, Fate, id_of};
 use super::member::{Closing, error};
@@ -15,7 +15,7 @@ use super::producer::Queued;
 use super::question::{Asked, What};
 use super::time::ms;
 use super::topics::Place;
-use super::world::{Event, Shared, World, lock};
+use super::world::{Event, Shared, Spot, World, lock};
 use crate::kafka::broker::Event as Told;
 use crate::kafka::sink::Batching;
 use crate::kafka::{
@@ -60,6 +60,12 @@ pub struct SimBroker {
 }
 
 impl SimBroker {
+    /// A bug that the simulation planted.
+    fn may_break(&self) {
+        let breaks = lock(&self.world).breaks(self.node, Spot::Take);
+        assert!(!breaks, "planted: records break the loop");
+    }
+
     fn place(&self, partition: Partition) -> Place {
         Place { topic: partition.topic, partition: partition.number }
     }
@@ -90,8 +96,15 @@ impl Broker for SimBroker {
     fn take(&mut self, at_most: usize, mut each: impl FnMut(Partition, Taken<SimRecord>)) -> usize {
         let taken = lock(&self.world).take(self.member, at_most);
         let count = taken.len();
-        for (place, record) in taken {
-            each(Partition { topic: place.topic, number: place.partition }, Taken::Record(record));
+        for (index, (place, came)) in taken.into_iter().enumerate() {
+            let taken = match came {
+                Came::Record(record) => Taken::Record(record),
+                Came::Failed { offset, error } => Taken::Failed { offset, error },
+            };
+            each(Partition { topic: place.topic, number: place.partition }, taken);
+            if index == count / 2 {
+                self.may_break();
+            }
         }
         count
     }
@@ -229,7 +242,11 @@ impl World {
 impl Sink for SimSink {
     fn send(&mut self, messages: &[Message<'_>], headers: &[Header<'_>]) {
         let mut world = lock(&self.world);
-        for message in messages {
+        for (index, message) in messages.iter().enumerate() {
+            if index == messages.len() / 2 && world.breaks(self.node, Spot::Send) {
+                drop(world);
+                panic!("planted: a message breaks the loop");
+            }
             let topic = self.topics[message.topic];
             let partition = world.partition_of(self.producer, topic, message);
             let own = &headers[message.headers.clone()];

@@ -8,7 +8,7 @@ use super::member::error;
 use super::plan::{Breadth, Cluster};
 use super::time::ms;
 use super::topics::{Log, Place, Topic};
-use super::world::{Event, World};
+use super::world::{Event, Spot, World};
 use crate::kafka::broker::Event as Told;
 
 /// Something that goes wrong. Nodes are counted modulo their number, so that every fault fits a case
@@ -79,6 +79,25 @@ pub enum What {
     },
     /// The group spreads its partitions anew for no reason.
     Rebalance,
+    /// The group denies a member access for a moment.
+    MemberRefused {
+        node: usize,
+    },
+    /// Records of a partition cannot be fetched. If they are `damaged`, the client goes on behind them.
+    FetchFails {
+        place: Place,
+        damaged: bool,
+    },
+    /// The loop of a node finds a bug of ours.
+    LoopBreaks {
+        node: usize,
+        spot: Spot,
+    },
+    /// Other triggers of a node take all the memory that they may.
+    Neighbours {
+        node: usize,
+        count: usize,
+    },
     PartitionsAdded {
         topic: usize,
         count: usize,
@@ -128,6 +147,15 @@ impl fmt::Display for Fault {
             What::ProducerBreaks { node } => write!(f, "the producer of node {node} breaks"),
             What::ConsumerBreaks { node } => write!(f, "the consumer of node {node} breaks"),
             What::Rebalance => write!(f, "the group rebalances"),
+            What::MemberRefused { node } => write!(f, "the group denies node {node} access for a moment"),
+            What::FetchFails { place, damaged } => {
+                let what = if *damaged { "damaged" } else { "not to be fetched" };
+                write!(f, "{}/{} is {what} for {lasts:?}", TOPICS[place.topic], place.partition)
+            }
+            What::LoopBreaks { node, spot } => write!(f, "the loop of node {node} breaks at its next {spot:?}"),
+            What::Neighbours { node, count } => {
+                write!(f, "{count} other triggers on node {node} take what memory they may for {lasts:?}")
+            }
             What::PartitionsAdded { topic, count } => write!(f, "{} gets {count} more partitions", TOPICS[*topic]),
             What::TopicMadeAnew { topic, partitions } => {
                 write!(f, "{} is deleted, and made again after {lasts:?} with {partitions} partitions", TOPICS[*topic])
@@ -167,7 +195,11 @@ fn draw(rng: &mut fastrand::Rng, breadth: Breadth, cluster: &Cluster, inputs: us
     let broker = rng.usize(..cluster.brokers);
     let node = rng.usize(..4);
     let output = Place { topic: OUT, partition: rng.i32(0..i32::try_from(cluster.outputs).unwrap_or(1)) };
-    let most = if breadth == Breadth::Plain { 28 } else { 36 };
+    let most = if breadth == Breadth::Plain { 28 } else { 44 };
+    let input = Place {
+        topic: rng.usize(..inputs.min(INPUTS)),
+        partition: rng.i32(0..i32::try_from(cluster.partitions).unwrap_or(1)),
+    };
     match rng.u32(..most) {
         0..3 => What::BrokerFreezes { broker },
         3..6 => What::BrokerDies { broker },
@@ -188,6 +220,11 @@ fn draw(rng: &mut fastrand::Rng, breadth: Breadth, cluster: &Cluster, inputs: us
         32 => What::PartitionForgotten { node, place: output },
         33 => What::ProducerBreaks { node },
         34 => What::ConsumerBreaks { node },
+        36 => What::MemberRefused { node },
+        37..39 => What::FetchFails { place: input, damaged: true },
+        39 => What::FetchFails { place: input, damaged: false },
+        40..42 => What::LoopBreaks { node, spot: [Spot::Take, Spot::Call, Spot::Send][rng.usize(..3)] },
+        42..44 => What::Neighbours { node, count: rng.usize(1..4) },
         _ => {
             let topic = if rng.bool() { OUT } else { rng.usize(..inputs.min(INPUTS)) };
             What::TopicMadeAnew { topic, partitions: rng.usize(1..=4) }
@@ -196,6 +233,11 @@ fn draw(rng: &mut fastrand::Rng, breadth: Breadth, cluster: &Cluster, inputs: us
 }
 
 impl What {
+    /// Whether the trigger is kept from its work while the fault lasts.
+    pub fn disturbs(&self) -> bool {
+        !matches!(self, Self::Neighbours { .. })
+    }
+
     fn lasts(&self) -> bool {
         !matches!(
             self,
@@ -204,6 +246,8 @@ impl What {
                 | Self::ProducerBreaks { .. }
                 | Self::ConsumerBreaks { .. }
                 | Self::Rebalance
+                | Self::MemberRefused { .. }
+                | Self::LoopBreaks { .. }
                 | Self::PartitionsAdded { .. }
                 | Self::Retention { .. }
         )
@@ -225,6 +269,7 @@ impl World {
             What::WritesRefused { broker } => self.brokers[broker].refuses_writes = true,
             What::AnswersLate { broker, by } => self.brokers[broker].slow = by,
             What::Rebalance => self.rebalance(),
+            What::FetchFails { place, damaged } => drop(self.unreadable.insert(place, damaged)),
             What::PartitionsAdded { topic, count } if self.topics[topic].exists() => {
                 let logs = &mut self.topics[topic].logs;
                 logs.extend((0..count).map(|_| Log::default()));
@@ -249,6 +294,7 @@ impl World {
             What::Quota { broker, .. } => self.brokers[broker].throttle = None,
             What::WritesRefused { broker } => self.brokers[broker].refuses_writes = false,
             What::AnswersLate { broker, .. } => self.brokers[broker].slow = Duration::ZERO,
+            What::FetchFails { place, .. } => self.readable(place),
             What::TopicMadeAnew { topic, partitions } if !self.topics[topic].exists() => {
                 let made = &mut self.topics[topic];
                 made.incarnation += 1;

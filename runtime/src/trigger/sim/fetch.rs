@@ -6,14 +6,18 @@
 
 use std::collections::VecDeque;
 
-use super::load::Fate;
+use super::load::{Fate, id_of};
+use super::member::error;
 use super::time::ms;
 use super::topics::Place;
 use super::world::{Event, World};
+use crate::kafka::Error;
 use crate::record::{Header, OwnedRecord, Record};
 
 /// Most records of one fetch.
 const FETCH: usize = 50;
+/// Records of a batch that is damaged.
+const DAMAGED_BATCH: usize = 3;
 
 /// A partition that is fetched.
 pub struct Fetcher {
@@ -30,8 +34,8 @@ pub struct Fetcher {
     paused: bool,
     /// A fetch is under way.
     fetches: bool,
-    /// Records while it is held back.
-    held: VecDeque<SimRecord>,
+    /// What came while it is held back.
+    held: VecDeque<Came>,
     held_bytes: usize,
 }
 
@@ -51,6 +55,17 @@ impl Fetcher {
         }
     }
 
+    /// Something came. Returns whether the queue for it is full.
+    fn push(&mut self, queue: &mut Queue, place: Place, came: Came) -> bool {
+        if self.flows {
+            queue.push(place, came);
+            return queue.bytes >= queue.limit;
+        }
+        self.held_bytes += came.bytes();
+        self.held.push_back(came);
+        self.held_bytes >= queue.limit
+    }
+
     /// Throws away what was fetched and not taken.
     pub fn start_again(&mut self) {
         self.version += 1;
@@ -63,7 +78,7 @@ impl Fetcher {
 
 /// The queue that the partitions share.
 pub struct Queue {
-    records: VecDeque<(Place, SimRecord)>,
+    records: VecDeque<(Place, Came)>,
     bytes: usize,
     limit: usize,
 }
@@ -78,14 +93,33 @@ impl Queue {
         self.bytes = 0;
     }
 
-    fn push(&mut self, place: Place, record: SimRecord) {
-        self.bytes += record.bytes();
-        self.records.push_back((place, record));
+    fn push(&mut self, place: Place, came: Came) {
+        self.bytes += came.bytes();
+        self.records.push_back((place, came));
     }
 
     fn drop_of(&mut self, place: Place) {
         self.records.retain(|(other, _)| *other != place);
-        self.bytes = self.records.iter().map(|(_, record)| record.bytes()).sum();
+        self.bytes = self.records.iter().map(|(_, came)| came.bytes()).sum();
+    }
+}
+
+/// What a fetch brings.
+pub enum Came {
+    Record(SimRecord),
+    /// Nothing that could be read.
+    Failed {
+        offset: i64,
+        error: Error,
+    },
+}
+
+impl Came {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Record(record) => record.bytes(),
+            Self::Failed { .. } => 0,
+        }
     }
 }
 
@@ -152,6 +186,14 @@ impl World {
         let Some(log) = self.topics[place.topic].log(place.partition) else { return };
         if fetcher.next < log.start || fetcher.next > log.end {
             fetcher.next = log.start;
+        } else if fetcher.incarnation != self.topics[place.topic].incarnation {
+            // Its position speaks of the topic before, and is one of this topic too: nobody can tell.
+            let skipped = log.entries().iter().take_while(|entry| entry.offset < fetcher.next);
+            let skipped: Vec<usize> = skipped.map(|entry| entry.id).collect();
+            self.books.removed(&skipped);
+        }
+        if let Some(&damaged) = self.unreadable.get(&place) {
+            return self.fetched_in_vain(member, place, version, damaged);
         }
         let items = self.items.clone();
         let topic_timestamps = log.from(fetcher.next).iter().take(FETCH);
@@ -163,23 +205,14 @@ impl World {
                 timestamp_ms: Some(entry.timestamp_ms),
                 key: item.key_bytes(),
                 value: Some(item.value(entry.id)),
-                headers: vec![(b"h".to_vec(), Some(b"1".to_vec()))],
+                headers: vec![(b"h".to_vec(), Some(vec![b'1'; item.header_bytes]))],
             };
             let defect = (item.fate == Fate::Unreadable).then(|| "its headers are unread".to_owned());
-            let record = SimRecord { record, defect };
+            let record = Came::Record(SimRecord { record, defect });
             fetcher.next = entry.offset + 1;
             came = true;
-            if fetcher.flows {
-                known.queue.push(place, record);
-                if known.queue.bytes >= known.queue.limit {
-                    break;
-                }
-            } else {
-                fetcher.held_bytes += record.bytes();
-                fetcher.held.push_back(record);
-                if fetcher.held_bytes >= known.queue.limit {
-                    break;
-                }
+            if fetcher.push(&mut known.queue, place, record) {
+                break;
             }
         }
         if came {
@@ -189,8 +222,42 @@ impl World {
         }
     }
 
+    /// A fetch of what cannot be read is answered. The client goes on behind a damaged batch, and asks again
+    /// for what it was refused.
+    fn fetched_in_vain(&mut self, member: u64, place: Place, version: u64, damaged: bool) {
+        let Some(known) = self.members.get_mut(&member) else { return };
+        let Some(fetcher) = known.owned.get_mut(&place) else { return };
+        let Some(log) = self.topics[place.topic].log(place.partition) else { return };
+        let batch = log.from(fetcher.next);
+        let Some(first) = batch.first() else { return };
+        let name = if damaged { "_BAD_MSG" } else { "TOPIC_AUTHORIZATION_FAILED" };
+        let failed = Came::Failed { offset: first.offset, error: error(name) };
+        let last = batch.iter().take(DAMAGED_BATCH).last().unwrap_or(first);
+        if damaged {
+            fetcher.next = last.offset + 1;
+        }
+        fetcher.push(&mut known.queue, place, failed);
+        let node = known.node;
+        self.tell(|world| format!("{}: {} cannot be fetched: {name}", world.who(member), world.place(place)));
+        self.wake(node);
+        if damaged {
+            self.fetch(member, place);
+        } else {
+            if let Some(fetcher) = self.members.get_mut(&member).and_then(|known| known.owned.get_mut(&place)) {
+                fetcher.fetches = true;
+            }
+            self.after(ms(500), Event::Fetch { member, place, version });
+        }
+    }
+
+    /// Partitions whose records could not be read for a while can be read again.
+    pub fn readable(&mut self, place: Place) {
+        self.unreadable.remove(&place);
+        self.data_arrived(place);
+    }
+
     /// The loop takes records.
-    pub fn take(&mut self, member: u64, at_most: usize) -> Vec<(Place, SimRecord)> {
+    pub fn take(&mut self, member: u64, at_most: usize) -> Vec<(Place, Came)> {
         let now = self.now();
         let Some(known) = self.members.get_mut(&member) else { return Vec::new() };
         known.polled = now;
@@ -199,15 +266,19 @@ impl World {
         }
         let count = at_most.min(known.queue.records.len());
         let taken: Vec<_> = known.queue.records.drain(..count).collect();
-        for (place, record) in &taken {
-            known.queue.bytes -= record.bytes();
-            if let Some(fetcher) = known.owned.get_mut(place) {
+        for (place, came) in &taken {
+            known.queue.bytes -= came.bytes();
+            if let (Some(fetcher), Came::Record(record)) = (known.owned.get_mut(place), came) {
                 fetcher.taken = record.offset() + 1;
             }
         }
         if count > 0 {
             let node = known.node;
-            self.books.taken(node, taken.iter().map(|(place, record)| (*place, record.offset(), record.bytes())));
+            let records = taken.iter().filter_map(|(_, came)| match came {
+                Came::Record(record) => Some((record.value().and_then(id_of)?, record.bytes())),
+                Came::Failed { .. } => None,
+            });
+            self.books.taken(node, records);
             self.fetch_all(member);
         }
         taken
@@ -221,8 +292,8 @@ impl World {
         fetcher.flows = flows;
         if flows {
             fetcher.held_bytes = 0;
-            for record in std::mem::take(&mut fetcher.held) {
-                known.queue.push(place, record);
+            for came in std::mem::take(&mut fetcher.held) {
+                known.queue.push(place, came);
             }
         }
         if changes {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::books::{Effect, Emitted, Kind, Try};
 use super::load::{Fate, TOPICS, id_of};
 use super::time::ms;
-use super::world::{Event, Shared, World, lock};
+use super::world::{Event, Shared, Spot, World, lock};
 use crate::engine::{Call, CallError, Completion, Invoker};
 use crate::record::Topics;
 use crate::record::outcome::{Cause, Checked, Fault, Outcome};
@@ -87,6 +87,10 @@ impl Invoker for SimInvoker {
     fn start(&mut self, call: Call) {
         let free = self.free();
         let mut world = lock(&self.world);
+        if world.breaks(self.node, Spot::Call) {
+            drop(world);
+            panic!("planted: a call breaks the loop");
+        }
         if free == 0 {
             world.violation("invoker protocol", "a call starts although no instance is free".to_owned());
         }
@@ -172,7 +176,8 @@ impl World {
             let emits = reason.is_none() || id % 2 == 0;
             outcome.failures.extend(reason.map(|fault| (index as u32, fault)));
             for (number, &topic) in item.messages.iter().enumerate().filter(|_| emits) {
-                let value = format!("{id} {number} {attempt}");
+                let copied = if item.copied { item.padding } else { 0 };
+                let value = format!("{id} {number} {attempt} {}", ".".repeat(copied));
                 outcome.sources.push(index as u32);
                 outcome.topics.push(Some(TOPICS[topic].as_bytes()));
                 outcome.values.push(Some(value.as_bytes()));

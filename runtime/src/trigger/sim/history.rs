@@ -1,6 +1,7 @@
 //! Runs one history: several drivers, one cluster, virtual time, until all is done or a promise is
 //! broken.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicUsize;
@@ -12,11 +13,14 @@ use tokio::sync::{mpsc, watch};
 use super::clients::SimClients;
 use super::fault::{Fault, What};
 use super::function::{Revision, SimInvoker};
+use super::neighbour::Neighbour;
 use super::oracle::Violation;
 use super::plan::Case;
 use super::question;
+use super::stress::Stress;
 use super::time::ms;
-use super::world::{Event, Node, Shared, World, lock};
+use super::watch::retry_time;
+use super::world::{Event, Memory, Node, Shared, World, lock};
 use crate::manifest::{self, Trigger};
 use crate::record::Topics;
 use crate::trigger::Context;
@@ -34,11 +38,18 @@ const LIMIT: Duration = ms(180_000);
 /// What a history drives.
 pub trait Drives {
     fn turn(&mut self, now: Now) -> Turn;
+
+    /// A turn broke, as the simulation planned it.
+    fn recover(&mut self, panic: &(dyn Any + Send), now: Now);
 }
 
 impl Drives for Driver<SimClients> {
     fn turn(&mut self, now: Now) -> Turn {
         Self::turn(self, now)
+    }
+
+    fn recover(&mut self, panic: &(dyn Any + Send), now: Now) {
+        Self::recover(self, panic, now);
     }
 }
 
@@ -71,6 +82,8 @@ struct History<'a> {
     topics: Arc<Topics>,
     drivers: Vec<Option<Box<dyn Drives>>>,
     commands: Vec<Option<mpsc::Sender<Command>>>,
+    /// Of each node, whatever runs there.
+    budgets: Vec<Arc<Budget>>,
     revision: Revision,
     turns: u64,
 }
@@ -82,7 +95,8 @@ pub fn run(case: &Case, make: &Make, told: bool) -> Report {
     let manifest = manifest.unwrap_or_else(|errors| panic!("{errors}\n{text}"));
     let trigger = manifest.triggers["t"].clone();
     let rng = fastrand::Rng::with_seed(case.seed ^ 0x5eed);
-    let world = World::new(case.cluster.clone(), trigger.clone(), case.items.clone(), rng, told);
+    let memory = Memory { budget_bytes: case.budget_bytes, slack_bytes: case.slack_bytes };
+    let world = World::new(case.cluster.clone(), trigger.clone(), case.items.clone(), memory, rng, told);
     let topics = Topics::new(trigger.output.as_deref(), &trigger.allow_topics, trigger.dead_letters.as_deref());
     let mut history = History {
         case,
@@ -93,6 +107,7 @@ pub fn run(case: &Case, make: &Make, told: bool) -> Report {
         topics: Arc::new(topics),
         drivers: Vec::new(),
         commands: Vec::new(),
+        budgets: Vec::new(),
         revision: Revision { number: 1, broken: false },
         turns: 0,
     };
@@ -120,6 +135,9 @@ impl History<'_> {
             }
         }
         world.after(ms(1_000), Event::Watch);
+        if self.case.stress == Stress::Memory {
+            world.after(Duration::ZERO, Event::Weigh);
+        }
         world.after(Duration::ZERO, Event::Coordinator);
         let failing = self.case.items.iter().filter(|item| item.fate != super::load::Fate::Ok).count();
         if failing * 4 > self.case.items.len() {
@@ -178,7 +196,7 @@ impl History<'_> {
     fn watch(&mut self) -> bool {
         let mut world = lock(&self.world);
         world.after(ms(1_000), Event::Watch);
-        world.watch(self.case.budget_bytes);
+        world.watch();
         let (now, quiet) = (world.now(), self.case.quiet_at());
         if now < quiet {
             return false;
@@ -192,7 +210,7 @@ impl History<'_> {
             *failing.entry((item.topic, item.partition)).or_default() += 1;
         }
         let most = failing.values().copied().max().unwrap_or(0).max(2);
-        let retries = most * self.trigger.retry.max_age.min(ms(60_000)) + world.patience;
+        let retries = most * retry_time(&self.trigger.retry) + world.patience;
         if now > quiet + LIMIT + retries {
             let text = format!("{:?} after the last fault {}", now - quiet, world.unfinished());
             world.violation("nothing stuck", text);
@@ -207,6 +225,7 @@ impl History<'_> {
         world.nodes.push(Node::new(node));
         self.drivers.push(None);
         self.commands.push(None);
+        self.budgets.push(Budget::new(self.case.budget_bytes));
         node
     }
 
@@ -237,7 +256,7 @@ impl History<'_> {
             cluster: self.cluster.clone(),
             output_cluster: self.cluster.clone(),
             topics: self.topics.clone(),
-            budget: Budget::new(self.case.budget_bytes),
+            budget: self.budgets[node].clone(),
             node: name.into(),
         };
         let parts = Parts {
@@ -310,6 +329,14 @@ impl History<'_> {
                 self.commands[node] = None;
                 self.drivers[node] = None;
             }
+            Err(panic) if std::mem::take(&mut world.nodes[node].broke) => {
+                world.tell(|_| format!("node {node} breaks"));
+                world.plan_turn(node, soon);
+                drop(world);
+                if catch_unwind(AssertUnwindSafe(|| driver.recover(&*panic, now))).is_err() {
+                    lock(&self.world).violation("no panic", format!("node {node} breaks again as it recovers"));
+                }
+            }
             Err(panic) => {
                 let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
                 let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
@@ -328,11 +355,12 @@ impl History<'_> {
         {
             let mut world = lock(&self.world);
             world.tell(|_| format!("FAULT {number}: {fault}"));
-            world.disturbances += usize::from(lasts > Duration::ZERO);
+            world.disturbances += usize::from(lasts > Duration::ZERO && fault.what.disturbs());
             let settles = match fault.what {
                 // The client is only given up after a while.
                 What::PartitionForgotten { .. } => ms(200_000),
-                What::ProducerBreaks { .. } | What::ConsumerBreaks { .. } => ms(60_000),
+                What::ProducerBreaks { .. } | What::ConsumerBreaks { .. } | What::LoopBreaks { .. } => ms(60_000),
+                What::Neighbours { .. } => Duration::ZERO,
                 _ => SETTLES,
             };
             world.undisturbed_in(settles);
@@ -358,6 +386,18 @@ impl History<'_> {
                 world.nodes[node % base].instances_refused_until = until;
             }
             What::ProducerBreaks { node } => lock(&self.world).break_producer(node % base),
+            What::MemberRefused { node } => lock(&self.world).refuse_member(node % base),
+            What::LoopBreaks { node, spot } => lock(&self.world).nodes[node % base].bug = Some(spot),
+            What::Neighbours { node, count } => {
+                let node = node % base;
+                let budget = &self.budgets[node];
+                let added = (0..count).map(|_| Neighbour::new(budget.share(), number));
+                let mut world = lock(&self.world);
+                if world.nodes[node].neighbours.is_empty() {
+                    world.nodes[node].neighbours.extend(added);
+                    world.after(Duration::ZERO, Event::Grow { node });
+                }
+            }
             What::ConsumerBreaks { node } => lock(&self.world).break_member(node % base),
             What::PartitionForgotten { node, place } => lock(&self.world).forget_partition(node % base, place),
             what => lock(&self.world).cluster_fault(&what),
@@ -376,8 +416,12 @@ impl History<'_> {
         {
             let mut world = lock(&self.world);
             world.tell(|_| format!("OVER {number}: {fault}"));
-            world.disturbances -= 1;
-            world.undisturbed_in(SETTLES);
+            if fault.what.disturbs() {
+                world.disturbances -= 1;
+                // A client that was made anew again and again waits the longer.
+                let settles = if matches!(fault.what, What::FetchFails { .. }) { ms(60_000) } else { SETTLES };
+                world.undisturbed_in(settles);
+            }
         }
         let base = self.case.nodes;
         match fault.what {
@@ -389,6 +433,9 @@ impl History<'_> {
                     Some(node) => self.kill(node),
                     None => {}
                 }
+            }
+            What::Neighbours { node, .. } => {
+                lock(&self.world).nodes[node % base].neighbours.retain(|known| known.added_by != number);
             }
             What::Published { broken: true } => {
                 self.revision = Revision { number: self.revision.number + 1, broken: false };

@@ -100,6 +100,14 @@ impl World {
         self.wake(node);
     }
 
+    /// The group denies a member access for a moment. Its client says so once.
+    pub fn refuse_member(&mut self, node: usize) {
+        let Some(member) = self.nodes[node].member else { return };
+        let Some(known) = self.member(member) else { return };
+        known.events.push_back(Told::Error(error("GROUP_AUTHORIZATION_FAILED")));
+        self.wake(node);
+    }
+
     /// The client breaks for good.
     pub fn break_member(&mut self, node: usize) {
         let Some(member) = self.nodes[node].member else { return };

@@ -50,8 +50,11 @@ pub struct Item {
     pub messages: Vec<usize>,
     /// Offsets without records in front of it.
     pub gap: i64,
-    /// Bytes that its value is filled up with.
+    /// Bytes that its value is filled up with, and those of a header.
     pub padding: usize,
+    pub header_bytes: usize,
+    /// Its messages are as large as it is.
+    pub copied: bool,
 }
 
 impl Item {
@@ -154,6 +157,8 @@ impl Shape {
             messages: if fate == Fate::TooLarge && messages.is_empty() { vec![OUT] } else { messages },
             gap: if rng.u32(..100) < self.gaps { [1, 2, 40, 100_000][rng.usize(..4)] } else { 0 },
             padding: if rng.u32(..10) == 0 { rng.usize(..2_000) } else { rng.usize(..50) },
+            header_bytes: 1,
+            copied: false,
         }
         .placed(self.partitions, rng)
     }

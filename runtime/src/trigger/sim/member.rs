@@ -78,6 +78,8 @@ pub fn error(name: &str) -> Error {
         "ILLEGAL_GENERATION" | "STALE_MEMBER_EPOCH" => ErrorKind::Fenced,
         "OFFSET_METADATA_TOO_LARGE" => ErrorKind::MetadataTooLarge,
         "MSG_SIZE_TOO_LARGE" => ErrorKind::TooLarge,
+        "_BAD_MSG" => ErrorKind::Damaged,
+        "GROUP_AUTHORIZATION_FAILED" | "TOPIC_AUTHORIZATION_FAILED" => ErrorKind::Denied,
         _ => ErrorKind::Other,
     };
     Error { name: name.to_owned(), ..Error::new(kind, format!("simulated {name}")) }

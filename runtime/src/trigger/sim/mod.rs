@@ -8,9 +8,9 @@
 //! | [`member`], [`leaving`], [`fetch`], [`producer`] | what the Kafka client does in a node by itself |
 //! | [`clients`], [`question`] | the same, as the traits that a driver uses |
 //! | [`load`], [`function`] | the records, and what the function makes of them |
-//! | [`plan`], [`fault`] | a case: cluster, manifest, load and faults, drawn from a seed |
-//! | [`history`], [`node`] | runs a case |
-//! | [`books`], [`oracle`] | what happened, and whether a promise was broken |
+//! | [`plan`], [`stress`], [`fault`] | a case: cluster, manifest, load and faults, drawn from a seed |
+//! | [`history`], [`node`], [`neighbour`] | runs a case |
+//! | [`books`], [`oracle`], [`watch`] | what happened, and whether a promise was broken |
 //! | [`shrink`] | the smallest case that breaks the same promise |
 //! | [`toy`] | a simple driver and wrong ones, by which the simulation itself is tested |
 //!
@@ -36,14 +36,17 @@ mod history;
 mod leaving;
 mod load;
 mod member;
+mod neighbour;
 mod node;
 mod oracle;
 mod plan;
 mod producer;
 mod question;
 mod shrink;
+mod stress;
 mod tests;
 mod time;
 mod topics;
 mod toy;
+mod watch;
 mod world;

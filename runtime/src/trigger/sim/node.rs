@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::time::ms;
-use super::world::{Event, Node, World};
+use super::world::{Event, Node, Spot, World};
 use crate::engine::Completion;
 use crate::trigger::clock::Now;
 use crate::trigger::status::{State, Status};
@@ -31,6 +31,9 @@ impl Node {
             completions: None,
             status: None,
             instances_refused_until: Duration::ZERO,
+            neighbours: Vec::new(),
+            bug: None,
+            broke: false,
             undisturbed_since: Duration::ZERO,
             awake_since: Duration::ZERO,
             woken: false,
@@ -43,7 +46,7 @@ impl Node {
         self.incarnation += 1;
         (self.alive, self.stopping, self.awake_since) = (true, false, now);
         (self.frozen_until, self.stalled_until) = (Duration::ZERO, Duration::ZERO);
-        (self.turn, self.member) = (None, None);
+        (self.turn, self.member, self.bug, self.broke) = (None, None, None, false);
         (self.completions, self.status) = (Some(completions), Some(status));
     }
 
@@ -116,6 +119,14 @@ impl World {
             self.violation("no busy loop", format!("node {node} has {MOST_TURNS} turns, and nothing came for it"));
         }
         Some(self.clock.reading())
+    }
+
+    /// Whether the loop breaks here. It does so once.
+    pub fn breaks(&mut self, node: usize, spot: Spot) -> bool {
+        let seat = &mut self.nodes[node];
+        let breaks = seat.bug.take_if(|planted| *planted == spot).is_some();
+        seat.broke |= breaks;
+        breaks
     }
 
     /// What a loop was told in this turn it can have acted on.

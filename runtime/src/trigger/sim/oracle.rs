@@ -6,7 +6,7 @@
 //! | nothing stale | for each key group and output partition the last effect is that of the group's last record there |
 //! | order | within one grant and producer effects of a key group are in order |
 //! | repeats | no record is tried that its owner knows to be committed as done; attempts are not forgotten |
-//! | nothing stuck | [`watch`](World::watch) while it runs, [`finished`](World::finished) in the end |
+//! | nothing stuck | [`watch`](super::watch) while it runs, [`finished`](World::finished) in the end |
 //! | nothing hidden | who stands still for long does not say `Running` |
 //!
 //! One exception, as at-least-once allows no better: a *stray* effect, of a request that was written
@@ -14,7 +14,6 @@
 //! effects count as effects of their record, but say nothing about order.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use super::books::{KeyGroup, Kind};
 use super::function::Verdict;
@@ -26,11 +25,6 @@ use super::world::{Node, World};
 use crate::manifest::{OnExhausted, Start};
 use crate::trigger::progress::Progress;
 use crate::trigger::status::State;
-
-/// How long a healthy record may take while nothing disturbs its owner.
-const HELD_UP: Duration = ms(30_000);
-/// How long a node may stand still and say that it runs.
-const HIDDEN: Duration = ms(40_000);
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +41,7 @@ impl World {
     }
 
     /// Where a record is, for people.
-    fn record(&self, id: usize) -> String {
+    pub(super) fn record(&self, id: usize) -> String {
         let place = self.books.pages[id]
             .found
             .map_or("nowhere".to_owned(), |found| format!("{}@{}", self.place(found.place), found.offset));
@@ -153,7 +147,7 @@ impl World {
     }
 
     /// Whether something waits for a person, as the manifest says.
-    fn may_pause(&self) -> bool {
+    pub(super) fn may_pause(&self) -> bool {
         let now = self.now();
         let given_up = |id: usize| {
             let page = &self.books.pages[id];
@@ -203,7 +197,8 @@ impl World {
                 let progress = stored.and_then(|stored| Progress::decode(stored.offset, &stored.metadata).ok());
                 let progress = progress.unwrap_or_default();
                 let open = log.entries().iter().any(|entry| {
-                    let skipped = self.books.pages[entry.id].before_start;
+                    let page = &self.books.pages[entry.id];
+                    let skipped = page.before_start || page.removed;
                     !skipped && entry.offset >= progress.low && !progress.is_done(entry.offset)
                 });
                 if open {
@@ -212,102 +207,6 @@ impl World {
             }
         }
         None
-    }
-
-    /// Once a second: is a healthy record held up, does a node hide that it stands still, is there too
-    /// much in memory?
-    pub fn watch(&mut self, budget_bytes: u64) {
-        self.watch_memory(budget_bytes);
-        if self.may_pause() {
-            self.has_paused = true;
-            return;
-        }
-        let (now, window) = (self.now(), self.trigger.window.records.get() as usize);
-        let failing = self.failing();
-        let mut found = None;
-        for (topic, known) in self.topics.iter().enumerate().take(super::load::INPUTS) {
-            for partition in 0..known.count() {
-                let place = Place { topic, partition };
-                let Some((node, since)) = self.owner(place) else { continue };
-                let Some(log) = known.log(partition) else { continue };
-                let mut ill: BTreeSet<KeyGroup> = BTreeSet::new();
-                let mut ahead = 0;
-                for entry in log.entries() {
-                    let group = self.books.key_group(entry.id);
-                    let is_healthy = self.books.is_healthy(entry.id);
-                    if self.books.is_settled(entry.id, now) {
-                        ahead += usize::from(ahead > 0);
-                        continue;
-                    }
-                    ahead += 1;
-                    if !is_healthy || group.is_some_and(|group| ill.contains(&group)) {
-                        ill.extend(group);
-                        continue;
-                    }
-                    let produced = self.books.pages[entry.id].found.map_or(now, |found| found.at);
-                    let failed = group.and_then(|group| failing.get(&group)).copied().unwrap_or(0);
-                    let owed = self.trigger.retry.max_age.min(ms(60_000)) * failed;
-                    // Behind a record that waits a window has room for so many.
-                    if ahead * 2 < window.max(2) {
-                        found = found.or(Some((entry.id, node, now.saturating_sub(since.max(produced) + owed))));
-                    }
-                }
-            }
-        }
-        let Some((id, node, waits)) = found else { return };
-        let seat = &self.nodes[node];
-        let disturbed = self.disturbances > 0 || now < seat.undisturbed_since;
-        let undisturbed = now.saturating_sub(seat.undisturbed_since);
-        if !disturbed && waits.min(undisturbed) > HELD_UP + self.patience {
-            let text = format!("{} is held up for {waits:?} on {}; {}", self.record(id), seat.name, self.unfinished());
-            return self.violation("nothing stuck", text);
-        }
-        let still = now.saturating_sub(self.books.last_progress.max(seat.awake_since)).min(waits);
-        if still > HIDDEN && seat.state() == Some(State::Running) {
-            let text = format!("{} stands still for {still:?} and says that it runs: {}", seat.name, self.record(id));
-            self.violation("nothing hidden", text);
-        }
-    }
-
-    /// How many records of each key group fail. Those that fail one after another each have their time,
-    /// also if they were removed from the log meanwhile.
-    fn failing(&self) -> BTreeMap<KeyGroup, u32> {
-        let ill = (0..self.items.len()).filter(|&id| !self.books.is_healthy(id));
-        let mut failing = BTreeMap::new();
-        for group in ill.filter_map(|id| self.books.key_group(id)) {
-            *failing.entry(group).or_default() += 1;
-        }
-        failing
-    }
-
-    /// Which node owns a partition and can work, and since when that may be so.
-    fn owner(&self, place: Place) -> Option<(usize, Duration)> {
-        let now = self.now();
-        let member = self.members.values().find(|member| member.owned.contains_key(&place))?;
-        let seat = &self.nodes[member.node];
-        let able = seat.alive && !seat.stopping && seat.frozen_until.max(seat.stalled_until) <= now;
-        able.then_some((member.node, seat.awake_since))
-    }
-
-    fn watch_memory(&mut self, budget_bytes: u64) {
-        let now = self.now();
-        for node in 0..self.nodes.len() {
-            let members: Vec<u64> =
-                self.members.iter().filter(|(_, known)| known.node == node).map(|(&id, _)| id).collect();
-            let owned: BTreeSet<Place> =
-                members.iter().flat_map(|member| self.members[member].owned.keys().copied()).collect();
-            let fetched: usize = members.iter().map(|&member| self.fetched_bytes(member)).sum();
-            let producers = self.producers.values().filter(|known| known.node == node && known.alive);
-            let outstanding: usize = producers.map(|known| known.outstanding_bytes).sum();
-            let taken = self.books.held_bytes(node, now, |place| owned.contains(&place));
-            let held = (fetched + outstanding + taken) as u64;
-            // Looked at before records are taken and before outcomes are known: one turn's worth more.
-            if held > budget_bytes + (512 << 10) {
-                let name = self.nodes[node].name.clone();
-                let text = format!("{name} holds {fetched} + {taken} + {outstanding} bytes of {budget_bytes}");
-                self.violation("nothing grows", text);
-            }
-        }
     }
 
     /// What lies in the topics when all is over.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::fault::{Fault, draw_faults};
 use super::load::{Item, Shape, TOPICS};
+use super::stress::Stress;
 use super::time::ms;
 
 /// How members of a group share its partitions.
@@ -65,6 +66,9 @@ pub struct Case {
     /// Lines of the trigger's table in the manifest.
     pub manifest: String,
     pub budget_bytes: u64,
+    /// What may come beyond the budget within a turn.
+    pub slack_bytes: u64,
+    pub stress: Stress,
     pub items: Vec<Item>,
     /// With their numbers in the whole plan.
     pub faults: Vec<(usize, Fault)>,
@@ -95,19 +99,27 @@ impl Case {
         if breadth == Breadth::Plain {
             (shape.hopeless, shape.failing) = (0, shape.failing.min(10));
         }
-        let cluster = Cluster::draw(&mut rng, &shape);
-        let nodes = less.nodes.unwrap_or_else(|| rng.usize(1..=4));
+        let mut pressing = of(5);
+        let stress = if breadth == Breadth::Plain { Stress::None } else { Stress::draw(&mut pressing) };
+        stress.shape(&mut shape, &mut pressing);
+        let mut cluster = Cluster::draw(&mut rng, &shape);
+        stress.cluster(&mut cluster, &mut pressing);
+        let nodes = less.nodes.unwrap_or_else(|| rng.usize(1..=4)).min(stress.most_nodes());
         let mut items = shape.items(&mut of(2));
         if breadth == Breadth::Plain {
             items.iter_mut().for_each(Item::make_plain);
         }
+        stress.items(&mut items, &mut pressing);
         items.truncate(less.records.unwrap_or(items.len()));
         let manifest = draw_manifest(&mut of(3), breadth, &shape);
-        let all = draw_faults(&mut of(4), breadth, &cluster, shape.inputs);
+        let manifest = stress.manifest(&mut pressing).unwrap_or(manifest);
+        let mut all = draw_faults(&mut of(4), breadth, &cluster, shape.inputs);
+        stress.faults(&mut all, &cluster, &mut pressing);
         let kept = |number: &usize| less.faults.as_ref().is_none_or(|kept| kept.contains(number));
         let faults = (0..).zip(all).filter(|(number, _)| kept(number)).collect();
         let budget_bytes = [256 << 10, 1 << 20, 64 << 20][rng.usize(..3)];
-        Self { seed, nodes, cluster, manifest, budget_bytes, items, faults }
+        let (budget_bytes, slack_bytes) = stress.memory(&items, nodes).unwrap_or((budget_bytes, 512 << 10));
+        Self { seed, nodes, cluster, manifest, budget_bytes, slack_bytes, stress, items, faults }
     }
 
     /// When the last fault is over and the last record is there.
@@ -141,7 +153,7 @@ impl fmt::Display for Case {
             self.nodes
         )?;
         writeln!(f, "{partitions} partitions in, {outputs} out, {metadata_limit} bytes of metadata")?;
-        writeln!(f, "{} records, {} bytes of budget", self.items.len(), self.budget_bytes)?;
+        writeln!(f, "{} records, {} bytes of budget, stress: {:?}", self.items.len(), self.budget_bytes, self.stress)?;
         self.manifest.lines().try_for_each(|line| writeln!(f, "    {line}"))?;
         self.faults.iter().try_for_each(|(number, fault)| writeln!(f, "fault {number}: {fault}"))
     }

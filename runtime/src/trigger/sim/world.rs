@@ -17,6 +17,7 @@ use super::function::Ending;
 use super::group::{Group, Reply};
 use super::load::{DEAD, INPUTS, Item, TOPICS};
 use super::member::Member;
+use super::neighbour::Neighbour;
 use super::oracle::Violation;
 use super::plan::Cluster;
 use super::producer::{Acknowledged, Producer};
@@ -101,6 +102,12 @@ pub enum Event {
     },
     /// Every second: is anything stuck?
     Watch,
+    /// More often: is too much in memory?
+    Weigh,
+    /// Other triggers of a node take memory.
+    Grow {
+        node: usize,
+    },
 }
 
 /// A node, as far as the world knows it.
@@ -123,6 +130,11 @@ pub struct Node {
     pub completions: Option<mpsc::Sender<Completion>>,
     pub status: Option<watch::Receiver<Status>>,
     pub instances_refused_until: Duration,
+    /// Other triggers that run there.
+    pub neighbours: Vec<Neighbour>,
+    /// Where its loop finds a bug, and whether it did.
+    pub bug: Option<Spot>,
+    pub broke: bool,
     /// From when on nothing disturbs it, as far as the faults go.
     pub undisturbed_since: Duration,
     /// Since when it runs and does not stand still.
@@ -133,6 +145,22 @@ pub struct Node {
     pub idle_turns: (Duration, u32),
     /// Something came for it since its last turn.
     pub woken: bool,
+}
+
+/// Where a loop finds a bug that the simulation plants: in the midst of what it does there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spot {
+    Take,
+    Call,
+    Send,
+}
+
+/// What a node may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    pub budget_bytes: u64,
+    /// What may come beyond that within a turn.
+    pub slack_bytes: u64,
 }
 
 pub struct World {
@@ -152,6 +180,11 @@ pub struct World {
     pub books: Books,
     pub story: Story,
     pub violations: Vec<Violation>,
+    pub memory: Memory,
+    /// Partitions of which the records cannot be fetched, and whether they are damaged.
+    pub unreadable: BTreeMap<Place, bool>,
+    /// For each partition the record that is to be handled next, and since when.
+    pub owed: BTreeMap<Place, (usize, Duration)>,
     /// Faults that go on now.
     pub disturbances: usize,
     /// How much longer than usual a record may take.
@@ -173,7 +206,14 @@ pub fn lock(world: &Shared) -> MutexGuard<'_, World> {
 }
 
 impl World {
-    pub fn new(cluster: Cluster, trigger: Arc<Trigger>, items: Vec<Item>, rng: fastrand::Rng, told: bool) -> Self {
+    pub fn new(
+        cluster: Cluster,
+        trigger: Arc<Trigger>,
+        items: Vec<Item>,
+        memory: Memory,
+        rng: fastrand::Rng,
+        told: bool,
+    ) -> Self {
         let topics = (0..TOPICS.len()).map(|topic| match topic {
             _ if topic < INPUTS && !trigger.topics.iter().any(|name| name == TOPICS[topic]) => {
                 Topic::new(TOPICS[topic], 0)
@@ -197,6 +237,9 @@ impl World {
             books,
             story: Story { told, lines: Vec::new() },
             violations: Vec::new(),
+            memory,
+            unreadable: BTreeMap::new(),
+            owed: BTreeMap::new(),
             disturbances: 0,
             patience: Duration::ZERO,
             has_paused: false,
@@ -345,6 +388,8 @@ impl World {
             Event::Acknowledged(acknowledged) => self.on_acknowledged(&acknowledged),
             Event::CallEnds { node, ending } => self.call_ends(node, *ending),
             Event::Kick { node } => self.kick_node(node),
+            Event::Weigh => self.weigh(),
+            Event::Grow { node } => self.neighbours_grow(node),
             other => return Some(other),
         }
         None

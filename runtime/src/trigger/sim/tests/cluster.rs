@@ -11,7 +11,7 @@ use super::super::load::{Fate, Item, OUT};
 use super::super::plan::{Cluster, Protocol};
 use super::super::time::ms;
 use super::super::topics::Place;
-use super::super::world::{Event, Node, Shared, World, lock};
+use super::super::world::{Event, Memory, Node, Shared, World, lock};
 use crate::kafka::broker::Event as Told;
 use crate::kafka::sink::Batching;
 use crate::kafka::{Acknowledgement, Broker, Clients, Position, Refusal, Sink, Taken};
@@ -64,6 +64,8 @@ fn item(partition: i32, fate: Fate) -> Item {
         messages: vec![OUT],
         gap: 0,
         padding: 0,
+        header_bytes: 1,
+        copied: false,
     }
 }
 
@@ -75,7 +77,8 @@ impl Lab {
         let trigger = manifest.triggers["t"].clone();
         let topics = Topics::new(Some("out"), &[], Some("dead"));
         let rng = fastrand::Rng::with_seed(7);
-        let mut world = World::new(cluster(protocol), trigger, items, rng, true);
+        let memory = Memory { budget_bytes: 1 << 30, slack_bytes: 0 };
+        let mut world = World::new(cluster(protocol), trigger, items, memory, rng, true);
         world.after(Duration::ZERO, Event::Coordinator);
         let mut receivers = Vec::new();
         for node in 0..2 {

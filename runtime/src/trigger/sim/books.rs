@@ -91,6 +91,8 @@ pub struct Page {
     seen: BTreeSet<usize>,
     pub dead_letters: u32,
     worked: bool,
+    /// When it took effect last.
+    pub last_effect: Duration,
 }
 
 /// Records that keep their order among each other.
@@ -185,6 +187,7 @@ impl Books {
             Kind::DeadLetter { .. } => page.dead_letters += 1,
             Kind::Work { .. } => page.worked = true,
         }
+        page.last_effect = effect.at;
         self.strays += u64::from(effect.stray);
         self.last_progress = effect.at;
         self.effects.push(effect);

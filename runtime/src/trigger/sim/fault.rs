@@ -238,6 +238,19 @@ impl What {
         !matches!(self, Self::Neighbours { .. })
     }
 
+    /// Whether brokers or clients do not work as they should.
+    pub fn troubles_clients(&self) -> bool {
+        !matches!(
+            self,
+            Self::NodeKilled { .. }
+                | Self::NodeStops { .. }
+                | Self::NodeAdded
+                | Self::Published { .. }
+                | Self::Rebalance
+                | Self::Neighbours { .. }
+        )
+    }
+
     fn lasts(&self) -> bool {
         !matches!(
             self,

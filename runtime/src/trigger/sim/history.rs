@@ -364,6 +364,9 @@ impl History<'_> {
                 _ => SETTLES,
             };
             world.undisturbed_in(settles);
+            if fault.what.troubles_clients() {
+                world.calm_since = world.calm_since.max(fault.over_at() + settles);
+            }
         }
         let base = self.case.nodes;
         match fault.what {
@@ -406,7 +409,10 @@ impl History<'_> {
 
     fn stop(&mut self, node: usize) {
         if self.drivers[node].is_some() {
-            lock(&self.world).nodes[node].stopping = true;
+            let mut world = lock(&self.world);
+            let now = world.now();
+            (world.nodes[node].stopping, world.nodes[node].stopping_since) = (true, Some(now));
+            drop(world);
             self.command(node, Command::Stop);
         }
     }

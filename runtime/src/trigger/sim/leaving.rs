@@ -39,6 +39,7 @@ impl World {
             return;
         }
         known.events.push_back(Told::Committed { number, result: result.map_err(error) });
+        known.commit_failed = result.is_err();
         let (node, closing) = (known.node, known.closing);
         self.tell(|world| match result {
             Ok(()) => format!("{}: commit {number} is done", world.who(member)),
@@ -57,8 +58,12 @@ impl World {
         if known.closing != Closing::No {
             return;
         }
+        let (node, owned) = (known.node, known.owned.keys().copied().collect::<Vec<Place>>());
+        if let Some(since) = self.nodes[node].stopping_since {
+            self.check_gives_back(member, since, &owned);
+        }
+        let Some(known) = self.member(member) else { return };
         known.closing = Closing::Asked;
-        let owned: Vec<Place> = known.owned.keys().copied().collect();
         match known.pending {
             // No second event for what is to be given back already.
             Some(Pending::Revoke(_)) => {}

@@ -51,6 +51,10 @@ pub struct Member {
     pub queue: Queue,
     /// Numbers of the commits that did not end, and which broker has them.
     pub commits: BTreeMap<u64, usize>,
+    /// The last commit that ended failed.
+    pub commit_failed: bool,
+    /// When it was told last to give something back.
+    revoked_at: Duration,
     pub closing: Closing,
 }
 
@@ -109,6 +113,8 @@ impl World {
             owned: BTreeMap::new(),
             queue: Queue::new(queue_bytes),
             commits: BTreeMap::new(),
+            commit_failed: false,
+            revoked_at: now,
             closing: Closing::No,
         };
         let id = self.client_id();
@@ -319,6 +325,8 @@ impl World {
             let how = if lost { "lost" } else { "revoked" };
             format!("{}: {how} {}", world.who(member), world.places(&places))
         });
+        let now = self.now();
+        self.member(member).into_iter().for_each(|known| known.revoked_at = now);
         self.stand_still(member, Pending::Revoke(places), Told::Revoked { partitions, lost });
     }
 
@@ -388,8 +396,9 @@ impl World {
             self.tell(|world| format!("{}: starts {} at {offset}", world.who(member), world.place(place)));
             self.note_start(place, offset);
             let incarnation = self.topics[place.topic].incarnation;
+            let now = self.now();
             let Some(known) = self.member(member) else { return };
-            known.owned.insert(place, Fetcher::new(grant, incarnation, offset));
+            known.owned.insert(place, Fetcher::new(grant, now, incarnation, offset));
             self.disturb(member);
         }
         self.rebalance_answered(member);
@@ -410,6 +419,9 @@ impl World {
                 return;
             }
         };
+        let since = known.revoked_at;
+        self.check_gives_back(member, since, &places);
+        let Some(known) = self.member(member) else { return };
         known.owned.retain(|place, _| !places.contains(place));
         self.tell(|world| format!("{}: gives back {}", world.who(member), world.places(&places)));
         self.rebalance_answered(member);

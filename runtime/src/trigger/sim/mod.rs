@@ -15,7 +15,8 @@
 //! | [`toy`] | a simple driver and wrong ones, by which the simulation itself is tested |
 //!
 //! ```text
-//! cargo test -p tidegate --lib trigger::sim                             # all, 2,000 histories among them
+//! make simulate MINUTES=10                                             # others each time, until the time is over
+//! cargo test --workspace --lib trigger::sim                             # all, 2,000 histories among them
 //! TIDEGATE_SEED=5000 TIDEGATE_HISTORIES=20000 cargo test … ::histories  # others, or more
 //! TIDEGATE_FAILURES=1 cargo test … ::histories                          # stops at the first that fails
 //! TIDEGATE_SEED=17 cargo test … ::replay -- --nocapture                 # one of them, told line by line

@@ -23,6 +23,7 @@ impl Node {
             incarnation: 0,
             alive: false,
             stopping: false,
+            stopping_since: None,
             frozen_until: Duration::ZERO,
             stalled_until: Duration::ZERO,
             turn: None,
@@ -47,6 +48,7 @@ impl Node {
         (self.alive, self.stopping, self.awake_since) = (true, false, now);
         (self.frozen_until, self.stalled_until) = (Duration::ZERO, Duration::ZERO);
         (self.turn, self.member, self.bug, self.broke) = (None, None, None, false);
+        self.stopping_since = None;
         (self.completions, self.status) = (Some(completions), Some(status));
     }
 

@@ -91,7 +91,7 @@ pub fn command(seed: u64, breadth: Breadth, less: &Less) -> String {
         Breadth::All => "replay",
         Breadth::Plain => "mutants::replay",
     };
-    format!("{} cargo test -p tidegate --lib trigger::sim::tests::{test} -- --nocapture", parts.join(" "))
+    format!("{} cargo test --workspace --lib trigger::sim::tests::{test} -- --nocapture", parts.join(" "))
 }
 
 /// A failing case, as small as it gets, in words.

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::books::KeyGroup;
-use super::load::INPUTS;
+use super::load::{Fate, INPUTS};
 use super::time::ms;
 use super::topics::{Log, Place};
 use super::world::{Event, World};
 use crate::manifest::RetryPolicy;
-use crate::trigger::progress::MAX_METADATA;
+use crate::trigger::progress::{MAX_METADATA, Progress};
 use crate::trigger::status::State;
 
 /// How long a healthy record may take while nothing disturbs its owner.
@@ -22,6 +22,8 @@ const HIDDEN: Duration = ms(40_000);
 const HEAD_BYTES: u64 = 40;
 /// What a record that failed takes, beside its offset, and each offset and length of a range that is done.
 const FAILED_BYTES: u64 = 8;
+/// How long after it took effect a record is known to be done by who handled it.
+const ACKNOWLEDGED: Duration = ms(500);
 /// How often memory is weighed in cases that are about it.
 const WEIGHS: Duration = ms(50);
 
@@ -156,6 +158,49 @@ impl World {
         let seat = &self.nodes[member.node];
         let able = seat.alive && !seat.stopping && seat.frozen_until.max(seat.stalled_until) <= now;
         able.then_some((member.node, seat.awake_since))
+    }
+
+    /// A member gives partitions back, because it was told to at that time. Where nothing went wrong, what was
+    /// done by then is committed: the next owner does not do it again.
+    pub fn check_gives_back(&mut self, member: u64, since: Duration, places: &[Place]) {
+        let may_repeat = self.cluster.metadata_limit < MAX_METADATA
+            || self.may_pause()
+            || self.items.iter().any(|item| item.fate == Fate::TooLarge);
+        let Some(known) = self.members.get(&member) else { return };
+        let is_calm = !known.lost && !known.commit_failed && known.commits.is_empty() && self.calm_since < since;
+        if may_repeat || !is_calm || self.nodes[known.node].awake_since + ACKNOWLEDGED > since {
+            return;
+        }
+        // By this very owner: it does again what the one before it did not commit.
+        let done = |place: &Place, id: usize| {
+            let at = self.books.pages[id].last_effect;
+            let began = known.owned.get(place).map_or(since, |fetcher| fetcher.since);
+            self.books.is_settled(id, since) && at > began && at + ACKNOWLEDGED < since
+        };
+        let mut repeated = None;
+        for &place in places.iter().filter(|place| self.topics[place.topic].incarnation == 1) {
+            let Some(log) = self.topics[place.topic].log(place.partition) else { continue };
+            let stored = self.group.committed(place);
+            let progress = stored.and_then(|stored| Progress::decode(stored.offset, &stored.metadata).ok());
+            let progress = progress.unwrap_or_default();
+            let mut open: BTreeSet<KeyGroup> = BTreeSet::new();
+            for entry in log.entries().iter().filter(|entry| !self.books.pages[entry.id].before_start) {
+                let group = self.books.key_group(entry.id);
+                if !done(&place, entry.id) {
+                    open.extend(group);
+                } else if self.books.is_healthy(entry.id)
+                    && group.is_some_and(|group| !open.contains(&group))
+                    && entry.offset >= progress.low
+                    && !progress.is_done(entry.offset)
+                {
+                    repeated = repeated.or(Some(entry.id));
+                }
+            }
+        }
+        if let Some(id) = repeated {
+            let text = format!("{} is done and given back without a commit that says so", self.record(id));
+            self.violation("repeats", text);
+        }
     }
 
     /// Weighs what nodes hold, again and again as long as records come or are open.

@@ -116,8 +116,9 @@ pub struct Node {
     /// How often it was started.
     pub incarnation: u32,
     pub alive: bool,
-    /// It was told to stop.
+    /// It was told to stop, and when.
     pub stopping: bool,
+    pub stopping_since: Option<Duration>,
     /// The whole process stands still until then.
     pub frozen_until: Duration,
     /// Only its loop does.
@@ -185,6 +186,8 @@ pub struct World {
     pub unreadable: BTreeMap<Place, bool>,
     /// For each partition the record that is to be handled next, and since when.
     pub owed: BTreeMap<Place, (usize, Duration)>,
+    /// From when on brokers and clients work as they should.
+    pub calm_since: Duration,
     /// Faults that go on now.
     pub disturbances: usize,
     /// How much longer than usual a record may take.
@@ -240,6 +243,7 @@ impl World {
             memory,
             unreadable: BTreeMap::new(),
             owed: BTreeMap::new(),
+            calm_since: Duration::ZERO,
             disturbances: 0,
             patience: Duration::ZERO,
             has_paused: false,

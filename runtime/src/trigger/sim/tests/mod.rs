@@ -5,7 +5,7 @@ mod mutants;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::history::{Make, Report, real, run, silence_panics};
 use super::plan::{Breadth, Case, Less};
@@ -13,6 +13,8 @@ use super::shrink::explain;
 
 /// Histories that are run unless the environment says otherwise.
 const HISTORIES: u64 = 2_000;
+/// Histories between two lines about how far it is.
+const AT_ONCE: u64 = 2_000;
 /// Failing histories after which no more are run.
 const FAILURES: u64 = 20;
 
@@ -116,6 +118,27 @@ fn check(from: u64, count: u64, breadth: Breadth, make: &Make) {
 fn histories() {
     let from = number("TIDEGATE_SEED").unwrap_or(1);
     check(from, number("TIDEGATE_HISTORIES").unwrap_or(HISTORIES), Breadth::All, &real);
+}
+
+/// Runs histories until the time is over that the environment allows. Without it there is nothing to do: a
+/// test has no minutes.
+#[test]
+fn simulate() {
+    let Some(minutes) = number("TIDEGATE_MINUTES") else { return };
+    let from = number("TIDEGATE_SEED").unwrap_or_else(|| fastrand::u64(1..1_000_000_000));
+    println!("histories from seed {from} on for {minutes} min");
+    let (started, mut next, mut failed) = (Instant::now(), from, 0);
+    while started.elapsed() < Duration::from_secs(60 * minutes) && failed < FAILURES {
+        let sum = many(next, AT_ONCE, Breadth::All, &real);
+        next += AT_ONCE;
+        failed += sum.failed.len() as u64;
+        for (seed, report) in &sum.failed {
+            let case = Case::draw(*seed, Breadth::All, &Less::default());
+            println!("{}", explain(&case, Breadth::All, &real, report, &Less::default()));
+        }
+        println!("{} histories in {} s, {failed} broken", next - from, started.elapsed().as_secs());
+    }
+    assert_eq!(failed, 0, "histories break promises");
 }
 
 /// Tells one history line by line. Without a seed there is nothing to tell.

@@ -24,11 +24,12 @@ COMPONENTS := $(EXAMPLES:examples/%=$(MEASURED)/%.wasm)
 MEASURE := $(CARGO) bench -p tidegate -p tidegate-tests --bench functions -- \
 	$(join $(abspath $(EXAMPLES)),$(addprefix =,$(abspath $(COMPONENTS))))
 
-.PHONY: help demo test bench bench-functions bench-node lint build release functions go-functions tools go java languages
+.PHONY: help demo test simulate bench bench-functions bench-node lint build release functions go-functions tools go java languages
 
 help:
 	@echo "make demo               the main job on an embedded broker, with a change of the function on the way"
 	@echo "make test               all tests, against a real Apache Kafka that it fetches"
+	@echo "make simulate MINUTES=10 histories of the simulated cluster until the time is over; SEED= for one that is known"
 	@echo "make bench              CPU per record beside an ordinary native loop, then what bench-functions does"
 	@echo "make bench-node         latency and CPU at steady rates, idle triggers, restarts and kills of nodes"
 	@echo "make bench-functions    what functions cost by themselves: the examples in each of their languages"
@@ -42,6 +43,12 @@ demo: build
 test: build functions go-functions java languages
 	cd sdk-go && go test ./...
 	$(CARGO) test $(ALL)
+
+# The same selection of packages as in release, so that nothing is built twice.
+MINUTES ?= 10
+simulate: tools
+	TIDEGATE_MINUTES=$(MINUTES) $(if $(SEED),TIDEGATE_SEED=$(SEED)) $(CARGO) test --release -p tidegate -p tidegate-tests \
+		--lib trigger::sim::tests::simulate -- --exact --nocapture
 
 bench: go java functions release $(COMPONENTS)
 	@$(TARGET)/release/bench

@@ -67,12 +67,14 @@ impl World {
         if let Some(log) = self.topics[place.topic].log_mut(place.partition) {
             log.skip(1);
         }
+        // The topic was made anew with other partitions: it lies elsewhere than its repetition would.
+        let is_in_place = queued.among == self.topics[place.topic].count();
         let effect = Effect {
             at: self.now(),
             emitted: queued.emitted.clone(),
             place: Some((place, incarnation)),
             producer,
-            grant: queued.owner,
+            grant: queued.owner.filter(|_| is_in_place),
             // It was on its way when its sender lost the partition: nobody can take it back.
             stray: owned_when_written && !owns,
         };

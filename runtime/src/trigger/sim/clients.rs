@@ -203,10 +203,14 @@ impl World {
         found.unwrap_or_else(|| panic!("no history has a topic {name}"))
     }
 
-    /// Where a message goes, as the client chooses.
-    fn partition_of(&mut self, producer: u64, topic: usize, message: &Message<'_>) -> i32 {
+    /// How many partitions a client knows of a topic.
+    fn partitions_known(&self, producer: u64, topic: usize) -> i32 {
         let known = self.producers.get(&producer).and_then(|known| known.counts[topic]);
-        let count = known.unwrap_or_else(|| self.topics[topic].count()).max(1);
+        known.unwrap_or_else(|| self.topics[topic].count()).max(1)
+    }
+
+    /// Where a message goes, as the client chooses.
+    fn partition_of(&mut self, count: i32, message: &Message<'_>) -> i32 {
         match (message.partition, message.key) {
             (Some(partition), _) => partition,
             (None, Some(key)) => {
@@ -248,7 +252,8 @@ impl Sink for SimSink {
                 panic!("planted: a message breaks the loop");
             }
             let topic = self.topics[message.topic];
-            let partition = world.partition_of(self.producer, topic, message);
+            let among = world.partitions_known(self.producer, topic);
+            let partition = world.partition_of(among, message);
             let own = &headers[message.headers.clone()];
             let Some(emitted) = world.emitted(topic, message, own) else {
                 world.violation("message", "a message is not what the function or a dead letter is".to_owned());
@@ -259,6 +264,7 @@ impl Sink for SimSink {
                 token: message.token,
                 bytes: message.bytes(own),
                 owner: world.believes(self.node, emitted.id),
+                among,
                 // The first message of such a record is the one.
                 too_large: !is_letter
                     && world.items[emitted.id].fate == Fate::TooLarge
@@ -328,7 +334,11 @@ impl World {
     fn ask_question(&mut self, node: usize, what: What) {
         let patience = self.now() + self.between(ms(2_000), ms(6_000));
         let incarnation = self.nodes[node].incarnation;
-        let soon = self.latency() + self.latency();
+        let soon = match self.chance(3) {
+            // The thread that waits for answers is busy with another one.
+            true => self.between(ms(100), ms(6_000)),
+            false => self.latency() + self.latency(),
+        };
         self.after(soon, Event::Question { node, asked: Asked { incarnation, patience, what } });
     }
 }

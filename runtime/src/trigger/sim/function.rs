@@ -183,6 +183,10 @@ impl World {
                 outcome.values.push(Some(value.as_bytes()));
             }
         }
+        if self.chance(2) {
+            // A neighbour on the machine, a slow answer of somebody else.
+            time += self.between(ms(100), ms(3_000));
+        }
         if trapped {
             let fault = Fault::new(Cause::Trap, "broken");
             return (Err(CallError::Fault(fault)), time, Vec::new());

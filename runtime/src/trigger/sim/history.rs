@@ -5,7 +5,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -175,6 +175,7 @@ impl History<'_> {
         let mut world = lock(&self.world);
         if world.violations.is_empty() {
             world.judge();
+            self.judge_rest(&mut world);
         }
         let tries: usize = world.books.pages.iter().map(|page| page.tries.len().saturating_sub(1)).sum();
         let report = Report {
@@ -190,6 +191,33 @@ impl History<'_> {
         let rest = std::mem::take(&mut lock(&self.world).agenda);
         drop(rest);
         report
+    }
+
+    /// When nothing is left to be done, a node keeps one revision, and another trigger may have all the memory
+    /// that no client was granted.
+    fn judge_rest(&self, world: &mut World) {
+        if !world.finished() || world.has_paused {
+            return;
+        }
+        let budget_bytes = self.case.budget_bytes;
+        let now = world.now();
+        for node in 0..world.nodes.len() {
+            let seat = &world.nodes[node];
+            if seat.alive && seat.idle_revisions() > 1 {
+                world.violation("nothing grows", format!("node {node} keeps revisions that were replaced"));
+                return;
+            }
+            // A trigger notices within some seconds that others went, if it has nothing to do.
+            if !seat.alive || seat.alone_since > Duration::ZERO && now < seat.alone_since + SETTLES {
+                continue;
+            }
+            let mut another = self.budgets[node].share();
+            another.hold(budget_bytes / 4 + budget_bytes / 2 - budget_bytes / 20);
+            if !another.has_room_for(0) {
+                let text = format!("on node {node} memory counts as held that nobody holds");
+                world.violation("nothing grows", text);
+            }
+        }
     }
 
     /// `true`: the history is over.
@@ -275,13 +303,15 @@ impl History<'_> {
 
     /// A node is told to take on the newest revision.
     fn adopt(&mut self, node: usize) {
+        let running = Arc::new(AtomicUsize::new(0));
+        lock(&self.world).nodes[node].revisions.push(Arc::downgrade(&running));
         let invoker = SimInvoker {
             world: self.world.clone(),
             node,
             revision: self.revision,
             most: self.trigger.instances.max.get() as usize,
             topics: self.topics.clone(),
-            running: Arc::new(AtomicUsize::new(0)),
+            running,
         };
         self.command(node, Command::Adopt { invoker: Box::new(invoker), revision: self.revision.digest() });
     }
@@ -441,7 +471,11 @@ impl History<'_> {
                 }
             }
             What::Neighbours { node, .. } => {
-                lock(&self.world).nodes[node % base].neighbours.retain(|known| known.added_by != number);
+                let mut world = lock(&self.world);
+                let now = world.now();
+                let seat = &mut world.nodes[node % base];
+                seat.neighbours.retain(|known| known.added_by != number);
+                seat.alone_since = now;
             }
             What::Published { broken: true } => {
                 self.revision = Revision { number: self.revision.number + 1, broken: false };
@@ -450,20 +484,4 @@ impl History<'_> {
             what => lock(&self.world).cluster_relief(&what),
         }
     }
-}
-
-/// Keeps panics of drivers out of the output: they are violations, and told as such.
-pub fn silence_panics() {
-    static ONCE: Mutex<bool> = Mutex::new(false);
-    let mut done = ONCE.lock().unwrap_or_else(PoisonError::into_inner);
-    if std::mem::replace(&mut *done, true) {
-        return;
-    }
-    let loud = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        let in_a_history = std::thread::current().name().is_some_and(|name| name.starts_with("history"));
-        if !in_a_history {
-            loud(info);
-        }
-    }));
 }

@@ -9,7 +9,7 @@
 //! | [`clients`], [`question`] | the same, as the traits that a driver uses |
 //! | [`load`], [`function`] | the records, and what the function makes of them |
 //! | [`plan`], [`stress`], [`fault`] | a case: cluster, manifest, load and faults, drawn from a seed |
-//! | [`history`], [`node`], [`neighbour`] | runs a case |
+//! | [`history`], [`node`], [`neighbour`], [`panics`] | runs a case |
 //! | [`books`], [`oracle`], [`watch`] | what happened, and whether a promise was broken |
 //! | [`shrink`] | the smallest case that breaks the same promise |
 //! | [`toy`] | a simple driver and wrong ones, by which the simulation itself is tested |
@@ -40,6 +40,7 @@ mod member;
 mod neighbour;
 mod node;
 mod oracle;
+mod panics;
 mod plan;
 mod producer;
 mod question;

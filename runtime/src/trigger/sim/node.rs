@@ -1,5 +1,7 @@
 //! The nodes: when their loops have turns, when they stand still, and when they are gone.
 
+use std::sync::Weak;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -32,7 +34,9 @@ impl Node {
             completions: None,
             status: None,
             instances_refused_until: Duration::ZERO,
+            revisions: Vec::new(),
             neighbours: Vec::new(),
+            alone_since: Duration::ZERO,
             bug: None,
             broke: false,
             undisturbed_since: Duration::ZERO,
@@ -50,6 +54,12 @@ impl Node {
         (self.turn, self.member, self.bug, self.broke) = (None, None, None, false);
         self.stopping_since = None;
         (self.completions, self.status) = (Some(completions), Some(status));
+    }
+
+    /// Revisions that it keeps and that no call runs of.
+    pub fn idle_revisions(&self) -> usize {
+        let kept = self.revisions.iter().filter_map(Weak::upgrade);
+        kept.filter(|running| running.load(Ordering::Relaxed) == 0).count()
     }
 
     pub fn state(&self) -> Option<State> {

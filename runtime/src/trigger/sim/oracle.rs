@@ -34,6 +34,29 @@ pub struct Violation {
     pub text: String,
 }
 
+/// Where an effect is: a partition and the incarnation of its topic; `None`: what functions did beside messages.
+type Where = Option<(Place, u32)>;
+
+/// For each key group and place, by offset and number, its newest record with an effect there, and the record
+/// of the last effect; and which effect was the last, of a record and at a place.
+#[derive(Default)]
+struct Ends {
+    highest: BTreeMap<(KeyGroup, Where), (i64, usize)>,
+    last: BTreeMap<(KeyGroup, Where), (i64, usize)>,
+    last_of: BTreeMap<usize, usize>,
+    last_at: BTreeMap<(KeyGroup, Where), usize>,
+}
+
+impl Ends {
+    fn add(&mut self, at: (KeyGroup, Where), here: (i64, usize), number: usize) {
+        let high = self.highest.entry(at).or_insert(here);
+        *high = here.max(*high);
+        self.last.insert(at, here);
+        self.last_of.insert(here.1, number);
+        self.last_at.insert(at, number);
+    }
+}
+
 impl World {
     pub fn violation(&mut self, promise: &'static str, text: String) {
         self.tell(|_| format!("VIOLATION of \"{promise}\": {text}"));
@@ -211,17 +234,14 @@ impl World {
 
     /// What lies in the topics when all is over.
     pub fn judge(&mut self) {
-        self.judge_order();
+        let ends = self.judge_order();
+        self.judge_ends(&ends);
         self.judge_dead_letters();
     }
 
-    /// The order of effects, and which one is the last.
-    fn judge_order(&mut self) {
-        type Where = Option<(Place, u32)>;
-        let mut highest: BTreeMap<(KeyGroup, Where), (i64, usize)> = BTreeMap::new();
-        let mut last: BTreeMap<(KeyGroup, Where), (i64, usize)> = BTreeMap::new();
-        let mut last_of: BTreeMap<usize, usize> = BTreeMap::new();
-        let mut last_at: BTreeMap<(KeyGroup, Where), usize> = BTreeMap::new();
+    /// The order of effects.
+    fn judge_order(&mut self) -> Ends {
+        let mut ends = Ends::default();
         // By who sent them: producer and grant.
         type Sender = (u64, Option<u64>);
         let mut in_order: BTreeMap<(Sender, KeyGroup, Where), (i64, usize)> = BTreeMap::new();
@@ -237,22 +257,14 @@ impl World {
             if effect.place.is_some() && effect.grant.is_none() {
                 continue;
             }
-            // That a message is refused is known later than what came of the next records.
-            if matches!(&effect.emitted.kind, Kind::DeadLetter { cause, .. } if cause == "output") {
-                continue;
-            }
             let Some(group) = self.books.key_group(id) else { continue };
             let Some(found) = self.books.pages[id].found else { continue };
             let here = (found.offset, id);
             // Nobody could take it back; it is no harm where nothing newer lies before it.
-            if effect.stray && highest.get(&(group, effect.place)).is_some_and(|high| *high > here) {
+            if effect.stray && ends.highest.get(&(group, effect.place)).is_some_and(|high| *high > here) {
                 continue;
             }
-            let high = highest.entry((group, effect.place)).or_insert(here);
-            *high = here.max(*high);
-            last.insert((group, effect.place), here);
-            last_of.insert(id, number);
-            last_at.insert((group, effect.place), number);
+            ends.add((group, effect.place), here, number);
             if matches!(effect.emitted.kind, Kind::Work { .. }) {
                 continue;
             }
@@ -268,30 +280,44 @@ impl World {
             let text = format!("{emitted} follows {} in {place}, from the same owner", self.record(before));
             self.violation("order", text);
         }
-        // A record that failed at some try may have ended differently when it was repeated: as a dead letter
-        // and then not, or the other way. What it did then may lie before what the one ahead of it did,
-        // because it lies elsewhere.
-        let ended_elsewhere = |at: &(KeyGroup, Where), before: usize| {
-            let (newest, letters) = (highest[at].1, at.1.is_some_and(|(place, _)| place.topic == DEAD));
-            let tries = |id: usize| &self.books.pages[id].tries;
-            let failed = tries(newest).iter().any(|tried| tried.verdict != Verdict::Handled);
-            let repeated = tries(newest).last().is_some_and(|newest| {
-                let follows = tries(before).last().is_none_or(|before| before.at <= newest.at);
-                follows && letters == (newest.verdict == Verdict::Handled)
-            });
-            failed && (repeated || last_of[&newest] > last_at[at])
-        };
+        ends
+    }
+
+    /// Which effect of a key group is the last.
+    fn judge_ends(&mut self, ends: &Ends) {
         // What stands still until another revision is published follows then.
-        let is_paused = self.has_paused || self.may_pause();
-        let stale =
-            last.into_iter().filter(|(at, last)| !is_paused && highest[at] != *last && !ended_elsewhere(at, last.1));
-        let stale: Vec<_> = stale.map(|((group, place), last)| (last.1, highest[&(group, place)].1, place)).collect();
+        if self.has_paused || self.may_pause() {
+            return;
+        }
+        let mut stale = Vec::new();
+        for (at, &(_, last)) in &ends.last {
+            let newest = ends.highest[at].1;
+            // What is repeated ends where its topic is deleted meanwhile.
+            let removed = self.books.pages[newest].removed;
+            if newest != last && !removed && !self.ended_elsewhere(ends, at, last, newest) {
+                stale.push((last, newest, at.1));
+            }
+        }
         for (last, newest, place) in stale.into_iter().take(3) {
             let place = place.map_or("what functions did".to_owned(), |(place, _)| self.place(place));
             let text =
                 format!("the last of its key in {place} is of {}, not of {}", self.record(last), self.record(newest));
             self.violation("nothing stale", text);
         }
+    }
+
+    /// A record that failed at some try may have ended differently when it was repeated: as a dead letter
+    /// and then not, or the other way. What it did then may lie before what the one ahead of it did,
+    /// because it lies elsewhere.
+    fn ended_elsewhere(&self, ends: &Ends, at: &(KeyGroup, Where), last: usize, newest: usize) -> bool {
+        let tries = |id: usize| &self.books.pages[id].tries;
+        let letters = at.1.is_some_and(|(place, _)| place.topic == DEAD);
+        let failed = tries(newest).iter().any(|tried| tried.verdict != Verdict::Handled);
+        let repeated = tries(newest).last().is_some_and(|newest| {
+            let follows = tries(last).last().is_none_or(|last| last.at <= newest.at);
+            follows && letters == (newest.verdict == Verdict::Handled)
+        });
+        failed && (repeated || ends.last_of[&newest] > ends.last_at[at])
     }
 
     /// Only records that failed become dead letters, after as many attempts as the manifest says, and

@@ -91,6 +91,8 @@ pub struct Queued {
     pub emitted: Emitted,
     /// Under which grant its sender owned the record's partition when it was queued.
     pub owner: Option<u64>,
+    /// How many partitions its topic had, as far as the client knew, when it chose one.
+    pub among: i32,
     pub too_large: bool,
 }
 

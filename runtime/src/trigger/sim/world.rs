@@ -6,7 +6,8 @@
 //! the node is frozen.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -131,8 +132,12 @@ pub struct Node {
     pub completions: Option<mpsc::Sender<Completion>>,
     pub status: Option<watch::Receiver<Status>>,
     pub instances_refused_until: Duration,
+    /// The calls that run of each revision that it was given, as long as it keeps the revision.
+    pub revisions: Vec<Weak<AtomicUsize>>,
     /// Other triggers that run there.
     pub neighbours: Vec<Neighbour>,
+    /// When the last of them went.
+    pub alone_since: Duration,
     /// Where its loop finds a bug, and whether it did.
     pub bug: Option<Spot>,
     pub broke: bool,

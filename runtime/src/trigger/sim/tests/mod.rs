@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::history::{Make, Report, real, run, silence_panics};
+use super::history::{Make, Report, real, run};
+use super::panics::silence_panics;
 use super::plan::{Breadth, Case, Less};
 use super::shrink::explain;
 

@@ -146,8 +146,8 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             Ordering::Partition => Some(0),
             Ordering::None => None,
         };
-        // A partition that is not ours: revoked while the record was on its way to us.
-        let Some(assigned) = self.partitions.get_mut(partition) else { return };
+        // Of a partition that is not ours: revoked while the record was on its way to us.
+        let Some(assigned) = self.partitions.get_mut(partition).filter(|assigned| !assigned.broken_off) else { return };
         self.counts.taken += 1;
         let window = &mut assigned.window;
         let (sequence, offset) = (window.next_sequence(), record.offset());

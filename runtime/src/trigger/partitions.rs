@@ -40,6 +40,9 @@ pub struct Assigned<R> {
     pub leaving: bool,
     /// What still runs comes too late: its outcome is dropped.
     pub drops_calls: bool,
+    /// Records are missing here: the client went on behind some that it could not read. Nothing that comes
+    /// after them may be admitted, or it would be committed that they are done.
+    pub broken_off: bool,
     pub intake: Intake,
 }
 
@@ -96,6 +99,7 @@ impl<R> Partitions<R> {
             window,
             leaving: false,
             drops_calls: false,
+            broken_off: false,
             intake: Intake::Flows,
         };
         self.table[index] = Some(assigned);

@@ -415,6 +415,7 @@ impl<C: Clients> Driver<C> {
                 // The client goes on after a damaged batch: nothing after it may be committed.
                 if error.kind == ErrorKind::Damaged {
                     damaged = Some(reason.clone());
+                    flow.partitions.get_mut(partition).into_iter().for_each(|assigned| assigned.broken_off = true);
                 }
                 health.seen(Condition::FetchFailing, reason, now.instant);
             }

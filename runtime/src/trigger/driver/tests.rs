@@ -26,10 +26,12 @@ use crate::trigger::status::Status;
 #[derive(Default)]
 struct Hand {
     events: VecDeque<Event>,
+    /// What is fetched.
+    records: VecDeque<Taken<OwnedRecord>>,
     /// Where the loop began partitions, the last answer.
     begun: Vec<Position>,
-    /// Numbers of commits.
-    commits: Vec<u64>,
+    /// Commits, with their numbers.
+    commits: Vec<(u64, Vec<Position>)>,
     /// The coordinator does not answer.
     silent: bool,
 }
@@ -72,8 +74,9 @@ impl Broker for Shared {
         self.lock().events.pop_front()
     }
 
-    fn take(&mut self, _at_most: usize, _each: impl FnMut(Partition, Taken<OwnedRecord>)) -> usize {
-        0
+    fn take(&mut self, _at_most: usize, mut each: impl FnMut(Partition, Taken<OwnedRecord>)) -> usize {
+        let taken = std::mem::take(&mut self.lock().records);
+        taken.into_iter().map(|taken| each(Partition { topic: 0, number: 0 }, taken)).count()
     }
 
     fn subscribe(&mut self, _topics: &[String]) -> Result<(), Error> {
@@ -105,8 +108,8 @@ impl Broker for Shared {
         Ok(())
     }
 
-    fn commit(&mut self, number: u64, _positions: &[Position]) -> Result<(), Error> {
-        self.lock().commits.push(number);
+    fn commit(&mut self, number: u64, positions: &[Position]) -> Result<(), Error> {
+        self.lock().commits.push((number, positions.to_vec()));
         Ok(())
     }
 
@@ -241,7 +244,7 @@ impl Lab {
 
     /// The commit that is under way ends.
     fn committed(&mut self, result: Result<(), Error>) {
-        let number = *self.hand.lock().commits.last().expect("a place that was chosen is committed");
+        let number = self.hand.lock().commits.last().expect("a place that was chosen is committed").0;
         self.tell(Event::Committed { number, result });
     }
 
@@ -261,6 +264,34 @@ fn a_topic_counts_as_appeared_only_after_a_commit_that_succeeded() {
     assert_eq!(lab.assign(), Some(10), "nothing is known of the topic, so its end is where the group starts");
     lab.committed(Ok(()));
     assert_eq!(lab.assign(), None, "what was committed is gone, so the topic is another one");
+}
+
+#[test]
+fn nothing_behind_a_damaged_batch_is_committed() {
+    let mut lab = Lab::new();
+    lab.committed(Ok(()));
+    let record = |offset| Taken::Record(OwnedRecord { offset, ..OwnedRecord::default() });
+    let damaged = Taken::Failed { offset: 12, error: Error::new(ErrorKind::Damaged, "no such checksum") };
+    lab.hand.lock().records.extend([record(10), record(11), damaged, record(20)]);
+    lab.pass(Duration::from_secs(5));
+    let hand = lab.hand.lock();
+    let committed: Vec<_> = hand.commits.iter().flat_map(|(_, positions)| positions).map(|it| it.offset).collect();
+    assert!(committed.iter().all(|offset| *offset <= Some(10)), "{committed:?}");
+    drop(hand);
+    assert!(lab.driver.health.holds(Condition::Restarting) || lab.driver.client > 1, "it is read again");
+}
+
+/// As above, where nothing that came before is open.
+#[test]
+fn a_partition_that_begins_with_a_damaged_batch_stays_where_it_was() {
+    let mut lab = Lab::new();
+    let damaged = Taken::Failed { offset: 10, error: Error::new(ErrorKind::Damaged, "no such checksum") };
+    let behind = Taken::Record(OwnedRecord { offset: 20, ..OwnedRecord::default() });
+    lab.hand.lock().records.extend([damaged, behind]);
+    lab.pass(Duration::from_secs(5));
+    let hand = lab.hand.lock();
+    let committed: Vec<_> = hand.commits.iter().flat_map(|(_, positions)| positions).map(|it| it.offset).collect();
+    assert_eq!(committed.iter().max(), Some(&Some(10)), "{committed:?}");
 }
 
 #[test]

@@ -117,8 +117,8 @@ impl World {
             format!("{name}: {} called with {} of {topic}/{number}", invoker.revision, tries.join(" "))
         });
         let refused = self.nodes[node].instances_refused_until > self.now();
-        let (result, time, worked) = if refused {
-            (Err(CallError::NoInstance("no memory".to_owned())), ms(1), Vec::new())
+        let (result, time, worked, outcome_bytes) = if refused {
+            (Err(CallError::NoInstance("no memory".to_owned())), ms(1), Vec::new(), 0)
         } else {
             self.run(invoker, &ids, &call)
         };
@@ -131,7 +131,7 @@ impl World {
                 result,
                 started,
                 elapsed: time,
-                outcome_bytes: 0,
+                outcome_bytes,
             },
             running: invoker.running.clone(),
             worked,
@@ -147,7 +147,7 @@ impl World {
         invoker: &SimInvoker,
         ids: &[usize],
         call: &Call,
-    ) -> (Result<Checked, CallError>, Duration, Vec<(usize, u32, Option<u64>)>) {
+    ) -> (Result<Checked, CallError>, Duration, Vec<(usize, u32, Option<u64>)>, usize) {
         let items = self.items.clone();
         let mut time = self.between(Duration::from_micros(50), ms(2));
         let mut outcome = Outcome::default();
@@ -189,9 +189,14 @@ impl World {
         }
         if trapped {
             let fault = Fault::new(Cause::Trap, "broken");
-            return (Err(CallError::Fault(fault)), time, Vec::new());
+            return (Err(CallError::Fault(fault)), time, Vec::new(), 0);
         }
-        (outcome.check(ids.len(), &invoker.topics).map_err(CallError::Fault), time, worked)
+        let outcome_bytes = outcome.values.data.len() * self.memory.outcome_weight;
+        if outcome_bytes > call.outcome_bytes {
+            return (Err(CallError::OutcomeTooLarge { granted: call.outcome_bytes }), time, Vec::new(), 0);
+        }
+        let checked = outcome.check(ids.len(), &invoker.topics).and_then(|checked| checked.check_size(&call.batch));
+        (checked.map_err(CallError::Fault), time, worked, outcome_bytes)
     }
 
     /// A call ended. What the function did for its records is done, whoever wants to know.

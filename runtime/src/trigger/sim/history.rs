@@ -20,7 +20,7 @@ use super::question;
 use super::stress::Stress;
 use super::time::ms;
 use super::watch::retry_time;
-use super::world::{Event, Memory, Node, Shared, World, lock};
+use super::world::{Event, Node, Shared, World, lock};
 use crate::manifest::{self, Trigger};
 use crate::record::Topics;
 use crate::trigger::Context;
@@ -95,8 +95,7 @@ pub fn run(case: &Case, make: &Make, told: bool) -> Report {
     let manifest = manifest.unwrap_or_else(|errors| panic!("{errors}\n{text}"));
     let trigger = manifest.triggers["t"].clone();
     let rng = fastrand::Rng::with_seed(case.seed ^ 0x5eed);
-    let memory = Memory { budget_bytes: case.budget_bytes, slack_bytes: case.slack_bytes };
-    let world = World::new(case.cluster.clone(), trigger.clone(), case.items.clone(), memory, rng, told);
+    let world = World::new(case.cluster.clone(), trigger.clone(), case.items.clone(), case.memory, rng, told);
     let topics = Topics::new(trigger.output.as_deref(), &trigger.allow_topics, trigger.dead_letters.as_deref());
     let mut history = History {
         case,
@@ -199,7 +198,7 @@ impl History<'_> {
         if !world.finished() || world.has_paused {
             return;
         }
-        let budget_bytes = self.case.budget_bytes;
+        let budget_bytes = self.case.memory.budget_bytes;
         let now = world.now();
         for node in 0..world.nodes.len() {
             let seat = &world.nodes[node];
@@ -253,7 +252,7 @@ impl History<'_> {
         world.nodes.push(Node::new(node));
         self.drivers.push(None);
         self.commands.push(None);
-        self.budgets.push(Budget::new(self.case.budget_bytes));
+        self.budgets.push(Budget::new(self.case.memory.budget_bytes));
         node
     }
 

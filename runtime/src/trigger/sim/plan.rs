@@ -10,6 +10,7 @@ use super::fault::{Fault, draw_faults};
 use super::load::{Item, Shape, TOPICS};
 use super::stress::Stress;
 use super::time::ms;
+use super::world::Memory;
 
 /// How members of a group share its partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +66,7 @@ pub struct Case {
     pub cluster: Cluster,
     /// Lines of the trigger's table in the manifest.
     pub manifest: String,
-    pub budget_bytes: u64,
-    /// What may come beyond the budget within a turn.
-    pub slack_bytes: u64,
+    pub memory: Memory,
     pub stress: Stress,
     pub items: Vec<Item>,
     /// With their numbers in the whole plan.
@@ -118,8 +117,9 @@ impl Case {
         let kept = |number: &usize| less.faults.as_ref().is_none_or(|kept| kept.contains(number));
         let faults = (0..).zip(all).filter(|(number, _)| kept(number)).collect();
         let budget_bytes = [256 << 10, 1 << 20, 64 << 20][rng.usize(..3)];
-        let (budget_bytes, slack_bytes) = stress.memory(&items, nodes).unwrap_or((budget_bytes, 512 << 10));
-        Self { seed, nodes, cluster, manifest, budget_bytes, slack_bytes, stress, items, faults }
+        let memory = Memory { budget_bytes, slack_bytes: 512 << 10, outcome_weight: 1 };
+        let memory = stress.memory(&items, nodes, &mut pressing).unwrap_or(memory);
+        Self { seed, nodes, cluster, manifest, memory, stress, items, faults }
     }
 
     /// When the last fault is over and the last record is there.
@@ -153,7 +153,13 @@ impl fmt::Display for Case {
             self.nodes
         )?;
         writeln!(f, "{partitions} partitions in, {outputs} out, {metadata_limit} bytes of metadata")?;
-        writeln!(f, "{} records, {} bytes of budget, stress: {:?}", self.items.len(), self.budget_bytes, self.stress)?;
+        writeln!(
+            f,
+            "{} records, {} bytes of budget, stress: {:?}",
+            self.items.len(),
+            self.memory.budget_bytes,
+            self.stress
+        )?;
         self.manifest.lines().try_for_each(|line| writeln!(f, "    {line}"))?;
         self.faults.iter().try_for_each(|(number, fault)| writeln!(f, "fault {number}: {fault}"))
     }

@@ -7,6 +7,7 @@ use super::fault::{Fault, What};
 use super::load::{Fate, Item, OUT, Shape};
 use super::plan::Cluster;
 use super::time::ms;
+use super::world::Memory;
 
 /// What a case presses on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,8 +142,9 @@ impl Stress {
         }
     }
 
-    /// The budget, and what may come beyond it within a turn: a queue, and the outcomes of all calls.
-    pub fn memory(self, items: &[Item], nodes: usize) -> Option<(u64, u64)> {
+    /// What may come beyond the budget within a turn is a queue, and the outcomes of all calls. Some outcomes take
+    /// more than a call is granted as long as none was seen.
+    pub fn memory(self, items: &[Item], nodes: usize, rng: &mut fastrand::Rng) -> Option<Memory> {
         if self != Self::Memory {
             return None;
         }
@@ -150,6 +152,7 @@ impl Stress {
         debug_assert!(items.iter().all(|item| item.messages.iter().all(|&topic| topic >= OUT)));
         let budget = (total / 2 / nodes as u64).max(100_000);
         let largest = LARGEST as u64 + 300;
-        Some((budget, budget / 20 + largest * (1 + INSTANCES * BATCH * MOST_MESSAGES as u64)))
+        let slack_bytes = budget / 20 + largest * (1 + INSTANCES * BATCH * MOST_MESSAGES as u64);
+        Some(Memory { budget_bytes: budget, slack_bytes, outcome_weight: [1, 40][rng.usize(..2)] })
     }
 }

@@ -167,6 +167,8 @@ pub struct Memory {
     pub budget_bytes: u64,
     /// What may come beyond that within a turn.
     pub slack_bytes: u64,
+    /// How much more the outcome of a call takes on its way to the host than its values have.
+    pub outcome_weight: usize,
 }
 
 pub struct World {

@@ -77,7 +77,7 @@ impl Lab {
         let trigger = manifest.triggers["t"].clone();
         let topics = Topics::new(Some("out"), &[], Some("dead"));
         let rng = fastrand::Rng::with_seed(7);
-        let memory = Memory { budget_bytes: 1 << 30, slack_bytes: 0 };
+        let memory = Memory { budget_bytes: 1 << 30, slack_bytes: 0, outcome_weight: 1 };
         let mut world = World::new(cluster(protocol), trigger, items, memory, rng, true);
         world.after(Duration::ZERO, Event::Coordinator);
         let mut receivers = Vec::new();

@@ -41,6 +41,7 @@ impl Node {
             broke: false,
             undisturbed_since: Duration::ZERO,
             awake_since: Duration::ZERO,
+            runs_since: Duration::ZERO,
             woken: false,
             added_by: None,
             idle_turns: (Duration::ZERO, 0),

@@ -153,6 +153,6 @@ impl Stress {
         let budget = (total / 2 / nodes as u64).max(100_000);
         let largest = LARGEST as u64 + 300;
         let slack_bytes = budget / 20 + largest * (1 + INSTANCES * BATCH * MOST_MESSAGES as u64);
-        Some(Memory { budget_bytes: budget, slack_bytes, outcome_weight: [1, 40][rng.usize(..2)] })
+        Some(Memory { budget_bytes: budget, slack_bytes, outcome_weight: [1, 40, 300][rng.usize(..3)] })
     }
 }

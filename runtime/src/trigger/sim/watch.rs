@@ -43,11 +43,14 @@ impl World {
     /// Once a second.
     pub fn watch(&mut self) {
         self.watch_memory();
+        let now = self.now();
+        for seat in self.nodes.iter_mut().filter(|seat| seat.state() != Some(State::Running)) {
+            seat.runs_since = now;
+        }
         if self.may_pause() {
             self.has_paused = true;
             return;
         }
-        let now = self.now();
         let open = self.all_held_up();
         // It may have had to wait for its window, or for others to fit into a commit, until just now.
         let since =
@@ -64,7 +67,7 @@ impl World {
             let text = format!("{} is held up for {waits:?} on {}; {}", self.record(id), seat.name, self.unfinished());
             return self.violation("nothing stuck", text);
         }
-        let still = now.saturating_sub(self.books.last_progress.max(seat.awake_since)).min(waits);
+        let still = now.saturating_sub(self.books.last_progress.max(seat.awake_since).max(seat.runs_since)).min(waits);
         if still > HIDDEN && seat.state() == Some(State::Running) {
             let text = format!("{} stands still for {still:?} and says that it runs: {}", seat.name, self.record(id));
             self.violation("nothing hidden", text);

@@ -145,6 +145,8 @@ pub struct Node {
     pub undisturbed_since: Duration,
     /// Since when it runs and does not stand still.
     pub awake_since: Duration,
+    /// Since when it says that it runs, as far as was looked.
+    pub runs_since: Duration,
     /// The fault that it is part of.
     pub added_by: Option<usize>,
     /// Turns since then in which nothing came.

@@ -20,6 +20,7 @@ use crate::trigger::Context;
 use crate::trigger::budget::Budget;
 use crate::trigger::clock::Now;
 use crate::trigger::health::{Condition, SHOWN};
+use crate::trigger::lane::Steering;
 use crate::trigger::status::Status;
 
 /// What the clients of a test are told to say, and what they were asked.
@@ -69,6 +70,10 @@ impl Clients for Shared {
 
 impl Broker for Shared {
     type Record = OwnedRecord;
+
+    fn partition(&self, topic: &str, number: i32) -> Option<Partition> {
+        (topic == "orders").then_some(Partition { topic: 0, number })
+    }
 
     fn next_event(&mut self) -> Option<Event> {
         self.lock().events.pop_front()
@@ -211,6 +216,7 @@ impl Lab {
             commands: commands_in,
             completions,
             status: watch::channel(Status::default()).0,
+            steering: Steering::ByCalls,
             rng: fastrand::Rng::with_seed(1),
         };
         let adopt = Command::Adopt { invoker: Box::new(Unused), revision: Digest::of(b"r1") };

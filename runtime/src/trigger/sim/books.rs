@@ -91,8 +91,9 @@ pub struct Page {
     seen: BTreeSet<usize>,
     pub dead_letters: u32,
     worked: bool,
-    /// When it took effect last.
+    /// When it took effect last, and under which grant its partition was owned then by who handled it.
     pub last_effect: Duration,
+    pub last_grant: Option<u64>,
 }
 
 /// Records that keep their order among each other.
@@ -187,7 +188,7 @@ impl Books {
             Kind::DeadLetter { .. } => page.dead_letters += 1,
             Kind::Work { .. } => page.worked = true,
         }
-        page.last_effect = effect.at;
+        (page.last_effect, page.last_grant) = (effect.at, effect.grant);
         self.strays += u64::from(effect.stray);
         self.last_progress = effect.at;
         self.effects.push(effect);

@@ -285,6 +285,10 @@ impl Sink for SimSink {
         reported.into_iter().for_each(each);
     }
 
+    fn set_wakes(&mut self, wakes: bool) {
+        lock(&self.world).producers.get_mut(&self.producer).into_iter().for_each(|known| known.wakes = wakes);
+    }
+
     fn outstanding(&self) -> usize {
         lock(&self.world).producers.get(&self.producer).map_or(0, |producer| producer.outstanding)
     }

@@ -5,7 +5,6 @@
 //! A position that the log does not have (retention, a topic made again) goes on at the log's start.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use super::load::{Fate, id_of};
 use super::member::error;
@@ -22,9 +21,8 @@ const DAMAGED_BATCH: usize = 3;
 
 /// A partition that is fetched.
 pub struct Fetcher {
-    /// The number under which it was given to the member, and when the member began with it.
+    /// The number under which it was given to the member.
     pub grant: u64,
-    pub since: Duration,
     /// Which incarnation the topic was in then.
     pub incarnation: u32,
     /// The next offset to fetch, and the one behind the last record taken.
@@ -42,10 +40,9 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    pub fn new(grant: u64, since: Duration, incarnation: u32, offset: i64) -> Self {
+    pub fn new(grant: u64, incarnation: u32, offset: i64) -> Self {
         Self {
             grant,
-            since,
             incarnation,
             next: offset,
             taken: offset,

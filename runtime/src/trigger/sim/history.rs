@@ -195,7 +195,9 @@ impl History<'_> {
     /// When nothing is left to be done, a node keeps one revision, and another trigger may have all the memory
     /// that no client was granted.
     fn judge_rest(&self, world: &mut World) {
-        if !world.finished() || world.has_paused {
+        // Nobody waits for records of a topic that was made anew: they may be in work.
+        let made_anew = world.topics.iter().any(|topic| topic.incarnation > 1);
+        if !world.finished() || world.has_paused || made_anew {
             return;
         }
         let budget_bytes = self.case.memory.budget_bytes;

@@ -396,9 +396,8 @@ impl World {
             self.tell(|world| format!("{}: starts {} at {offset}", world.who(member), world.place(place)));
             self.note_start(place, offset);
             let incarnation = self.topics[place.topic].incarnation;
-            let now = self.now();
             let Some(known) = self.member(member) else { return };
-            known.owned.insert(place, Fetcher::new(grant, now, incarnation, offset));
+            known.owned.insert(place, Fetcher::new(grant, incarnation, offset));
             self.disturb(member);
         }
         self.rebalance_answered(member);

@@ -36,6 +36,8 @@ pub struct Producer {
     ended: Option<Ended>,
     pub(super) outboxes: BTreeMap<Place, Outbox>,
     pub acknowledgements: VecDeque<Acknowledgement>,
+    /// Whether acknowledgements wake the loop.
+    pub wakes: bool,
     pub outstanding: usize,
     pub outstanding_bytes: usize,
     /// How many partitions the topics have, as far as the sink was told.
@@ -138,6 +140,7 @@ impl World {
             ended: None,
             outboxes: BTreeMap::new(),
             acknowledgements: VecDeque::new(),
+            wakes: true,
             outstanding: 0,
             outstanding_bytes: 0,
             counts: vec![None; self.topics.len()],
@@ -370,11 +373,13 @@ impl World {
         known.outstanding_bytes -= queued.bytes;
         let acknowledged = result.is_ok();
         known.acknowledgements.push_back(Acknowledgement { token: queued.token, result });
-        let node = known.node;
+        let (node, wakes) = (known.node, known.wakes);
         if !acknowledged {
             self.tell(|_| format!("{} is not sent", queued.emitted));
         }
-        self.wake(node);
+        if wakes {
+            self.wake(node);
+        }
     }
 
     /// Nothing is sent any more; what was not written is reported.

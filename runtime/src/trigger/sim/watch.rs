@@ -176,9 +176,9 @@ impl World {
         }
         // By this very owner: it does again what the one before it did not commit.
         let done = |place: &Place, id: usize| {
-            let at = self.books.pages[id].last_effect;
-            let began = known.owned.get(place).map_or(since, |fetcher| fetcher.since);
-            self.books.is_settled(id, since) && at > began && at + ACKNOWLEDGED < since
+            let page = &self.books.pages[id];
+            let by_itself = known.owned.get(place).is_some_and(|fetcher| page.last_grant == Some(fetcher.grant));
+            by_itself && self.books.is_settled(id, since) && page.last_effect + ACKNOWLEDGED < since
         };
         let mut repeated = None;
         for &place in places.iter().filter(|place| self.topics[place.topic].incarnation == 1) {

@@ -232,7 +232,7 @@ impl World {
         let Some(first) = batch.first() else { return };
         let name = if damaged { "_BAD_MSG" } else { "TOPIC_AUTHORIZATION_FAILED" };
         let failed = Came::Failed { offset: first.offset, error: error(name) };
-        let last = batch.iter().take(DAMAGED_BATCH).last().unwrap_or(first);
+        let last = batch.iter().take(DAMAGED_BATCH).next_back().unwrap_or(first);
         if damaged {
             fetcher.next = last.offset + 1;
         }

@@ -8,7 +8,7 @@ use super::member::error;
 use super::plan::{Breadth, Cluster};
 use super::time::ms;
 use super::topics::{Log, Place, Topic};
-use super::world::{Event, Spot, World};
+use super::world::{Event, Spot, Unreadable, World};
 use crate::kafka::broker::Event as Told;
 
 /// Something that goes wrong. Nodes are counted modulo their number, so that every fault fits a case
@@ -83,7 +83,8 @@ pub enum What {
     MemberRefused {
         node: usize,
     },
-    /// Records of a partition cannot be fetched. If they are `damaged`, the client goes on behind them.
+    /// Records of a partition cannot be fetched: none, or those of a batch that is `damaged`, behind which the
+    /// client goes on.
     FetchFails {
         place: Place,
         damaged: bool,
@@ -149,8 +150,8 @@ impl fmt::Display for Fault {
             What::Rebalance => write!(f, "the group rebalances"),
             What::MemberRefused { node } => write!(f, "the group denies node {node} access for a moment"),
             What::FetchFails { place, damaged } => {
-                let what = if *damaged { "damaged" } else { "not to be fetched" };
-                write!(f, "{}/{} is {what} for {lasts:?}", TOPICS[place.topic], place.partition)
+                let what = if *damaged { "has a damaged batch" } else { "is not to be fetched" };
+                write!(f, "{}/{} {what} for {lasts:?}", TOPICS[place.topic], place.partition)
             }
             What::LoopBreaks { node, spot } => write!(f, "the loop of node {node} breaks at its next {spot:?}"),
             What::Neighbours { node, count } => {
@@ -282,7 +283,10 @@ impl World {
             What::WritesRefused { broker } => self.brokers[broker].refuses_writes = true,
             What::AnswersLate { broker, by } => self.brokers[broker].slow = by,
             What::Rebalance => self.rebalance(),
-            What::FetchFails { place, damaged } => drop(self.unreadable.insert(place, damaged)),
+            What::FetchFails { place, damaged } => {
+                let what = if damaged { Unreadable::Batch(None) } else { Unreadable::All };
+                self.unreadable.insert(place, what);
+            }
             What::PartitionsAdded { topic, count } if self.topics[topic].exists() => {
                 let logs = &mut self.topics[topic].logs;
                 logs.extend((0..count).map(|_| Log::default()));

@@ -10,7 +10,7 @@ use super::load::{Fate, id_of};
 use super::member::error;
 use super::time::ms;
 use super::topics::Place;
-use super::world::{Event, World};
+use super::world::{Event, Unreadable, World};
 use crate::kafka::Error;
 use crate::record::{Header, OwnedRecord, Record};
 
@@ -192,13 +192,16 @@ impl World {
             let skipped: Vec<usize> = skipped.map(|entry| entry.id).collect();
             self.books.removed(&skipped);
         }
-        if let Some(&damaged) = self.unreadable.get(&place) {
-            return self.fetched_in_vain(member, place, version, damaged);
-        }
+        let end = match self.unreadable.get(&place).and_then(|what| what.from(fetcher.next)) {
+            Some(first) if log.from(fetcher.next).first().is_some_and(|entry| entry.offset >= first) => {
+                return self.fetched_in_vain(member, place, version);
+            }
+            end => end.unwrap_or(i64::MAX),
+        };
         let items = self.items.clone();
-        let topic_timestamps = log.from(fetcher.next).iter().take(FETCH);
+        let entries = log.from(fetcher.next).iter().take(FETCH).take_while(|entry| entry.offset < end);
         let mut came = false;
-        for entry in topic_timestamps {
+        for entry in entries {
             let item = &items[entry.id];
             let record = OwnedRecord {
                 offset: entry.offset,
@@ -224,28 +227,30 @@ impl World {
 
     /// A fetch of what cannot be read is answered. The client goes on behind a damaged batch, and asks again
     /// for what it was refused.
-    fn fetched_in_vain(&mut self, member: u64, place: Place, version: u64, damaged: bool) {
+    fn fetched_in_vain(&mut self, member: u64, place: Place, version: u64) {
         let Some(known) = self.members.get_mut(&member) else { return };
         let Some(fetcher) = known.owned.get_mut(&place) else { return };
         let Some(log) = self.topics[place.topic].log(place.partition) else { return };
-        let batch = log.from(fetcher.next);
-        let Some(first) = batch.first() else { return };
-        let name = if damaged { "_BAD_MSG" } else { "TOPIC_AUTHORIZATION_FAILED" };
+        let entries = log.from(fetcher.next);
+        let Some(first) = entries.first() else { return };
+        let behind = match self.unreadable.get_mut(&place) {
+            Some(Unreadable::Batch(batch)) => {
+                let last = entries.iter().take(DAMAGED_BATCH).next_back().unwrap_or(first);
+                Some(batch.get_or_insert(first.offset..last.offset + 1).end)
+            }
+            _ => None,
+        };
+        let name = if behind.is_some() { "_BAD_MSG" } else { "TOPIC_AUTHORIZATION_FAILED" };
         let failed = Came::Failed { offset: first.offset, error: error(name) };
-        let last = batch.iter().take(DAMAGED_BATCH).next_back().unwrap_or(first);
-        if damaged {
-            fetcher.next = last.offset + 1;
-        }
         fetcher.push(&mut known.queue, place, failed);
+        fetcher.next = behind.unwrap_or(fetcher.next);
+        fetcher.fetches = behind.is_none();
         let node = known.node;
         self.tell(|world| format!("{}: {} cannot be fetched: {name}", world.who(member), world.place(place)));
         self.wake(node);
-        if damaged {
+        if behind.is_some() {
             self.fetch(member, place);
         } else {
-            if let Some(fetcher) = self.members.get_mut(&member).and_then(|known| known.owned.get_mut(&place)) {
-                fetcher.fetches = true;
-            }
             self.after(ms(500), Event::Fetch { member, place, version });
         }
     }
@@ -327,6 +332,16 @@ impl World {
         self.tell(|world| format!("{}: {} is read again from {offset}", world.who(member), world.place(place)));
         self.fetch(member, place);
         true
+    }
+}
+
+impl Unreadable {
+    /// From where on nothing can be fetched by a client that comes from this offset.
+    fn from(&self, next: i64) -> Option<i64> {
+        match self {
+            Self::All | Self::Batch(None) => Some(next),
+            Self::Batch(Some(batch)) => Some(batch.start).filter(|_| next < batch.end),
+        }
     }
 }
 

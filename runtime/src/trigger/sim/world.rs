@@ -6,6 +6,7 @@
 //! the node is frozen.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -163,6 +164,15 @@ pub enum Spot {
     Send,
 }
 
+/// What of a partition cannot be fetched.
+#[derive(Clone, Debug)]
+pub enum Unreadable {
+    /// Access is denied.
+    All,
+    /// One batch is damaged. `None`: the next one that is fetched.
+    Batch(Option<Range<i64>>),
+}
+
 /// What a node may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
@@ -191,8 +201,8 @@ pub struct World {
     pub story: Story,
     pub violations: Vec<Violation>,
     pub memory: Memory,
-    /// Partitions of which the records cannot be fetched, and whether they are damaged.
-    pub unreadable: BTreeMap<Place, bool>,
+    /// Partitions of which records cannot be fetched, and which these are.
+    pub unreadable: BTreeMap<Place, Unreadable>,
     /// For each partition the record that is to be handled next, and since when.
     pub owed: BTreeMap<Place, (usize, Duration)>,
     /// From when on brokers and clients work as they should.

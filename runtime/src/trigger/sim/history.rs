@@ -195,9 +195,9 @@ impl History<'_> {
     /// When nothing is left to be done, a node keeps one revision, and another trigger may have all the memory
     /// that no client was granted.
     fn judge_rest(&self, world: &mut World) {
-        // Nobody waits for records of a topic that was made anew: they may be in work.
-        let made_anew = world.topics.iter().any(|topic| topic.incarnation > 1);
-        if !world.finished() || world.has_paused || made_anew {
+        // Nobody waits for records that are not in their topic any more: they may be in work.
+        let removed = world.books.pages.iter().any(|page| page.removed && page.found.is_some());
+        if !world.finished() || world.has_paused || removed {
             return;
         }
         let budget_bytes = self.case.memory.budget_bytes;

@@ -289,6 +289,9 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             match completion.result {
                 // Nothing is accepted any more; it runs again from what is committed.
                 _ if self.refuses.is_some() => self.put_back(key, &batch),
+                // It started before messages had to go one by one. A record waits now for those of the one ahead
+                // of it, and these two would be handled at once.
+                Ok(_) if self.overtakes(key) => self.put_back(key, &batch),
                 Ok(checked) => self.handle(key, &batch, &checked, now),
                 Err(CallError::Fault(fault)) => self.bisect(key, &batch, &fault, now),
                 // It runs again with a larger grant.
@@ -418,6 +421,16 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             assigned.window.suspect(case.sequence, group);
         }
         self.put_back(call, batch);
+    }
+
+    /// Whether records of a call follow others of it that have to be acknowledged first.
+    fn overtakes(&mut self, call: CallKey) -> bool {
+        let OpenCall { place, sequences, .. } = self.calls.get(call);
+        let Some(assigned) = self.partitions.at(*place).filter(|assigned| assigned.window.is_careful()) else {
+            return false;
+        };
+        let ahead = |&sequence| assigned.window.place_ahead(sequence);
+        sequences.iter().filter_map(ahead).any(|ahead| sequences.contains(&ahead))
     }
 
     fn put_back(&mut self, call: CallKey, batch: &Batch) {

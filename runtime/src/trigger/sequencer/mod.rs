@@ -185,6 +185,11 @@ impl<R> Window<R> {
         self.careful = careful;
     }
 
+    /// Whether a key group waits for acknowledgements.
+    pub fn is_careful(&self) -> bool {
+        self.careful
+    }
+
     /// Whether another record may be admitted.
     pub fn has_room(&self) -> bool {
         self.slots.len() < self.limits.records && self.bytes < self.limits.bytes

@@ -63,6 +63,19 @@ fn the_records_of_a_call_are_done_together() {
 }
 
 #[test]
+fn a_call_from_before_messages_go_one_by_one_runs_again() {
+    let mut world = World::new("");
+    ["first", "second"].iter().for_each(|value| world.admit("k", value));
+    assert_eq!(world.dispatch(), [["first", "second"]]);
+    world.flow.partitions.set_careful(true);
+    world.finish(ok);
+    assert_eq!(world.sent(0), [""; 0], "the second one waits until what the first one sends is acknowledged");
+    world.run(ok);
+    assert_eq!(world.sent(0), ["first!", "second!"]);
+    assert_eq!(world.progress(), Progress::at(2));
+}
+
+#[test]
 fn a_retry_blocks_its_key_only_and_counts_attempts() {
     let mut world = World::new("");
     for (key, value) in [("a", "bad"), ("a", "after"), ("b", "other")] {

@@ -256,6 +256,13 @@ impl Books {
         self.held.extend(records.map(|(id, bytes)| ((node, id), bytes)));
     }
 
+    /// A node lets go of what it took of a partition: it is read again.
+    pub fn let_go(&mut self, node: usize, place: Place) {
+        let mut held = std::mem::take(&mut self.held);
+        held.retain(|&(holder, id), _| holder != node || self.place(id) != Some(place));
+        self.held = held;
+    }
+
     /// Bytes of the records that a node took, still owns, and that are not finished.
     pub fn held_bytes(&mut self, node: usize, now: Duration, owns: impl Fn(Place) -> bool) -> usize {
         let mut held = std::mem::take(&mut self.held);

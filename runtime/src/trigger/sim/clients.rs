@@ -160,7 +160,8 @@ impl Broker for SimBroker {
             .iter()
             .filter_map(|position| {
                 let place = world.find(&position.topic, position.partition)?;
-                Some(Stored { place, offset: position.offset?, metadata: position.metadata.clone() })
+                let incarnation = world.incarnation_of(self.member, place);
+                Some(Stored { place, offset: position.offset?, metadata: position.metadata.clone(), incarnation })
             })
             .collect();
         world.commit(self.member, number, positions);

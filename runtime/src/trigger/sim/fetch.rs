@@ -329,6 +329,8 @@ impl World {
         fetcher.taken = offset;
         fetcher.start_again();
         known.queue.drop_of(place);
+        let node = known.node;
+        self.books.let_go(node, place);
         self.tell(|world| format!("{}: {} is read again from {offset}", world.who(member), world.place(place)));
         self.fetch(member, place);
         true

@@ -58,6 +58,8 @@ pub struct Stored {
     pub place: Place,
     pub offset: i64,
     pub metadata: String,
+    /// Of the topic that the member fetches.
+    pub incarnation: u32,
 }
 
 /// What the coordinator answers.
@@ -444,7 +446,6 @@ impl World {
     fn store(&mut self, id: Option<u64>, generation: u64, positions: Vec<Stored>) -> Result<(), &'static str> {
         let classic = self.group.protocol != Protocol::Consumer;
         let Some(seat) = id.and_then(|id| self.group.seats.get_mut(&id)) else { return Err("UNKNOWN_MEMBER_ID") };
-        let client = seat.client;
         if classic && generation != self.group.generation {
             return Err("ILLEGAL_GENERATION");
         }
@@ -464,7 +465,7 @@ impl World {
                 result = Err("UNKNOWN_TOPIC_OR_PART");
                 continue;
             }
-            self.excuse_crossing(client, &stored);
+            self.excuse_crossing(&stored);
             self.check_commit(&stored);
             self.group.offsets.insert(stored.place, stored);
         }

@@ -204,12 +204,16 @@ impl History<'_> {
         let now = world.now();
         for node in 0..world.nodes.len() {
             let seat = &world.nodes[node];
-            if seat.alive && seat.idle_revisions() > 1 {
+            let (revisions, running) = seat.revisions();
+            if !seat.alive || running > 0 || now < seat.adopted_at + ms(1_000) {
+                continue;
+            }
+            if revisions > 1 {
                 world.violation("nothing grows", format!("node {node} keeps revisions that were replaced"));
                 return;
             }
             // A trigger notices within some seconds that others went, if it has nothing to do.
-            if !seat.alive || seat.alone_since > Duration::ZERO && now < seat.alone_since + SETTLES {
+            if seat.alone_since > Duration::ZERO && now < seat.alone_since + SETTLES {
                 continue;
             }
             let mut another = self.budgets[node].share();
@@ -305,7 +309,13 @@ impl History<'_> {
     /// A node is told to take on the newest revision.
     fn adopt(&mut self, node: usize) {
         let running = Arc::new(AtomicUsize::new(0));
-        lock(&self.world).nodes[node].revisions.push(Arc::downgrade(&running));
+        {
+            let mut world = lock(&self.world);
+            let now = world.now();
+            let seat = &mut world.nodes[node];
+            seat.adopted_at = now;
+            seat.revisions.push(Arc::downgrade(&running));
+        }
         let invoker = SimInvoker {
             world: self.world.clone(),
             node,

@@ -10,6 +10,12 @@ use crate::kafka::Error;
 use crate::kafka::broker::Event as Told;
 
 impl World {
+    /// In which incarnation of a topic a member fetches a partition.
+    pub fn incarnation_of(&self, member: u64, place: Place) -> u32 {
+        let fetcher = self.members.get(&member).and_then(|known| known.owned.get(&place));
+        fetcher.map_or(self.topics[place.topic].incarnation, |fetcher| fetcher.incarnation)
+    }
+
     /// The loop commits.
     pub fn commit(&mut self, member: u64, number: u64, positions: Vec<Stored>) {
         let broker = self.coordinator;

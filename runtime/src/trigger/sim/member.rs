@@ -398,6 +398,8 @@ impl World {
             let incarnation = self.topics[place.topic].incarnation;
             let Some(known) = self.member(member) else { return };
             known.owned.insert(place, Fetcher::new(grant, incarnation, offset));
+            let node = known.node;
+            self.books.let_go(node, place);
             self.disturb(member);
         }
         self.rebalance_answered(member);

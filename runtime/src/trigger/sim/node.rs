@@ -34,6 +34,7 @@ impl Node {
             completions: None,
             status: None,
             instances_refused_until: Duration::ZERO,
+            adopted_at: Duration::ZERO,
             revisions: Vec::new(),
             neighbours: Vec::new(),
             alone_since: Duration::ZERO,
@@ -57,10 +58,10 @@ impl Node {
         (self.completions, self.status) = (Some(completions), Some(status));
     }
 
-    /// Revisions that it keeps and that no call runs of.
-    pub fn idle_revisions(&self) -> usize {
-        let kept = self.revisions.iter().filter_map(Weak::upgrade);
-        kept.filter(|running| running.load(Ordering::Relaxed) == 0).count()
+    /// Revisions that it keeps, and the calls that run of them, be they of partitions that are others' by now.
+    pub fn revisions(&self) -> (usize, usize) {
+        let kept = || self.revisions.iter().filter_map(Weak::upgrade);
+        (kept().count(), kept().map(|running| running.load(Ordering::Relaxed)).sum())
     }
 
     pub fn state(&self) -> Option<State> {

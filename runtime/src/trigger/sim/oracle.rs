@@ -133,11 +133,10 @@ impl World {
 
     /// A commit may cross the deletion of its topic, and then says of another topic's records that they
     /// are done. Kafka cannot tell, and neither can a member.
-    pub fn excuse_crossing(&mut self, member: u64, stored: &Stored) {
+    pub fn excuse_crossing(&mut self, stored: &Stored) {
         let topic = &self.topics[stored.place.topic];
-        let fetcher = self.members.get(&member).and_then(|member| member.owned.get(&stored.place));
         let Some(log) = topic.log(stored.place.partition) else { return };
-        if fetcher.is_some_and(|fetcher| fetcher.incarnation != topic.incarnation) {
+        if stored.incarnation != topic.incarnation {
             let ids: Vec<usize> = log.entries().iter().map(|entry| entry.id).collect();
             self.books.removed(&ids);
             self.group.crossed.insert(stored.place);

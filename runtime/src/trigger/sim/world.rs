@@ -133,7 +133,8 @@ pub struct Node {
     pub completions: Option<mpsc::Sender<Completion>>,
     pub status: Option<watch::Receiver<Status>>,
     pub instances_refused_until: Duration,
-    /// The calls that run of each revision that it was given, as long as it keeps the revision.
+    /// When it was given a revision last, and the calls that run of each, as long as it keeps the revision.
+    pub adopted_at: Duration,
     pub revisions: Vec<Weak<AtomicUsize>>,
     /// Other triggers that run there.
     pub neighbours: Vec<Neighbour>,

@@ -45,6 +45,8 @@ struct Ends {
     last: BTreeMap<(KeyGroup, Where), (i64, usize)>,
     last_of: BTreeMap<usize, usize>,
     last_at: BTreeMap<(KeyGroup, Where), usize>,
+    /// The last message of a record that lies elsewhere than it should.
+    misplaced: BTreeMap<usize, usize>,
 }
 
 impl Ends {
@@ -254,6 +256,7 @@ impl World {
             }
             // The partition that it was for is gone, so it lies in another one, and later than it should.
             if effect.place.is_some() && effect.grant.is_none() {
+                ends.misplaced.insert(id, number);
                 continue;
             }
             let Some(group) = self.books.key_group(id) else { continue };
@@ -293,7 +296,8 @@ impl World {
             let newest = ends.highest[at].1;
             // What is repeated ends where its topic is deleted meanwhile.
             let removed = self.books.pages[newest].removed;
-            if newest != last && !removed && !self.ended_elsewhere(ends, at, last, newest) {
+            let misplaced = ends.misplaced.get(&newest).is_some_and(|&number| number > ends.last_at[at]);
+            if newest != last && !removed && !misplaced && !self.ended_elsewhere(ends, at, last, newest) {
                 stale.push((last, newest, at.1));
             }
         }

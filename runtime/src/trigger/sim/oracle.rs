@@ -352,6 +352,6 @@ impl World {
             }
         }
         wrong.into_iter().take(3).for_each(|text| self.violation("dead letters", text));
-        debug_assert_eq!(TOPICS[super::load::DEAD], "dead");
+        debug_assert_eq!(TOPICS[DEAD], "dead");
     }
 }

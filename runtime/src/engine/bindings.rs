@@ -1,12 +1,12 @@
-//! The contract as generated from the WIT. The world is that of the host: only the export counts;
-//! what a component imports is checked against the linker.
+//! The Rust bindings of the contract, generated from the WIT. The world describes only what the host calls:
+//! the export of the handler. The linker checks what a component imports.
 
-/// The version of the contract that the bindings are made of.
+/// The version of the contract from which the bindings are generated.
 ///
-/// Components of every patch of the same 0.x are taken on, those of newer patches too, because
-/// wasmtime finds exports and imports by their names in this way. So a patch adds what a component may
-/// leave out, and changes nothing that is there. A component that imports what this version does not
-/// have yet is refused by the name of that import.
+/// The engine accepts components of every patch version of the same 0.x, including newer patches, because
+/// wasmtime matches the names of exports and imports in this way. So a patch version may only add things
+/// that a component can leave out, and must not change what exists. If a component imports something that
+/// this version does not have yet, it is refused, and the error names that import.
 pub(super) const VERSION: &str = "0.1.0";
 
 wasmtime::component::bindgen!({

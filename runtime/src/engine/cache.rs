@@ -1,8 +1,9 @@
-//! Compiled components on disk.
+//! The cache of compiled components on disk.
 //!
-//! What lies here is native code that will be run, so the folder belongs to this user alone and a
-//! file carries a checksum of what was written. A file is named by the component's digest and by
-//! everything that decides how it is compiled (the engine's version and settings, the processor).
+//! The files contain native code that this process will run. So only this user may write to the folder, and
+//! each file ends with a checksum of its content. The name of a file consists of the digest of the component
+//! and a hash of everything that changes the compiled code: the version and settings of the engine, and the
+//! processor.
 
 use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
@@ -17,26 +18,29 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use crate::record::revision::Digest;
 
 const CHECKSUM_BYTES: usize = 8;
-/// What the folder may hold. When it is more, what was not used for longest goes.
+/// The maximum size of all files in the folder. Beyond it, the least recently used files are removed.
 const MAX_BYTES: u64 = 1 << 30;
-/// A file that was not completed in so long never will be.
-const ABANDONED: Duration = Duration::from_secs(3_600);
+/// A temporary file of this age was left by a node that was killed while it wrote.
+const STALE_TEMPORARY: Duration = Duration::from_secs(3_600);
 
 pub(super) struct Cache {
     folder: PathBuf,
-    /// Tells apart code for different engines.
+    /// A hash of the version and settings of the engine, and of the processor.
     compatibility: u64,
 }
 
 impl Cache {
-    /// `None`, with a warning, where the folder cannot be trusted or used.
+    /// Returns `None` and logs a warning if the folder is not safe or cannot be used.
     pub(super) fn open(folder: &Path, engine: &wasmtime::Engine) -> Option<Self> {
         let mut hasher = Xxh3::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        match trusted(folder) {
+        match check_folder(folder) {
             Ok(()) => Some(Self { folder: folder.to_owned(), compatibility: hasher.finish() }),
             Err(reason) => {
-                tracing::warn!("components are compiled at every start: cache {}: {reason}", folder.display());
+                tracing::warn!(
+                    "every start compiles all components, because the cache {} cannot be used: {reason}",
+                    folder.display()
+                );
                 None
             }
         }
@@ -45,24 +49,24 @@ impl Cache {
     pub(super) fn load(&self, engine: &wasmtime::Engine, digest: &Digest) -> Option<Component> {
         let path = self.path(digest);
         let bytes = fs::read(&path).ok()?;
-        // The time of its last use decides what goes first; without it, the time of writing does.
+        // The file that was used least recently is removed first. If this fails, the time of writing counts.
         let _ = File::options().append(true).open(&path).and_then(|file| file.set_modified(SystemTime::now()));
         let (code, checksum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM_BYTES)?)?;
         if xxh3_64(code).to_le_bytes() != checksum {
-            tracing::warn!("{} is damaged and is written again", path.display());
+            tracing::warn!("the cache file {} is damaged; the component is compiled again", path.display());
             let _ = fs::remove_file(&path);
             return None;
         }
-        // SAFETY: these bytes were written by `store` of this version of the engine: the folder is
-        // this user's alone, the name holds engine and component, the checksum fits.
+        // SAFETY: `store` of this version of the engine wrote these bytes: only this user can write to the
+        // folder, the file name contains the engine and the component, and the checksum matches.
         #[allow(unsafe_code)]
         unsafe { Component::deserialize(engine, code) }.ok()
     }
 
-    /// A cache that cannot be written costs time only.
+    /// Only logs an error: without the file, the next start takes longer, and nothing else changes.
     pub(super) fn store(&self, component: &Component, digest: &Digest) {
         if let Err(error) = self.try_store(component, digest) {
-            tracing::warn!("cannot keep a compiled component in {}: {error:#}", self.folder.display());
+            tracing::warn!("cannot write a compiled component to {}: {error:#}", self.folder.display());
         }
     }
 
@@ -73,8 +77,8 @@ impl Cache {
         file.write_all(&xxh3_64(&code).to_le_bytes())?;
         file.as_file().sync_all()?;
         file.persist(self.path(digest))?;
-        if let Err(error) = tidy(&self.folder, MAX_BYTES) {
-            tracing::warn!("cannot tidy {}: {error}", self.folder.display());
+        if let Err(error) = remove_old(&self.folder, MAX_BYTES) {
+            tracing::warn!("cannot remove old files from {}: {error}", self.folder.display());
         }
         Ok(())
     }
@@ -84,18 +88,19 @@ impl Cache {
     }
 }
 
-/// Removes compiled components, those first that were not used for longest, until the rest has at
-/// most so many bytes, but for the newest. What a node wrote that was killed goes too. Another node that uses one of them compiles it again at its next start.
-fn tidy(folder: &Path, most_bytes: u64) -> std::io::Result<()> {
+/// Removes the least recently used compiled components until the others have at most `most_bytes` together.
+/// The newest one always stays. Also removes the temporary files of nodes that were killed. If another node
+/// uses a removed file, that node compiles the component again at its next start.
+fn remove_old(folder: &Path, most_bytes: u64) -> std::io::Result<()> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        // Another node may be tidying too.
+        // Another node may have removed the file meanwhile.
         let Ok(metadata) = fs::metadata(&path) else { continue };
         let modified = metadata.modified()?;
         if path.extension().is_some_and(|end| end == "cwasm") {
             files.push((modified, metadata.len(), path));
-        } else if is_temporary(&path) && modified.elapsed().is_ok_and(|age| age > ABANDONED) {
+        } else if is_temporary(&path) && modified.elapsed().is_ok_and(|age| age > STALE_TEMPORARY) {
             let _ = fs::remove_file(&path);
         }
     }
@@ -104,20 +109,20 @@ fn tidy(folder: &Path, most_bytes: u64) -> std::io::Result<()> {
     for (place, (_, bytes, path)) in files.into_iter().enumerate() {
         total += bytes;
         if total > most_bytes && place > 0 {
-            tracing::debug!("{} is removed from the cache", path.display());
+            tracing::debug!("removing {} from the cache, which is full", path.display());
             let _ = fs::remove_file(&path);
         }
     }
     Ok(())
 }
 
-/// Named as [`tempfile`] does.
+/// Whether [`tempfile`] chose the name.
 fn is_temporary(path: &Path) -> bool {
     path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(".tmp"))
 }
 
-/// Makes sure that nobody else can put code into the folder.
-fn trusted(folder: &Path) -> Result<(), String> {
+/// Creates the folder if it does not exist, and checks that no other user can write code to it.
+fn check_folder(folder: &Path) -> Result<(), String> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| error.to_string())?;
     let metadata = fs::metadata(folder).map_err(|error| error.to_string())?;
     let probe = tempfile::NamedTempFile::new_in(folder).map_err(|error| error.to_string())?;
@@ -126,7 +131,7 @@ fn trusted(folder: &Path) -> Result<(), String> {
         return Err("it belongs to another user".to_owned());
     }
     if metadata.permissions().mode() & 0o022 != 0 {
-        return Err("others may write to it: chmod go-w".to_owned());
+        return Err("other users may write to it: run chmod go-w".to_owned());
     }
     Ok(())
 }
@@ -136,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_used_for_longest_goes_first() {
+    fn the_least_recently_used_files_are_removed_first() {
         let folder = tempfile::tempdir().expect("a folder");
         for (age_s, name) in [(30, "old.cwasm"), (10, "new.cwasm"), (20, "middle.cwasm"), (40, "foreign.txt")] {
             let path = folder.path().join(name);
@@ -144,7 +149,7 @@ mod tests {
             let file = File::options().append(true).open(&path).expect("there");
             file.set_modified(SystemTime::now() - Duration::from_secs(age_s)).expect("dated");
         }
-        tidy(folder.path(), 250).expect("tidied");
+        remove_old(folder.path(), 250).expect("removed");
         let mut left: Vec<_> = fs::read_dir(folder.path())
             .expect("there")
             .map(|entry| entry.expect("there").file_name().into_string().expect("UTF-8"))

@@ -1,12 +1,12 @@
-//! Batches into the lists of the contract, and outcomes out of them. The only code that knows both
-//! shapes.
+//! Converts batches to the generated types of the contract, and outcomes back from them. Only this module
+//! knows both representations.
 
 use super::bindings::{Batch as Lowered, ColumnParam, ColumnResult, FailureKind, HeadersParam, Outcome as Lifted};
 use crate::record::batch::Batch;
 use crate::record::columns::{Column, HeaderColumns};
 use crate::record::outcome::{Cause, Fault, Outcome};
 
-/// What a guest gets: each list crosses in one copy, straight from the batch.
+/// The argument of a call. wasmtime copies each list once, from the batch into the memory of the guest.
 pub(super) fn lower(batch: &Batch) -> Lowered<'_> {
     let headers = batch.headers();
     Lowered {
@@ -29,20 +29,21 @@ fn column(column: &Column) -> ColumnParam<'_> {
     ColumnParam { lens: &column.lens, data: &column.data }
 }
 
-/// At most so many bytes does a batch take in the memory of a guest, all lists together.
+/// An upper bound of the bytes that all lists of a batch take in the memory of a guest.
 pub(super) fn lowered_bytes(batch: &Batch) -> u64 {
-    /// Of a record: offset, timestamp, attempt, the lengths of key and value, the number of headers.
+    /// Offset, timestamp, attempt, length of the key, length of the value, number of headers.
     const EACH_RECORD: usize = 8 + 8 + 4 + 4 + 4 + 4;
-    /// The lengths of its name and value.
+    /// Length of the name and length of the value.
     const EACH_HEADER: usize = 4 + 4;
-    /// Every list may be moved to where its elements want to lie.
+    /// Up to 7 bytes before each list, because its elements are aligned to at most 8 bytes.
     const ALIGNMENT: usize = 14 * 7;
     let headers = batch.headers().names.lens.len();
     let fixed = batch.topic().len() + batch.len() * EACH_RECORD + headers * EACH_HEADER + ALIGNMENT;
     (batch.bytes() + fixed) as u64
 }
 
-/// What an outcome took on its way to the host, in the measure in which a call is granted some.
+/// The size of an outcome as wasmtime counts it while it copies the outcome to the host. It is comparable to
+/// [`Call::outcome_bytes`](super::Call::outcome_bytes).
 pub(super) fn lifted_bytes(lifted: &Lifted) -> usize {
     let column = |column: &ColumnResult| size_of_val(&*column.lens) + column.data.len();
     let Lifted { sources, topics, partitions, timestamps, keys, values, headers, failures } = lifted;
@@ -55,7 +56,7 @@ pub(super) fn lifted_bytes(lifted: &Lifted) -> usize {
         + failures.iter().map(|failure| failure.reason.len()).sum::<usize>()
 }
 
-/// Moves an outcome out of the generated types.
+/// Converts an outcome from the generated types without copying its lists.
 pub(super) fn outcome(lifted: Lifted) -> Outcome {
     let column = |column: ColumnResult| Column { lens: column.lens, data: column.data };
     Outcome {

@@ -1,4 +1,4 @@
-//! From the bytes of a component to code that is known to be a function.
+//! Checks, compiles and links components.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -15,14 +15,14 @@ use super::http;
 use super::queue::Queue;
 use crate::record::revision::Digest;
 
-/// How the interfaces of the contract are called, up to their own names.
+/// The prefix of the names of all interfaces of the contract.
 const CONTRACT: &str = "tidegate:function/";
 /// The interface a function exports, without its version.
 const HANDLER: &str = "tidegate:function/handler";
-/// How a component is built, at the end of whatever refuses one.
+/// How to build a component. Every error that refuses a component ends with it.
 const HOW_TO_BUILD: &str = "build it with `tidegate build`, or `cargo build --release --target wasm32-wasip2`";
 
-/// Why a component is not taken on.
+/// Why a component is refused.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{reason}")]
 pub struct Rejected {
@@ -34,7 +34,7 @@ impl Rejected {
         Self { reason: reason.into() }
     }
 
-    /// Because of what it imports: the names, or what is known of them.
+    /// The component imports something that functions may not import. `what` names the imports.
     pub fn ungranted(what: &str) -> Self {
         Self::new(format!(
             "it imports what it is not granted: {what}; a function may import cli, clocks, filesystem, http, io, \
@@ -48,36 +48,38 @@ impl Rejected {
     }
 }
 
-/// A function that is compiled and linked. Cheap to clone.
+/// A compiled and linked function. Cheap to clone.
 #[derive(Clone)]
 pub struct Compiled {
     pub(super) pre: RunnerPre<Host>,
     pub digest: Digest,
 }
 
-/// What a component says about itself.
+/// What a component exports and imports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    /// Interfaces it exports, with versions.
+    /// The exported interfaces, with versions.
     pub exports: Vec<String>,
-    /// Interfaces it imports, with versions.
+    /// The imported interfaces, with versions.
     pub imports: Vec<String>,
 }
 
 impl Inspection {
-    /// The version of the contract whose handler it exports, known or not. `None`: it is no function.
+    /// The version of the exported handler, even if this engine does not know that version. `None`: the
+    /// component is not a function.
     pub fn handler(&self) -> Option<&str> {
         self.exports.iter().find_map(|name| name.strip_prefix(HANDLER)?.strip_prefix('@'))
     }
 
-    /// Whether components that are built for this version of the contract are taken on: those of each
-    /// patch of one 0.x.
+    /// Whether the engine accepts components that are built for this version of the contract. It accepts
+    /// every patch version of one 0.x.
     pub fn knows(version: &str) -> bool {
         track(version) == track(VERSION)
     }
 
-    /// Checks that it is a function of a version of the contract that is known, and says which one.
-    /// Whoever takes a component on or shows one asks this; what it imports is for the linker to say.
+    /// Checks that the component is a function and that the engine knows its version of the contract, and
+    /// returns this version. The engine calls this before it compiles a component, and `tidegate inspect`
+    /// before it shows one. The linker checks the other imports.
     pub fn check(&self) -> Result<&str, Rejected> {
         let Some(version) = self.handler() else {
             return Err(Rejected::new(format!(
@@ -101,8 +103,9 @@ impl Inspection {
     }
 }
 
-/// What versions that are compatible have in common: `0.1` of `0.1.7`. A version that stands for
-/// itself alone, as `0.1.0-rc.1`, has nothing in common with another. `None`: it is no version.
+/// The part of a version that is the same in all versions that are compatible with it, for example `0.1` of
+/// `0.1.7`. A pre-release such as `0.1.0-rc.1` is compatible with no other version, so the result is all of
+/// it. `None`: the text is not a version.
 fn track(version: &str) -> Option<&str> {
     split_canonical_version(version).map(|(track, _)| track)
 }
@@ -143,7 +146,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, Rejected> {
     Ok(inspection)
 }
 
-/// The thread that compiles. Its priority is low: taking on a revision must not slow the records.
+/// The thread that compiles. It has a low priority, so that a new revision does not slow down the calls.
 pub(super) struct Compiler {
     shared: Arc<Shared>,
 }
@@ -176,8 +179,8 @@ impl Compiler {
         Ok(Self { shared })
     }
 
-    /// Compiles, or loads from the cache, which waits for nothing that compiles. A job that still waits
-    /// is given up when a newer one of its source comes.
+    /// Loads the component from the cache, or compiles it. Loading does not wait for other compilations. A
+    /// job that still waits is given up when a newer job of the same source comes.
     pub(super) async fn compile(
         &self,
         source: Option<PathBuf>,
@@ -185,7 +188,7 @@ impl Compiler {
         digest: Digest,
     ) -> Result<Compiled, Rejected> {
         let (shared, looked_at) = (self.shared.clone(), bytes.clone());
-        // A panic there is one of the compiler's thread too, which reports it.
+        // If loading panics, the job goes to the thread that compiles. It loads again and reports the panic.
         if let Ok(loaded) = tokio::task::spawn_blocking(move || shared.load(&looked_at, digest)).await
             && let Some(compiled) = loaded?
         {
@@ -193,9 +196,11 @@ impl Compiler {
         }
         let (answer, result) = oneshot::channel();
         if let Some(older) = self.shared.queue.push(source, Job { bytes, digest, answer }) {
-            let _ = older.answer.send(Err(Rejected::new("a newer build of it came before it was compiled")));
+            let _ = older
+                .answer
+                .send(Err(Rejected::new("a newer build of the component came before this one was compiled")));
         }
-        result.await.map_err(|_| Rejected::new("the compiler ended"))?
+        result.await.map_err(|_| Rejected::new("the compiler thread has ended"))?
     }
 }
 
@@ -205,12 +210,13 @@ impl Drop for Compiler {
     }
 }
 
-/// Elsewhere a priority is that of the process.
+/// Lowers the priority of this thread. Only Linux can do this for one thread; elsewhere it would affect the
+/// whole process.
 fn lower_priority() {
     if cfg!(target_os = "linux")
         && let Err(error) = rustix::process::setpriority_process(None, 10)
     {
-        tracing::debug!("compiles at normal priority: {error}");
+        tracing::debug!("compiling with normal priority: {error}");
     }
 }
 
@@ -218,16 +224,17 @@ impl Shared {
     fn run(&self) {
         lower_priority();
         while let Some(job) = self.queue.pop() {
-            // A component that breaks the compiler must not keep the next ones from it.
-            let result = catch_unwind(AssertUnwindSafe(|| self.compile(&job)))
-                .unwrap_or_else(|_| Err(Rejected::new("the compiler panicked: a bug in wasmtime or tidegate")));
-            // Nobody waits for it any more: it is in the cache now.
+            // A panic must not end the thread, because it also compiles the next components.
+            let result = catch_unwind(AssertUnwindSafe(|| self.compile(&job))).unwrap_or_else(|_| {
+                Err(Rejected::new("the compiler panicked, which is a bug in wasmtime or tidegate"))
+            });
+            // If the caller no longer waits, the result stays in the cache.
             let _ = job.answer.send(result);
         }
     }
 
     fn compile(&self, job: &Job) -> Result<Compiled, Rejected> {
-        // The job before it may have been the same component.
+        // An earlier job may have compiled the same component.
         if let Some(compiled) = self.load(&job.bytes, job.digest)? {
             return Ok(compiled);
         }
@@ -239,7 +246,7 @@ impl Shared {
         self.link(&component, job.digest, inspect(&job.bytes)?.check()?)
     }
 
-    /// What the cache has of a component. Refuses one that is no function.
+    /// Loads a component from the cache, if it is there. Refuses a component that is not a function.
     fn load(&self, bytes: &[u8], digest: Digest) -> Result<Option<Compiled>, Rejected> {
         let inspection = inspect(bytes)?;
         let version = inspection.check()?;
@@ -282,13 +289,13 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_that_of_the_contract() {
+    fn the_version_is_the_one_in_the_wit_file() {
         let contract = include_str!("../../../wit/function.wit");
         assert!(contract.contains(&format!("package tidegate:function@{VERSION};")));
     }
 
     #[test]
-    fn each_patch_of_the_minor_version_is_known_and_no_other_version() {
+    fn only_patches_of_the_same_minor_version_are_known() {
         for version in ["0.1.0", "0.1.7", "0.1.12+build.3"] {
             assert!(Inspection::knows(version), "{version}");
         }
@@ -298,14 +305,14 @@ mod tests {
     }
 
     #[test]
-    fn a_function_is_of_the_version_of_its_handler() {
+    fn the_version_of_a_function_is_that_of_its_handler() {
         let imports = ["tidegate:function/types@0.1.7", "wasi:cli/environment@0.2.6"];
         check(&["memory", "tidegate:function/handler@0.1.7"], &imports, Ok("0.1.7"));
         check(&["tidegate:function/handler@0.1.0"], &[], Ok("0.1.0"));
     }
 
     #[test]
-    fn what_exports_no_handler_of_any_version_is_refused() {
+    fn a_component_without_a_handler_is_refused() {
         let none = "it does not export tidegate:function/handler@0.1.0 (it exports nothing); ";
         check(&[], &[], Err(none));
         for name in ["tidegate:function/handler", "tidegate:function/handlers@0.1.0", "acme:function/handler@0.1.0"] {
@@ -315,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_refused_by_the_name_that_has_it() {
+    fn a_refusal_names_the_interface_that_has_an_unknown_version() {
         let (other, known) = ("it is built for another version of the contract: it", "and this tidegate knows 0.1.x; ");
         let exported = format!("{other} exports tidegate:function/handler@0.2.0, {known}");
         check(&["tidegate:function/handler@0.2.0"], &["tidegate:function/types@0.2.0"], Err(&exported));

@@ -1,4 +1,4 @@
-//! What ended a call without an outcome.
+//! Converts an error of wasmtime to the fault of a call.
 
 use wasmtime::Error;
 use wasmtime_wasi::I32Exit;
@@ -6,34 +6,35 @@ use wasmtime_wasi::I32Exit;
 use super::MAX_OUTCOME_BYTES;
 use crate::record::outcome::{Cause, Fault};
 
-/// What wasmtime says of a transfer that took more than the call was granted. The type of this error is
-/// private to it, so there is nothing but these words to tell it by.
-const TOO_MUCH_CROSSED: &str = "fuel allocated for hostcalls has been exhausted";
+/// The text of wasmtime's error if a transfer to the host was larger than the call was granted. The type of
+/// this error is private to wasmtime, so only its text identifies it.
+const HOSTCALL_FUEL_EXHAUSTED: &str = "fuel allocated for hostcalls has been exhausted";
 
-/// Names the fault of a call that ended in an error, with what the guest printed. `was_refused_memory`:
-/// the guest ever wanted more memory than its limit.
+/// The fault of a call that ended in an error, with what the guest printed. `was_refused_memory`: the
+/// instance asked for more memory than its limit, at this call or before.
 ///
-/// Only the root cause is put into words. What wasmtime adds to it is a backtrace with names that the
-/// component chose, and writing those out may take any time and any memory.
+/// Only the root cause is converted to text. Wasmtime adds a backtrace with names that the component chose,
+/// and formatting it may take unlimited time and memory.
 pub(super) fn classify(error: &Error, was_refused_memory: bool, printed: &str) -> Fault {
     let (cause, reason) = if let Some(exit) = error.downcast_ref::<I32Exit>() {
         (Cause::Exit, format!("the function exited with status {}", exit.0))
     } else if was_refused_memory {
-        (Cause::Memory, "the function wanted more memory than its limit".to_owned())
+        (Cause::Memory, "the function needed more memory than its limit".to_owned())
     } else if let Some(trap) = error.downcast_ref::<wasmtime::Trap>() {
         (Cause::Trap, trap.to_string())
     } else if is_too_large(error) {
         let most = MAX_OUTCOME_BYTES >> 20;
-        (Cause::BadOutcome, format!("more than {most} MiB crossed at once: an outcome, or what it printed"))
+        let reason = format!("the function returned or printed more than {most} MiB at once");
+        (Cause::BadOutcome, reason)
     } else {
         (Cause::Trap, error.root_cause().to_string())
     };
     if printed.is_empty() { Fault::new(cause, reason) } else { Fault::new(cause, format!("{reason}: {printed}")) }
 }
 
-/// Whether more crossed to the host at once than the call was granted.
+/// Whether a transfer to the host was larger than the call was granted.
 pub(super) fn is_too_large(error: &Error) -> bool {
-    error.root_cause().to_string().contains(TOO_MUCH_CROSSED)
+    error.root_cause().to_string().contains(HOSTCALL_FUEL_EXHAUSTED)
 }
 
 #[cfg(test)]
@@ -42,17 +43,17 @@ mod tests {
 
     use super::*;
 
-    /// Stands for a backtrace whose names take for ever to write out.
+    /// Takes the place of a backtrace that is too expensive to format.
     struct Endless;
 
     impl fmt::Display for Endless {
         fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-            panic!("nobody needs it written out")
+            panic!("the backtrace must not be formatted")
         }
     }
 
     #[test]
-    fn only_the_root_cause_is_put_into_words() {
+    fn only_the_root_cause_is_formatted() {
         let error = || Error::msg("unknown handle index 9999").context(Endless);
         assert_eq!(classify(&error(), false, ""), Fault::new(Cause::Trap, "unknown handle index 9999"));
         assert_eq!(classify(&error(), false, "a"), Fault::new(Cause::Trap, "unknown handle index 9999: a"));

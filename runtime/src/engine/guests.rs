@@ -1,8 +1,8 @@
-//! The threads that guests run on.
+//! The tokio runtimes that run guests.
 //!
-//! Functions share them, but each function that has folders has its own. A disk that hangs keeps the
-//! thread that asked it for as long as it likes, whatever became of the call. So it uses up the helper
-//! threads of that function and of nobody else.
+//! All functions without folders share one runtime. Each function with folders has its own runtime, because
+//! an access to a disk that hangs blocks its thread, even after the call was dropped. So it can use up only
+//! the blocking threads of that function.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -12,23 +12,23 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::manifest::{Function, Name};
 
-/// Files of one function that are opened, read or written at once; further calls wait.
+/// How many file operations of one function run at once; further ones wait.
 const FILE_THREADS: usize = 32;
 
-/// Threads for guests. They end without waiting for guests when the last one who has them goes, on
-/// whatever thread that is.
-pub(super) struct Guests {
+/// A runtime for guests. When it is dropped, its threads end without waiting for guests. It may be dropped
+/// on any thread, even on one of a tokio runtime.
+pub(super) struct GuestRuntime {
     handle: Handle,
     runtime: Option<Runtime>,
 }
 
-impl Guests {
+impl GuestRuntime {
     fn new(builder: &mut Builder, threads: usize) -> std::io::Result<Self> {
         let runtime = builder
             .worker_threads(threads.max(1))
             .thread_name("tidegate-guest")
-            // A guest that spins gives its thread back at every tick; others and timers must
-            // not wait for many such turns.
+            // A guest that computes without end yields only at each tick. Other tasks and timers must not
+            // wait for many ticks.
             .event_interval(4)
             .global_queue_interval(4)
             .enable_all()
@@ -37,7 +37,7 @@ impl Guests {
     }
 }
 
-impl Deref for Guests {
+impl Deref for GuestRuntime {
     type Target = Handle;
 
     fn deref(&self) -> &Handle {
@@ -45,7 +45,7 @@ impl Deref for Guests {
     }
 }
 
-impl Drop for Guests {
+impl Drop for GuestRuntime {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -53,21 +53,22 @@ impl Drop for Guests {
     }
 }
 
-/// Which function runs where.
-pub(super) struct Threads {
-    count: usize,
-    shared: Arc<Guests>,
-    with_folders: Mutex<HashMap<Name, Weak<Guests>>>,
+/// The runtimes of all functions.
+pub(super) struct GuestRuntimes {
+    threads: usize,
+    shared: Arc<GuestRuntime>,
+    with_folders: Mutex<HashMap<Name, Weak<GuestRuntime>>>,
 }
 
-impl Threads {
-    pub(super) fn new(count: usize) -> std::io::Result<Self> {
-        let shared = Arc::new(Guests::new(&mut Builder::new_multi_thread(), count)?);
-        Ok(Self { count, shared, with_folders: Mutex::default() })
+impl GuestRuntimes {
+    /// Each runtime gets this number of threads.
+    pub(super) fn new(threads: usize) -> std::io::Result<Self> {
+        let shared = Arc::new(GuestRuntime::new(&mut Builder::new_multi_thread(), threads)?);
+        Ok(Self { threads, shared, with_folders: Mutex::default() })
     }
 
-    /// Where a function runs. All its revisions and triggers run on the same threads.
-    pub(super) fn of(&self, function: &Function) -> std::io::Result<Arc<Guests>> {
+    /// The runtime of a function. All revisions and triggers of the function share it.
+    pub(super) fn of(&self, function: &Function) -> std::io::Result<Arc<GuestRuntime>> {
         if function.folders.is_empty() {
             return Ok(self.shared.clone());
         }
@@ -76,7 +77,7 @@ impl Threads {
             return Ok(guests);
         }
         let mut builder = Builder::new_multi_thread();
-        let guests = Arc::new(Guests::new(builder.max_blocking_threads(FILE_THREADS), self.count)?);
+        let guests = Arc::new(GuestRuntime::new(builder.max_blocking_threads(FILE_THREADS), self.threads)?);
         with_folders.retain(|_, guests| guests.strong_count() > 0);
         with_folders.insert(function.name.clone(), Arc::downgrade(&guests));
         Ok(guests)
@@ -98,10 +99,10 @@ mod tests {
     "#;
 
     #[test]
-    fn a_function_with_folders_has_threads_of_its_own_as_long_as_somebody_has_them() {
+    fn a_function_with_folders_has_its_own_runtime_while_it_is_used() {
         let manifest = manifest::parse(Path::new("tidegate.toml"), FUNCTIONS, &|_| None).expect("a manifest");
-        let threads = Threads::new(1).expect("threads");
-        let of = |name: &str| threads.of(&manifest.functions[name]).expect("threads");
+        let runtimes = GuestRuntimes::new(1).expect("threads");
+        let of = |name: &str| runtimes.of(&manifest.functions[name]).expect("threads");
         let (a, b, c) = (of("a"), of("b"), of("c"));
         assert!(Arc::ptr_eq(&c, &of("d")) && Arc::ptr_eq(&a, &of("a")));
         assert!(!Arc::ptr_eq(&a, &b) && !Arc::ptr_eq(&a, &c));

@@ -1,5 +1,5 @@
-//! What a guest sees of the world: its environment, clocks, randomness, its output streams, folders,
-//! HTTP; and the limits on what it takes.
+//! The host side of an instance: the environment variables, clocks, random numbers, output streams, folders
+//! and HTTP that the guest can use, and the limits of its memory and resources.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,19 +12,20 @@ use super::http::{Client, Hooks, MAX_FIELDS_BYTES};
 use super::log::{Lines, LogScope};
 use crate::manifest::Function;
 
-/// Streams, requests, heads and the like that one instance may have at once: what it takes on the host,
-/// outside its `memory`. The largest is a request that is not sent yet, with 32 KiB of head, 16 KiB of
-/// first line and 16 KiB of body; a body that is received holds up to 128 KiB, but is two resources. So
-/// all of them take at most 256 MiB, and what crosses at one moment
-/// [`MAX_OUTCOME_BYTES`](super::MAX_OUTCOME_BYTES) more. Without a bound is only the list of a
-/// folder of the manifest, which is read whole.
+/// The maximum number of host resources of one instance, such as streams, requests and headers. They use
+/// memory of the host, which does not count towards the `memory` of the function. The largest resource is a
+/// request that is not sent yet, with up to 32 KiB of headers, 16 KiB of request line and 16 KiB of body. A
+/// response body holds up to 128 KiB, but takes two resources. So all resources together take at most
+/// 256 MiB. A transfer between guest and host takes up to [`MAX_OUTCOME_BYTES`](super::MAX_OUTCOME_BYTES)
+/// more. Only the list of the files in a folder of the manifest has no limit, because it is read as a whole.
 const MAX_RESOURCES: usize = 4_096;
 
 /// The state of one instance.
 pub(super) struct Host {
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    /// Dropped before the table, so that the bodies there do not seem to be finished.
+    /// Dropped before the table. Otherwise the request bodies in the table would look complete when they are
+    /// dropped.
     hooks: Hooks,
     pub(super) table: ResourceTable,
     pub(super) limits: Limits,
@@ -32,8 +33,8 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// No files but those of the function's folders, no sockets, no arguments: what is not granted
-    /// does not exist. `client` asks for what is granted by HTTP. Fails if a folder cannot be opened.
+    /// The guest can open only files in the folders of the function. It has no sockets and no arguments.
+    /// `client` sends the HTTP requests that the manifest allows. Fails if a folder cannot be opened.
     pub(super) fn new(
         environment: &[(String, String)],
         function: &Function,
@@ -60,9 +61,9 @@ impl Host {
         Ok(Self { wasi: wasi.build(), http, hooks: Hooks::new(client), table, limits, lines })
     }
 
-    /// A call begins that may take so long.
-    pub(super) fn begin_call(&mut self, limit: Duration) {
-        self.hooks.begin_call(limit);
+    /// A call begins that may take up to `deadline`.
+    pub(super) fn begin_call(&mut self, deadline: Duration) {
+        self.hooks.begin_call(deadline);
     }
 }
 
@@ -78,15 +79,16 @@ impl WasiHttpView for Host {
     }
 }
 
-/// Bounds what an instance takes, all its memories together.
+/// Limits the memory of an instance; all its linear memories count together.
 pub(super) struct Limits {
     memory_bytes: usize,
     used_bytes: usize,
-    /// Whether the instance was ever refused memory: then its end is for want of memory.
+    /// Whether the instance was ever refused memory. If it then fails, lack of memory is the cause.
     pub(super) refused: bool,
 }
 
-/// Most elements of one table. Rust and Go keep their functions in one; theirs have thousands.
+/// The maximum number of elements of one table. Compiled Rust and Go code keeps its function pointers in a
+/// table with thousands of elements.
 const MAX_TABLE_ELEMENTS: usize = 1 << 20;
 
 impl ResourceLimiter for Limits {

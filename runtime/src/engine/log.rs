@@ -1,7 +1,9 @@
-//! What guests print becomes log lines, with the trigger, the revision and the records of the call.
+//! Writes what guests print to the log of the node, with the trigger, the revision and the records of the
+//! call.
 //!
-//! A line that begins with `level=`, a level and a space is logged at this level, without these words:
-//! `level=ERROR no price of tea`. It is what the SDKs write. All others are logged at `INFO`.
+//! If a line begins with `level=`, the name of a level and a space, it is logged at that level and without
+//! this prefix. The SDKs write such lines, for example `level=ERROR no price of tea`. All other lines are
+//! logged at `INFO`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -13,11 +15,12 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use super::printed::Printed;
 use crate::throttle::Throttle;
 
-/// Longest line that is logged; the rest of it is dropped.
+/// The maximum length of a line; the rest of a longer line is dropped.
 const MAX_LINE_BYTES: usize = 8 << 10;
-/// Lines of one trigger that are logged each second; more are counted and dropped.
+/// How many lines of one trigger are logged each second; further ones are counted and dropped.
 const LINES_PER_SECOND: u32 = 200;
-/// What levels are called, in whatever case. Python has names of its own for some.
+/// The names of the levels. Upper and lower case are treated as the same. `critical` and `warning` are names
+/// that Python uses.
 const LEVELS: [(&str, Level); 8] = [
     ("error", Level::ERROR),
     ("critical", Level::ERROR),
@@ -29,14 +32,15 @@ const LEVELS: [(&str, Level); 8] = [
     ("trace", Level::TRACE),
 ];
 
-/// Whether lines of this level are written at all.
+/// Whether the log filter lets lines of this level through.
 macro_rules! is_written {
     ($level:ident) => {
         tracing::enabled!(target: "function", Level::$level)
     };
 }
 
-/// The level from which on lines of guests are written, for the guests to know.
+/// The lowest level of lines of guests that the log filter lets through. Guests get it in an environment
+/// variable.
 pub(super) fn level() -> &'static str {
     match () {
         () if is_written!(TRACE) => "trace",
@@ -48,12 +52,12 @@ pub(super) fn level() -> &'static str {
     }
 }
 
-/// Whose lines these are. Shared by the instances of a pool.
+/// What all lines of a pool have in common. The instances of the pool share it.
 pub(super) struct LogScope {
     trigger: String,
     function: String,
     revision: String,
-    /// Two instances that print at once wait for each other here, as they would for the log.
+    /// Instances that print at the same time wait for this lock, as they would wait for the log itself.
     throttle: Mutex<Throttle>,
 }
 
@@ -67,25 +71,25 @@ impl LogScope {
         }
     }
 
-    fn log(&self, level: Level, place: &Place, text: &str) {
+    fn log(&self, level: Level, call: &CallRecords, text: &str) {
         macro_rules! log_at {
             ($level:ident) => {{
-                // What is not written anyway leaves the room of this second to others.
+                // A line that the filter hides must not count towards the limit of lines per second.
                 if !is_written!($level) {
                     return;
                 }
                 let Some(dropped) = self.pass() else { return };
-                let known = place.topic.is_some();
+                let in_call = call.topic.is_some();
                 tracing::event!(
                     target: "function",
                     Level::$level,
                     trigger = self.trigger,
                     function = self.function,
                     revision = self.revision,
-                    topic = place.topic.as_deref(),
-                    partition = known.then_some(place.partition),
-                    offset = known.then_some(place.first_offset),
-                    records = known.then_some(place.records),
+                    topic = call.topic.as_deref(),
+                    partition = in_call.then_some(call.partition),
+                    offset = in_call.then_some(call.first_offset),
+                    records = in_call.then_some(call.records),
                     dropped = (dropped > 0).then_some(dropped),
                     "{text}",
                 );
@@ -100,13 +104,13 @@ impl LogScope {
         }
     }
 
-    /// Whether a line may pass, and if so how many were dropped before it.
+    /// `None`: the line must be dropped. Otherwise the number of lines that were dropped before it.
     fn pass(&self) -> Option<u64> {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now())
     }
 }
 
-/// The level of a line, and what it says.
+/// The level of a line, and its text.
 fn split_level(line: &str) -> (Level, &str) {
     let marked = || {
         let (word, text) = line.strip_prefix("level=")?.split_once(' ')?;
@@ -116,16 +120,17 @@ fn split_level(line: &str) -> (Level, &str) {
     marked().unwrap_or((Level::INFO, line))
 }
 
-/// The records of the running call. Without a topic the instance is starting.
+/// The records of the running call. No topic means that the instance is starting.
 #[derive(Default)]
-struct Place {
+struct CallRecords {
     topic: Option<Arc<str>>,
     partition: i32,
     first_offset: i64,
     records: usize,
 }
 
-/// The lines of one instance. One thread at a time runs an instance, so the lock is never waited for.
+/// The output lines of one instance. Only one thread at a time runs an instance, so taking the lock never
+/// waits.
 pub(super) struct Lines {
     scope: Arc<LogScope>,
     state: Mutex<State>,
@@ -133,9 +138,9 @@ pub(super) struct Lines {
 
 #[derive(Default)]
 struct State {
-    place: Place,
+    call: CallRecords,
     line: Vec<u8>,
-    /// By this call, for the reason of its failure.
+    /// What this call printed. It becomes part of the reason if the call fails.
     printed: Printed,
 }
 
@@ -148,14 +153,14 @@ impl Lines {
         Stream { lines: self.clone() }
     }
 
-    /// What is printed from here on belongs to this call.
+    /// A call begins: all output from now on belongs to it.
     pub(super) fn begin(&self, topic: &Arc<str>, partition: i32, first_offset: i64, records: usize) {
         let mut state = self.lock();
-        state.place = Place { topic: Some(topic.clone()), partition, first_offset, records };
+        state.call = CallRecords { topic: Some(topic.clone()), partition, first_offset, records };
         state.printed = Printed::default();
     }
 
-    /// Logs an unfinished line and returns what was printed, cut.
+    /// A call ended: logs an unfinished line and returns a shortened copy of what the call printed.
     pub(super) fn end(&self) -> String {
         let mut state = self.lock();
         self.finish_line(&mut state);
@@ -181,7 +186,7 @@ impl Lines {
         if text.is_empty() {
             return;
         }
-        self.scope.log(level, &state.place, text);
+        self.scope.log(level, &state.call, text);
         state.printed.push(text);
     }
 
@@ -261,7 +266,7 @@ mod tests {
         }
     }
 
-    /// What is logged by such a filter when a guest does this.
+    /// The log lines that `filter` lets through while `guest` runs.
     fn logged(filter: &str, guest: impl FnOnce(&Lines)) -> Vec<Value> {
         let log = Log::default();
         let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter);
@@ -299,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_logged_at_their_level_with_their_call_and_filtered_by_it() {
+    fn lines_are_filtered_by_their_level_and_logged_with_their_call() {
         let lines = logged("warn,function=debug", |guest| {
             guest.write(b"level=ERROR starting\n");
             guest.begin(&Arc::from("orders"), 3, 42, 5);
@@ -316,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_cut_and_a_flood_is_dropped_and_counted() {
+    fn a_long_line_is_shortened_and_too_many_lines_are_dropped_and_counted() {
         let long = logged("info", |guest| {
             guest.write(format!("level=ERROR {}\nlevel=ERROR after\n", "x".repeat(3 * MAX_LINE_BYTES)).as_bytes());
         });
@@ -330,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_not_written_take_no_room_from_others() {
+    fn hidden_lines_do_not_count_towards_the_limit() {
         let lines = logged("info", |guest| {
             guest.write("level=DEBUG hidden\n".repeat(5_000).as_bytes());
             guest.write(b"level=ERROR seen\n");
@@ -340,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn the_level_that_guests_are_told_is_that_of_the_filter() {
+    fn guests_get_the_level_of_the_filter() {
         #[track_caller]
         fn check(filter: &str, expected: &str) {
             logged(filter, |_| assert_eq!(level(), expected, "{filter}"));

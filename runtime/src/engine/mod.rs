@@ -1,12 +1,12 @@
-//! All that touches guests: compiling components, keeping instances, crossing into them.
+//! Runs the guests: compiles components, keeps pools of instances, and calls functions in them.
 //!
-//! Guests run on a tokio runtime of their own, so that whatever they do, the data path, health
-//! and signals go on; only a call that is expected to be brief begins on its caller's thread. While a
-//! call is under way a ticker lets every guest yield every 2 to 10 ms; at its deadline a call is dropped
-//! and its instance with it.
+//! Guests run on their own tokio runtime. So a guest that blocks a thread or computes without end does not
+//! stop the data path, the health report or the handling of signals. Only a call that is expected to be brief
+//! starts on the thread of its caller. While a call runs, a ticker makes every guest yield every 2 to 10 ms.
+//! A call that reaches its deadline is dropped together with its instance.
 //!
-//! Components are compiled on one thread of low priority and cached on disk; only code that this
-//! node compiled is ever loaded.
+//! One thread of low priority compiles the components. The compiled code is cached on disk, and the engine
+//! loads only code that this node compiled.
 
 mod bindings;
 mod cache;
@@ -37,70 +37,73 @@ use crate::record::batch::Batch;
 use crate::record::outcome::{Checked, Fault};
 use crate::record::revision::Digest;
 
-/// Where functions are called. One implementation is [`Pool`]; the other is the tests'.
+/// Calls functions. A node uses a [`Pool`]; tests use fakes.
 pub trait Invoker: Send + 'static {
-    /// How many calls could be started now.
+    /// How many calls can be started now.
     fn free(&mut self) -> usize;
 
-    /// Starts a call. Its completion goes to the channel that the invoker was made with.
+    /// Starts a call. The completion goes to the channel that the invoker was created with.
     fn start(&mut self, call: Call);
 
-    /// Lets go of what is no longer needed after a while without calls.
+    /// Drops instances that have not been called for a while.
     fn shrink(&mut self);
 }
 
-/// Records for a function.
+/// A call of a function with a batch of records.
 #[derive(Debug)]
 pub struct Call {
-    /// Comes back with the completion.
+    /// The completion carries the same id.
     pub id: u64,
     pub batch: Batch,
-    /// How long it will take, going by earlier calls.
+    /// The expected duration, estimated from earlier calls.
     pub expected: Duration,
-    /// How much its outcome may take on this node, at most [`MAX_OUTCOME_BYTES`]. So much at most crosses
-    /// in any one transfer of the call, what it prints or writes at once included. A call that needs more
-    /// ends in [`CallError::OutcomeTooLarge`], or at the maximum in a fault of its record.
+    /// How many bytes the outcome may take on this node, at most [`MAX_OUTCOME_BYTES`]. The same limit
+    /// applies to each single transfer from the guest to the host, for example to one write of output. A
+    /// call that needs more ends in [`CallError::OutcomeTooLarge`]. If it already has the maximum, it ends
+    /// in a fault of its record.
     pub outcome_bytes: usize,
 }
 
-/// Most bytes that an outcome may take.
+/// The maximum size of an outcome in bytes.
 pub const MAX_OUTCOME_BYTES: usize = 64 << 20;
 
 /// How a call ended.
 #[derive(Debug)]
 pub struct Completion {
     pub id: u64,
-    /// The records of the call. None only with [`CallError::Bug`].
+    /// The records of the call. `None` only together with [`CallError::Bug`].
     pub batch: Option<Batch>,
     pub result: Result<Checked, CallError>,
-    /// How long an instance took to start, where none was free.
+    /// How long the start of an instance took, if none was free.
     pub started: Option<Duration>,
-    /// How long the call took, without that.
+    /// How long the call took, without the start of the instance.
     pub elapsed: Duration,
-    /// How much its outcome took, if it had one: a call that is granted so much can have the same again.
+    /// How many bytes the outcome took; 0 if there is none. A call that is granted this many bytes can
+    /// return the same outcome again.
     pub outcome_bytes: usize,
 }
 
 /// Why a call has no outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallError {
-    /// The function is at fault, with one of the records.
+    /// The function failed on one of the records.
     Fault(Fault),
     /// No instance could be started. No record is at fault.
     NoInstance(String),
-    /// More crossed to the host at once than [`Call::outcome_bytes`] granted, and less than may be granted.
-    /// No record is at fault: the call is to be made again with a larger grant.
+    /// The guest sent more to the host at once than [`Call::outcome_bytes`] granted, and the grant was
+    /// below the maximum. No record is at fault: the caller repeats the call with a larger grant.
     OutcomeTooLarge { granted: usize },
-    /// The engine broke. The trigger starts again from what is committed.
+    /// The call ended inside the engine without a result, for example by a panic. The trigger starts again
+    /// from the committed offsets.
     Bug,
 }
 
-/// What bounds an engine.
+/// The settings of an engine.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where compiled components are kept; `None`: nowhere.
+    /// The folder for compiled components. `None`: they are not cached.
     pub cache: Option<PathBuf>,
-    /// Threads that guests run on.
+    /// The number of threads that run guests.
     pub threads: usize,
 }
 
@@ -115,52 +118,54 @@ struct Inner {
     wasmtime: wasmtime::Engine,
     compiler: compile::Compiler,
     ticker: ticker::Ticker,
-    threads: guests::Threads,
+    runtimes: guests::GuestRuntimes,
 }
 
-/// Most instances of all functions together. A slot costs address space only.
+/// The maximum number of instances of all functions together. Each one reserves address space when the
+/// engine starts, but takes memory only when it is used.
 const MAX_INSTANCES: u32 = 4_000;
 
-/// Most memory that a function may be granted.
+/// The most memory that the manifest can give to a function.
 pub const MAX_MEMORY_BYTES: u64 = 4 << 30;
 
 impl Engine {
-    /// Fails when the machine lacks what guests need.
+    /// Fails if this machine cannot run guests.
     pub fn new(settings: &Settings) -> Result<Self, Rejected> {
         let wasmtime = match wasmtime::Engine::new(&config(true)) {
             Ok(engine) => engine,
             Err(error) => {
                 tracing::warn!(
-                    "no address space for an instance pool, so instances start slower: {error:#}; \
-                     raise the limit of virtual memory (ulimit -v)"
+                    "instances start slower, because there is not enough address space for an instance pool: \
+                     {error:#}; raise the limit of virtual memory (ulimit -v)"
                 );
                 wasmtime::Engine::new(&config(false)).map_err(|error| Rejected::machine(&error))?
             }
         };
-        let threads = guests::Threads::new(settings.threads).map_err(|error| Rejected::machine(&error.into()))?;
+        let runtimes =
+            guests::GuestRuntimes::new(settings.threads).map_err(|error| Rejected::machine(&error.into()))?;
         let compiler = compile::Compiler::new(&wasmtime, settings.cache.clone())?;
         let ticker = ticker::Ticker::new(wasmtime.clone()).map_err(|error| Rejected::machine(&error.into()))?;
-        Ok(Self { inner: Arc::new(Inner { wasmtime, compiler, ticker, threads }), http: Arc::default() })
+        Ok(Self { inner: Arc::new(Inner { wasmtime, compiler, ticker, runtimes }), http: Arc::default() })
     }
 
-    /// The same engine, but what functions ask by HTTP goes to this dialer, and nobody else is asked.
+    /// The same engine, but all HTTP requests of functions go to this dialer and none to the network.
     pub fn through(&self, dialer: Arc<dyn HttpDialer>) -> Self {
         Self { inner: self.inner.clone(), http: Arc::new(http::Clients::through(dialer)) }
     }
 
-    /// What a function does by HTTP, counted since the engine was made. Stays fresh.
+    /// Counts of a function's HTTP requests since the engine was created. The returned counts keep changing.
     pub fn http_counts(&self, function: &Name) -> Arc<HttpCounts> {
         self.http.counts(function)
     }
 
-    /// Compiles a component, or loads it from the cache, and checks that it is a function. Runs on
-    /// one thread, whoever asks.
+    /// Compiles a component, or loads it from the cache, and checks that it is a function. One thread
+    /// compiles for all callers.
     pub async fn compile(&self, bytes: Arc<[u8]>, digest: Digest) -> Result<Compiled, Rejected> {
         self.inner.compiler.compile(None, bytes, digest).await
     }
 
-    /// The same for the newest bytes of a file that changes now and then. If newer bytes of it come
-    /// while these wait for the thread, these are refused and never compiled.
+    /// Like [`Engine::compile`], for a file that may change. If newer bytes of the same file come while these
+    /// wait for the thread, these are refused and never compiled.
     pub async fn compile_newest(&self, file: &Path, bytes: Arc<[u8]>, digest: Digest) -> Result<Compiled, Rejected> {
         self.inner.compiler.compile(Some(file.to_owned()), bytes, digest).await
     }
@@ -170,9 +175,10 @@ fn config(pooling: bool) -> wasmtime::Config {
     let mut config = wasmtime::Config::new();
     config.wasm_component_model(true);
     config.epoch_interruption(true);
-    // Nobody is shown a backtrace, and its names come from the component: see `fault`.
+    // Backtraces are never shown, and the names in them come from the component: see `fault`.
     config.wasm_backtrace_max_frames(None);
-    // A call costs a fifth without it, and functions of this contract never run concurrently.
+    // Without concurrency support, a call costs a fifth of what it costs with it. Functions of this contract
+    // never run concurrently.
     config.concurrency_support(false);
     config.memory_init_cow(true);
     if pooling {

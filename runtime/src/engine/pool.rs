@@ -1,9 +1,9 @@
 //! The instances of one revision for one trigger.
 //!
-//! The pool belongs to the trigger's loop, which starts calls; each call runs as a task on the
-//! guests' runtime, unless it is so brief that it ends where it was started, and brings its instance
-//! back. An instance that trapped, ran out of time or memory, or answered nonsense is never used
-//! again.
+//! The pool belongs to the loop of the trigger, which starts the calls. Each call runs as a task on the
+//! runtime of the guests and returns its instance to the pool at its end. A call that is brief enough runs
+//! completely on the thread that started it. An instance that trapped, exceeded its time or memory, or
+//! returned an invalid outcome is not used again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -18,7 +18,7 @@ use super::bindings::Runner;
 use super::columns::{lifted_bytes, lower, lowered_bytes, outcome};
 use super::compile::Compiled;
 use super::fault::{classify, is_too_large};
-use super::guests::Guests;
+use super::guests::GuestRuntime;
 use super::host::Host;
 use super::http::Client;
 use super::log::{self, LogScope};
@@ -27,32 +27,35 @@ use crate::manifest::{Function, Reuse, Trigger};
 use crate::record::Topics;
 use crate::record::outcome::{Cause, Checked, Fault};
 
-/// A call that will be over so soon begins on the caller's thread: handing it to another one would
-/// cost as much. What takes longer after all yields at the next tick and goes on on the guests'
-/// threads.
+/// A call that is expected to take at most this long starts on the thread of its caller, because moving it
+/// to another thread would cost as much time. If it takes longer, it yields at the next tick and continues
+/// on the guests' runtime.
 const BRIEF: Duration = Duration::from_micros(100);
-/// How long all calls together may keep their caller that it starts one after another.
+/// How long brief calls together may block their caller while it starts several calls in a row.
 const INLINE_LIMIT: Duration = Duration::from_millis(1);
 /// How long an instance may take to start.
 const START_LIMIT: Duration = Duration::from_secs(10);
-/// How long an instance beyond the minimum is kept without a call.
+/// How long an instance above the minimum number is kept without a call.
 const KEEP_IDLE: Duration = Duration::from_secs(60);
 /// The largest record of a broker with default settings.
 const LARGEST_RECORD_BYTES: u64 = 1 << 20;
-/// Larger batches than expected are told of in such steps, so that the next one may fit too.
+/// If a batch is larger than expected, [`BATCH_BYTES`] of its instance is rounded up to a multiple of this,
+/// so that the next larger batch may fit too.
 const BATCH_STEP_BYTES: u64 = 1 << 20;
-/// From where on Go collects more often, rather than be refused memory.
+/// The environment variable for Go's soft memory limit. Near this limit Go collects garbage more often,
+/// before the host refuses more memory.
 const GO_MEMORY: &str = "GOMEMLIMIT";
-/// How a function is told of the largest batch.
+/// The environment variable that tells a function the size of the largest batch.
 const BATCH_BYTES: &str = "TIDEGATE_BATCH_BYTES";
 
-/// Why a pool cannot serve, by what is at fault.
+/// Why a pool cannot serve.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PoolError {
-    /// The function does not start, and will not start another time either.
+    /// The function fails while it starts, and would fail again.
     #[error("{0}")]
     Function(String),
-    /// The machine cannot start it now: a folder is not there, memory or time is short.
+    /// The machine cannot start the function now: a folder is missing, or there is not enough memory or
+    /// time.
     #[error("{0}")]
     Machine(String),
 }
@@ -68,22 +71,23 @@ pub struct Setup {
 /// Instances of one revision for one trigger.
 pub struct Pool {
     shared: Arc<Shared>,
-    /// The last one used is at the end, and is used next: its memory is warm.
+    /// The most recently used instance is at the end. It is used next, because its memory is most likely
+    /// still in the CPU caches.
     idle: Vec<Instance>,
     running: usize,
     returned: mpsc::Receiver<Option<Instance>>,
     give_back: mpsc::Sender<Option<Instance>>,
-    /// How long brief calls may still keep their caller, until it asks again what is free.
+    /// How long brief calls may still block their caller, until it calls [`Invoker::free`] again.
     inline_for: Duration,
 }
 
 struct Shared {
     engine: Engine,
-    guests: Arc<Guests>,
+    guests: Arc<GuestRuntime>,
     compiled: Compiled,
     setup: Setup,
     environment: Vec<(String, String)>,
-    /// The largest batch that is to be expected, as lowered.
+    /// The expected size of the largest batch in the memory of a guest.
     batch_bytes: u64,
     http: Arc<Client>,
     scope: Arc<LogScope>,
@@ -93,7 +97,7 @@ struct Shared {
 struct Instance {
     store: Store<Host>,
     runner: Runner,
-    /// The largest batch that it was told to expect.
+    /// The value of [`BATCH_BYTES`] that this instance was started with.
     batch_bytes: u64,
     calls: u64,
     last_used: Instant,
@@ -101,34 +105,34 @@ struct Instance {
 
 /// Why an instance did not start.
 enum NoStart {
-    /// The node has as many instances as it may.
+    /// The node already has the maximum number of instances.
     Full(String),
-    /// What it would see of the world is not there, or the system lacks something.
-    World(String),
-    /// The function itself.
+    /// A folder of the function cannot be opened, or the operating system refused something.
+    System(String),
+    /// The function itself failed.
     Guest(Fault),
 }
 
 impl From<NoStart> for PoolError {
     fn from(no_start: NoStart) -> Self {
         match no_start {
-            // A busy machine is slow as well.
+            // A start that takes too long may be due to a busy machine.
             NoStart::Guest(Fault { cause, .. }) if cause != Cause::Deadline => Self::Function(no_start.reason()),
-            NoStart::Full(_) | NoStart::World(_) | NoStart::Guest(_) => Self::Machine(no_start.reason()),
+            NoStart::Full(_) | NoStart::System(_) | NoStart::Guest(_) => Self::Machine(no_start.reason()),
         }
     }
 }
 
 impl NoStart {
     fn reason(self) -> String {
-        let (Self::Full(reason) | Self::World(reason) | Self::Guest(Fault { reason, .. })) = self;
+        let (Self::Full(reason) | Self::System(reason) | Self::Guest(Fault { reason, .. })) = self;
         format!("it does not start: {reason}")
     }
 }
 
 impl Pool {
-    /// Starts as many instances as the trigger wants at least, and at least one: that proves that
-    /// the revision starts.
+    /// Starts the minimum number of instances of the trigger, but at least one, to prove that the revision
+    /// starts.
     pub async fn warm(
         engine: &Engine,
         compiled: Compiled,
@@ -136,7 +140,8 @@ impl Pool {
         completions: mpsc::Sender<Completion>,
     ) -> Result<Self, PoolError> {
         let http = engine.http.get(&setup.function).map_err(PoolError::Machine)?;
-        let guests = engine.inner.threads.of(&setup.function).map_err(|error| PoolError::Machine(error.to_string()))?;
+        let guests =
+            engine.inner.runtimes.of(&setup.function).map_err(|error| PoolError::Machine(error.to_string()))?;
         let revision = compiled.digest;
         let scope = LogScope::new(&setup.trigger.name, &setup.function.name, &revision.short());
         let most = setup.trigger.instances.max.get() as usize;
@@ -161,15 +166,16 @@ impl Pool {
         Ok(Self { shared, idle, running: 0, returned, give_back, inline_for: Duration::ZERO })
     }
 
-    fn take_back(&mut self) {
+    fn collect_returned(&mut self) {
         while let Ok(instance) = self.returned.try_recv() {
             self.running -= 1;
             self.idle.extend(instance);
         }
     }
 
-    /// An instance that a batch of so many bytes fits, if one is free. If there are as many as may be,
-    /// one that was started for smaller batches gives way to the one that has to be started now.
+    /// Takes a free instance that was started for batches of at least `batch_bytes`. If there is none, the
+    /// caller starts a new one; if the pool already has the maximum number of instances, this drops a free
+    /// one that was started for smaller batches.
     fn take(&mut self, batch_bytes: u64) -> Option<Instance> {
         let fitting = self.idle.iter().rposition(|instance| instance.batch_bytes >= batch_bytes);
         if fitting.is_none() && self.idle.len() + self.running > self.most() {
@@ -185,28 +191,28 @@ impl Pool {
 
 impl Invoker for Pool {
     fn free(&mut self) -> usize {
-        self.take_back();
+        self.collect_returned();
         self.inline_for = INLINE_LIMIT;
         self.most().saturating_sub(self.running)
     }
 
     fn start(&mut self, call: Call) {
-        self.take_back();
+        self.collect_returned();
         self.running += 1;
         let instance = self.take(lowered_bytes(&call.batch));
-        let giving = GivingBack { instance: None, to: self.give_back.clone() };
+        let guard = ReturnGuard { instance: None, to: self.give_back.clone() };
         let is_brief = instance.is_some() && call.expected <= BRIEF && !self.inline_for.is_zero();
-        let mut run = Box::pin(self.shared.clone().run(instance, call, giving));
+        let mut run = Box::pin(self.shared.clone().run(instance, call, guard));
         let guests = &self.shared.guests;
         if is_brief {
-            let (_world, start) = (guests.enter(), Instant::now());
+            let (_entered, start) = (guests.enter(), Instant::now());
             let mut context = Context::from_waker(Waker::noop());
             let polled = catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(&mut context)));
             self.inline_for = self.inline_for.saturating_sub(start.elapsed());
             match polled {
-                // It takes longer than it should, and so may the next ones.
+                // The call takes longer than expected, and the next calls may too.
                 Ok(Poll::Pending) => self.inline_for = Duration::ZERO,
-                // A panic was reported by the call's guard.
+                // After a panic, the `BugGuard` of the call has sent the completion.
                 Ok(Poll::Ready(())) | Err(_) => return,
             }
         }
@@ -214,7 +220,7 @@ impl Invoker for Pool {
     }
 
     fn shrink(&mut self) {
-        self.take_back();
+        self.collect_returned();
         let keep = (self.shared.setup.trigger.instances.min as usize).max(1);
         let surplus = (self.idle.len() + self.running).saturating_sub(keep).min(self.idle.len());
         let old = self.idle[..surplus].iter().take_while(|instance| instance.last_used.elapsed() > KEEP_IDLE).count();
@@ -222,20 +228,22 @@ impl Invoker for Pool {
     }
 }
 
-/// Brings an instance, or the news that there is none any more, back to the pool, whatever happens.
-struct GivingBack {
+/// Returns the instance of a call to the pool, also after a panic. `None` tells the pool that the instance
+/// was dropped.
+struct ReturnGuard {
     instance: Option<Instance>,
     to: mpsc::Sender<Option<Instance>>,
 }
 
-impl Drop for GivingBack {
+impl Drop for ReturnGuard {
     fn drop(&mut self) {
-        // There is room for every instance; a pool that is gone needs none.
+        // The channel has room for all instances. If the pool was dropped, the instance is dropped too.
         let _ = self.to.try_send(self.instance.take());
     }
 }
 
-/// Reports that a call vanished, unless it is defused: then the call reported itself.
+/// Sends a completion with [`CallError::Bug`] if the call ends without sending one. The call removes
+/// `completions` before it sends its own.
 struct BugGuard {
     id: u64,
     completions: Option<mpsc::Sender<Completion>>,
@@ -258,12 +266,12 @@ impl Drop for BugGuard {
 }
 
 impl Shared {
-    /// Starts an instance for batches of up to so many bytes, and for all that are to be expected.
+    /// Starts an instance for batches of up to `batch_bytes`, and at least of the expected size.
     async fn instantiate(&self, batch_bytes: u64) -> Result<Instance, NoStart> {
         let batch_bytes = self.batch_bytes.max(batch_bytes.next_multiple_of(BATCH_STEP_BYTES));
         let mut environment = self.environment.clone();
         environment.push((BATCH_BYTES.to_owned(), batch_bytes.to_string()));
-        let host = self.host(environment).await.map_err(NoStart::World)?;
+        let host = self.host(environment).await.map_err(NoStart::System)?;
         let mut store = Store::new(&self.engine.inner.wasmtime, host);
         store.limiter(|host| &mut host.limits);
         store.set_epoch_deadline(1);
@@ -279,8 +287,8 @@ impl Shared {
                 let fault = classify(&error, store.data().limits.refused, &printed);
                 return Err(if error.is::<PoolConcurrencyLimitError>() {
                     NoStart::Full(fault.reason)
-                } else if is_of_the_system(&error) {
-                    NoStart::World(fault.reason)
+                } else if is_system_error(&error) {
+                    NoStart::System(fault.reason)
                 } else {
                     NoStart::Guest(fault)
                 });
@@ -293,7 +301,7 @@ impl Shared {
         Ok(Instance { store, runner, batch_bytes, calls: 0, last_used: Instant::now() })
     }
 
-    /// The world of an instance. Opening its folders may wait for a disk or a network.
+    /// The host side of an instance. Opening its folders may wait for a disk or a network.
     async fn host(&self, environment: Vec<(String, String)>) -> Result<Host, String> {
         let (setup, http, scope) = (self.setup.clone(), self.http.clone(), self.scope.clone());
         let opens_folders = !setup.function.folders.is_empty();
@@ -301,7 +309,8 @@ impl Shared {
         if !opens_folders {
             return make();
         }
-        // A thread that hangs keeps the threads it is one of, so that they are not begun anew.
+        // A blocking thread that hangs keeps the runtime of the function alive. Otherwise the next start
+        // would create a new runtime, and each could lose more threads in the same way.
         let guests = self.guests.clone();
         let mut opening = tokio::task::spawn_blocking(move || (make(), guests).0);
         let opened = within(START_LIMIT, &mut opening).await;
@@ -313,7 +322,7 @@ impl Shared {
         }
     }
 
-    async fn run(self: Arc<Self>, instance: Option<Instance>, call: Call, mut giving: GivingBack) {
+    async fn run(self: Arc<Self>, instance: Option<Instance>, call: Call, mut returning: ReturnGuard) {
         let mut guard = BugGuard { id: call.id, completions: Some(self.completions.clone()) };
         let mut started = None;
         let instance = match instance {
@@ -328,34 +337,35 @@ impl Shared {
         let start = Instant::now();
         let mut outcome_bytes = 0;
         let result = match instance {
-            // Others start: it is this batch that the function has no room for.
+            // Instances for batches of the expected size do start. So only this batch is too large.
             Err(NoStart::Guest(fault))
                 if fault.cause == Cause::Memory && lowered_bytes(&call.batch) > self.batch_bytes =>
             {
-                let reason = format!("the function has no room for a batch of this size: {}", fault.reason);
+                let reason = format!("the memory of the function is too small for this batch: {}", fault.reason);
                 Err(CallError::Fault(Fault::new(Cause::Memory, reason)))
             }
             Err(no_start) => Err(CallError::NoInstance(no_start.reason())),
             Ok(mut instance) => {
-                let result = self.cross(&mut instance, &call, &mut outcome_bytes).await;
+                let result = self.call_guest(&mut instance, &call, &mut outcome_bytes).await;
                 if result.is_ok() && self.is_reusable(&instance) {
                     instance.last_used = Instant::now();
-                    giving.instance = Some(instance);
+                    returning.instance = Some(instance);
                 }
                 result
             }
         };
-        // First the instance, then the completion: who reads the completion finds the instance free.
-        drop(giving);
+        // The instance is returned before the completion is sent, so that the trigger finds it free when it
+        // reads the completion.
+        drop(returning);
         guard.completions = None;
         let elapsed = start.elapsed();
         let completion = Completion { id: call.id, batch: Some(call.batch), result, started, elapsed, outcome_bytes };
-        // A trigger that is gone takes its records from its successor.
+        // This fails if the trigger has ended. The trigger that replaces it reads these records again.
         let _ = self.completions.send(completion).await;
     }
 
-    /// One call. `outcome_bytes` is what its outcome took, if it has one.
-    async fn cross(
+    /// Calls the function in an instance. Sets `outcome_bytes` to the size of the outcome, if there is one.
+    async fn call_guest(
         &self,
         instance: &mut Instance,
         call: &Call,
@@ -400,8 +410,9 @@ impl Shared {
     }
 }
 
-/// Runs a guest for at most `limit`; then it is dropped and `None` is the answer. A guest that never
-/// waits is polled each time it yields, a guest that waits is woken by a timer.
+/// Runs a guest for at most `limit`. After that it drops the guest and returns `None`. A guest that computes
+/// is polled again after each yield, which also checks the time. For a guest that waits, a timer wakes this
+/// task.
 async fn within<T>(limit: Duration, guest: impl Future<Output = T>) -> Option<T> {
     let end = Instant::now() + limit;
     let mut guest = pin!(guest);
@@ -411,7 +422,7 @@ async fn within<T>(limit: Duration, guest: impl Future<Output = T>) -> Option<T>
         return Some(result);
     }
     let mut timer = pin!(tokio::time::sleep_until(end.into()));
-    // It was just polled, and has woken this task if it only yielded.
+    // The first poll was just done. If the guest only yielded, it has already woken this task.
     let mut was_polled = true;
     std::future::poll_fn(|context| {
         if !std::mem::take(&mut was_polled)
@@ -425,13 +436,13 @@ async fn within<T>(limit: Duration, guest: impl Future<Output = T>) -> Option<T>
     .await
 }
 
-/// Whether the system refused something, such as memory. A function cannot cause that by itself.
-fn is_of_the_system(error: &wasmtime::Error) -> bool {
+/// Whether the operating system refused something, such as memory. A function alone cannot cause this.
+fn is_system_error(error: &wasmtime::Error) -> bool {
     error.chain().any(|cause| cause.is::<std::io::Error>() || cause.is::<rustix::io::Errno>())
 }
 
-/// What calls of a trigger take, unless a record is larger than brokers allow by default, or has many
-/// headers.
+/// The expected size of the largest batch of a trigger. A batch is only larger if a record exceeds the default
+/// size limit of brokers, or has many headers.
 fn batch_bytes(trigger: &Trigger) -> u64 {
     let batch = &trigger.batch;
     batch.bytes.max(LARGEST_RECORD_BYTES) + u64::from(batch.records.get()) * 64
@@ -458,23 +469,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_the_function_does_itself_is_its_fault() {
+    fn only_failures_of_the_function_itself_are_its_fault() {
         let guest = |cause| PoolError::from(NoStart::Guest(Fault::new(cause, "why")));
         let reason = || "it does not start: why".to_owned();
         for cause in [Cause::Trap, Cause::Exit, Cause::Memory] {
             assert_eq!(guest(cause), PoolError::Function(reason()), "{cause:?}");
         }
         let machine = PoolError::Machine(reason());
-        assert_eq!(guest(Cause::Deadline), machine, "a busy machine is slow as well");
+        assert_eq!(guest(Cause::Deadline), machine, "the machine may be busy");
         assert_eq!(PoolError::from(NoStart::Full("why".to_owned())), machine);
-        assert_eq!(PoolError::from(NoStart::World("why".to_owned())), machine);
+        assert_eq!(PoolError::from(NoStart::System("why".to_owned())), machine);
     }
 
     #[test]
-    fn what_the_system_refuses_is_known_by_its_cause() {
+    fn a_system_error_is_found_in_the_chain_of_causes() {
         let refused = wasmtime::Error::from(rustix::io::Errno::NOMEM).context("mmap failed to allocate 0x1000 bytes");
-        assert!(is_of_the_system(&refused));
-        assert!(is_of_the_system(&wasmtime::Error::from(std::io::Error::from(std::io::ErrorKind::OutOfMemory))));
-        assert!(!is_of_the_system(&wasmtime::Error::from(wasmtime::Trap::UnreachableCodeReached)));
+        assert!(is_system_error(&refused));
+        assert!(is_system_error(&wasmtime::Error::from(std::io::Error::from(std::io::ErrorKind::OutOfMemory))));
+        assert!(!is_system_error(&wasmtime::Error::from(wasmtime::Trap::UnreachableCodeReached)));
     }
 }

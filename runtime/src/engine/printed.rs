@@ -1,18 +1,19 @@
-//! What a guest printed during a call, cut to what the reason of a failure has room for.
+//! A shortened copy of what a guest printed during a call, for the reason of a failure.
 
-/// Most bytes that are kept of a line.
+/// The maximum number of bytes that are kept of one line.
 const LINE_BYTES: usize = 300;
-/// Most bytes of the first lines.
+/// The maximum size of the first lines.
 const FIRST_BYTES: usize = 400;
-/// Most bytes of the last lines, which at least one fits into.
+/// The maximum size of the last lines. At least one line fits.
 const LAST_BYTES: usize = 300;
-/// How the lines begin that runtimes print when they die: those of Go, and that of Rust.
-const LAST_WORDS: [&str; 3] = ["panic: ", "fatal error: ", "thread '"];
+/// How lines begin that a language runtime prints when the program fails: two of Go, and one of Rust.
+const FAILURE_PREFIXES: [&str; 3] = ["panic: ", "fatal error: ", "thread '"];
 
-/// The first lines and the last ones.
+/// Keeps the first lines and the last lines.
 ///
-/// Last words begin it anew, whatever was printed before: they say what happened, and a stack of any length
-/// may follow. The last ones count, because others may have been survived.
+/// A line with one of the [`FAILURE_PREFIXES`] discards all lines before it and becomes the first line,
+/// because it says what happened and a long stack trace may follow. The last such line counts, because the
+/// function may have recovered from earlier failures.
 #[derive(Default)]
 pub(super) struct Printed {
     first: String,
@@ -22,7 +23,7 @@ pub(super) struct Printed {
 
 impl Printed {
     pub(super) fn push(&mut self, line: &str) {
-        if LAST_WORDS.iter().any(|words| line.starts_with(words)) {
+        if FAILURE_PREFIXES.iter().any(|prefix| line.starts_with(prefix)) {
             *self = Self::default();
         }
         let line = &line[..line.floor_char_boundary(LINE_BYTES)];
@@ -40,7 +41,7 @@ impl Printed {
         }
     }
 
-    /// All of it, with `…` for what was left out.
+    /// The kept lines, with `…` where lines are missing.
     pub(super) fn text(&self) -> String {
         let gap = if self.has_gap { "…\n" } else { "" };
         let text = format!("{}{gap}{}", self.first, self.last);
@@ -63,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_short_is_kept_whole() {
+    fn short_output_is_kept_completely() {
         assert_eq!(text([]), "");
         assert_eq!(text(counted(0..3)), "line 0\nline 1\nline 2");
         let long = || "ü".repeat(1_000);
@@ -81,11 +82,11 @@ mod tests {
     }
 
     #[test]
-    fn last_words_are_the_first_lines() {
+    fn the_last_failure_message_becomes_the_first_line() {
         let stack = || counted(0..1_000);
-        let words = |words: &str| [words.to_owned()];
-        let survived = words("panic: survived").into_iter().chain(stack());
-        let text = text(survived.chain(words("fatal error: out of memory")).chain(stack()));
+        let line = |text: &str| [text.to_owned()];
+        let recovered = line("panic: recovered").into_iter().chain(stack());
+        let text = text(recovered.chain(line("fatal error: out of memory")).chain(stack()));
         assert!(text.starts_with("fatal error: out of memory\nline 0\n"), "{text}");
         assert!(text.ends_with("\nline 999"), "{text}");
     }

@@ -1,14 +1,15 @@
-//! The jobs that wait for the one thread that compiles.
+//! The queue of jobs for the one thread that compiles.
 //!
-//! Each source has at most one job here, its newest: older ones would compile what nobody wants any
-//! more. A source keeps its place when its job is replaced, so each waits for at most one job of every
-//! other one, and for the one that is under way.
+//! Each source has at most one job in the queue, the newest. An older job would compile an outdated
+//! component. A new job takes the position of the one it replaces. So a job waits for at most one job of
+//! each other source, and for the running one.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// Bounded by the number of sources, and by those that wait for jobs without one.
+/// The length is bounded by the number of sources plus the number of callers that wait for a job without a
+/// source.
 pub(super) struct Queue<T> {
     waiting: Mutex<Waiting<T>>,
     changed: Condvar,
@@ -24,8 +25,8 @@ impl<T> Queue<T> {
         Self { waiting: Mutex::new(Waiting { jobs: VecDeque::new(), is_closed: false }), changed: Condvar::new() }
     }
 
-    /// Adds a job. One of the same source that still waits is replaced and given back. A job without
-    /// a source is never replaced.
+    /// Adds a job. If a job of the same source is still in the queue, it is replaced and returned. A job
+    /// without a source is never replaced.
     pub(super) fn push(&self, source: Option<PathBuf>, job: T) -> Option<T> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let older = waiting.jobs.iter_mut().find(|(other, _)| other.is_some() && *other == source);
@@ -40,7 +41,7 @@ impl<T> Queue<T> {
         replaced
     }
 
-    /// Waits for the next job. `None`: there will be no more.
+    /// Waits for the next job. `None`: the queue is closed and empty.
     pub(super) fn pop(&self) -> Option<T> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -54,7 +55,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Jobs that wait are still done; then [`Queue::pop`] ends.
+    /// Closes the queue. [`Queue::pop`] still returns the jobs that are in it, and then `None`.
     pub(super) fn close(&self) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_closed = true;
         self.changed.notify_all();
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_job_of_a_source_replaces_the_one_that_waits() {
+    fn the_newest_job_of_a_source_replaces_the_waiting_one() {
         let queue = Queue::new();
         let source = |name: &str| Some(PathBuf::from(name));
         assert_eq!(queue.push(source("slow"), 1), None);
@@ -75,11 +76,11 @@ mod tests {
         assert_eq!(queue.push(source("slow"), 4), Some(3));
         queue.close();
         let order: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
-        assert_eq!(order, [4, 2], "a source keeps its place");
+        assert_eq!(order, [4, 2], "a source keeps its position");
     }
 
     #[test]
-    fn a_source_that_comes_again_stands_behind_the_others() {
+    fn the_next_job_of_a_source_is_queued_behind_the_others() {
         let queue = Queue::new();
         let source = |name: &str| Some(PathBuf::from(name));
         queue.push(source("slow"), 1);
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_without_a_source_are_all_done() {
+    fn jobs_without_a_source_are_never_replaced() {
         let queue = Queue::new();
         assert_eq!((queue.push(None, 1), queue.push(None, 2)), (None, None));
         assert_eq!((queue.pop(), queue.pop()), (Some(1), Some(2)));

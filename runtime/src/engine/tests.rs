@@ -1,4 +1,4 @@
-//! Calls of a real component: an echo of a few instructions.
+//! Calls of a real component, which is built here from a few instructions.
 
 use std::path::Path;
 
@@ -14,18 +14,18 @@ use super::*;
 use crate::manifest;
 use crate::record::{OwnedRecord, Topics};
 
-/// Where the outcome lies in the memory of the function, and the lists of numbers that it refers to.
+/// The addresses of the outcome, and of the lists of numbers in it, in the memory of the function.
 const OUTCOME: i32 = 0x100;
 const SOURCES: i32 = 0x200;
 const VALUE_LENS: i32 = 0x204;
-/// Places in an outcome: of each list its address, and behind it its length.
+/// Offsets of lists in an outcome. Each list has an address, followed by its length.
 const OUTCOME_SOURCES: u64 = 0;
 const OUTCOME_VALUE_LENS: u64 = 56;
 const OUTCOME_VALUE_DATA: u64 = 64;
-/// Place of the values' data in a batch.
+/// The offset of the data of the values in a batch.
 const BATCH_VALUE_DATA: u64 = 60;
 
-/// A function whose message has as value the values of all records, one behind the other.
+/// A function that emits one message. Its value is the concatenation of the values of all records.
 fn echo() -> Vec<u8> {
     let mut types = TypeSection::new();
     types.ty().function([ValType::I32], [ValType::I32]);
@@ -60,7 +60,7 @@ fn echo() -> Vec<u8> {
         }
         body.i32_const(OUTCOME).end();
     }
-    // Hands out memory from the bottom up, aligned to 8 bytes, and takes none back.
+    // Allocates memory upwards, aligned to 8 bytes, and never frees it.
     let mut realloc = Code::new([]);
     realloc
         .instructions()
@@ -94,7 +94,7 @@ fn echo() -> Vec<u8> {
     ComponentEncoder::default().validate(true).module(&module).and_then(ComponentEncoder::encode).expect("a component")
 }
 
-/// A pool of the echo, and where its calls end.
+/// A pool of the echo, and the receiver of its completions.
 async fn pool() -> (Pool, mpsc::Receiver<Completion>) {
     let text = "[cluster.main]\nbrokers = \"localhost:9\"\n[function.f]\ncomponent = \"f.wasm\"\n\
                 [trigger.t]\nfunction = \"f\"\ntopics = [\"in\"]\noutput = \"out\"\non-exhausted = \"skip\"\n";
@@ -112,7 +112,7 @@ async fn pool() -> (Pool, mpsc::Receiver<Completion>) {
     (Pool::warm(&engine, compiled, setup, sender).await.expect("it starts"), completions)
 }
 
-/// A call with one record of so many bytes.
+/// A call with one record, whose value has `value_bytes` bytes.
 fn call(value_bytes: usize, outcome_bytes: usize) -> Call {
     let mut batch = Batch::new("in".into(), 0);
     batch.push(&OwnedRecord { value: Some(vec![b'x'; value_bytes]), ..OwnedRecord::default() }, 1);
@@ -120,7 +120,7 @@ fn call(value_bytes: usize, outcome_bytes: usize) -> Call {
 }
 
 #[tokio::test]
-async fn an_outcome_takes_as_much_as_its_call_was_granted_and_no_more() {
+async fn an_outcome_may_take_what_its_call_was_granted_and_no_more() {
     let (mut pool, mut completions) = pool().await;
     let mut ended = async |call| {
         assert!(pool.free() > 0);

@@ -1,4 +1,4 @@
-//! Makes guests yield: a thread that advances the engine's epoch while calls are under way.
+//! A thread that advances the engine's epoch while calls run, which makes guests yield.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,12 +7,12 @@ use std::time::Duration;
 
 /// How often a guest yields.
 const TICK: Duration = Duration::from_millis(2);
-/// How long a guest may run before it yields first, if no call was under way at the last tick: where
-/// calls are brief, most ticks would be for nobody.
+/// The time to the next tick if no call ran at the last tick. It is longer, because if calls are brief, most
+/// ticks would find no guest. So a guest may run up to this long before it yields for the first time.
 const IDLE_TICK: Duration = Duration::from_millis(10);
-/// Ticks without a call after which the thread sleeps, so that an idle node costs nothing and a
-/// busy one wakes no thread for every call.
-const LINGER: u32 = 20;
+/// After this number of ticks without a call the thread sleeps until the next call. So an idle node uses no
+/// CPU time, and on a busy node a call need not wake the thread.
+const TICKS_BEFORE_SLEEP: u32 = 20;
 
 pub(super) struct Ticker {
     shared: Arc<Shared>,
@@ -39,9 +39,10 @@ impl Ticker {
         Ok(Self { shared, thread: handle.thread().clone(), _handle: handle })
     }
 
-    /// While the guard lives, guests yield.
+    /// Guests yield as long as the returned guard lives.
     pub(super) fn call(&self) -> CallGuard<'_> {
-        // The order of both accesses, here and in `run`, decides that one sees the other.
+        // Here and in `run`, the store comes before the load. So at least one of the two threads sees the
+        // store of the other.
         self.shared.calls.fetch_add(1, Ordering::SeqCst);
         if self.shared.asleep.load(Ordering::SeqCst) {
             self.thread.unpark();
@@ -61,7 +62,7 @@ impl Shared {
     fn run(&self, engine: &wasmtime::Engine) {
         let mut idle_ticks = 0;
         while !self.stopped.load(Ordering::SeqCst) {
-            if idle_ticks < LINGER {
+            if idle_ticks < TICKS_BEFORE_SLEEP {
                 std::thread::sleep(if idle_ticks == 0 { TICK } else { IDLE_TICK });
             } else {
                 self.asleep.store(true, Ordering::SeqCst);

@@ -127,7 +127,7 @@ impl HttpAnswer {
     ///
     /// There is no such failure.
     pub fn failure(request: HttpRequest, name: &str) -> Result<Self, String> {
-        let all = HttpFailure::of_others();
+        let all = HttpFailure::external();
         let found = all.iter().find(|(known, _)| *known == name);
         let (_, failure) = found.ok_or_else(|| {
             let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();

@@ -1,10 +1,12 @@
-//! Which addresses anybody may be sent to, and which only because the manifest says so.
+//! Decides whether an IP address is public. Functions may connect to other addresses only if the manifest
+//! allows it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether the address is one of the internet's. Loopback, private networks, clouds' metadata
-/// services and all with a special purpose are not; nor are IPv6 addresses that stand for such an
-/// IPv4 address. A public address of this machine is one like others: nothing here knows it.
+/// Whether an address is a public address of the internet. Not public are: loopback, private networks, the
+/// metadata services of clouds, all other addresses with a special purpose, and IPv6 addresses that contain
+/// such an IPv4 address. A public address of this machine counts as public, because this function does not
+/// know the addresses of the machine.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -12,9 +14,10 @@ pub(super) fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// By the registry of special-purpose addresses of IANA, and what clouds made special.
+/// Follows IANA's registry of special-purpose addresses, and excludes special addresses of clouds.
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    // Of a public range, but it is Azure's agent on the host, which hands out secrets of the machine.
+    // This address is in a public range, but on Azure it is an agent on the host that returns secrets of the
+    // machine.
     if address == Ipv4Addr::new(168, 63, 129, 16) {
         return false;
     }
@@ -42,12 +45,12 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     let embedded = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
     match segments {
         [0, 0, 0, 0, 0, 0xffff, high, low] => is_public_v4(embedded(high, low)),
-        // NAT64 and 6to4 go to the IPv4 address that they hold.
+        // NAT64 and 6to4 addresses lead to the IPv4 address that they contain.
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => is_public_v4(embedded(high, low)),
         [0x2002, high, low, ..] => is_public_v4(embedded(high, low)),
-        // Teredo, benchmarks, ORCHID and others with a purpose of their own; documentation.
+        // Teredo, benchmarks, ORCHID and other special purposes; documentation.
         [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => false,
-        // All that is handed out to the internet lies in 2000::/3.
+        // All addresses that are assigned for the internet are in 2000::/3.
         [first, ..] => (0x2000..=0x3fff).contains(&first),
     }
 }
@@ -74,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn all_others_are_not() {
+    fn special_addresses_are_not_public() {
         check(
             false,
             &["0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.255.254", "10.0.0.1", "172.16.0.1", "172.31.255.255"],

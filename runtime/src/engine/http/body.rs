@@ -1,4 +1,4 @@
-//! Bodies, counted and bounded, in both directions.
+//! Request and response bodies: counts their bytes and enforces the limits of size and time.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,30 +17,32 @@ use super::counts::HttpCounts;
 use super::failure::Failure;
 use super::slot::Slot;
 
-/// What a guest sends. It may go on after the answer is over, and holds the connection's slot too.
+/// The body of a request. The guest may still send it after the response has ended, so it also holds the
+/// slot of the request.
 pub(super) struct Upload {
-    sending: Arc<Mutex<Sending>>,
+    state: Arc<Mutex<UploadState>>,
 }
 
-struct Sending {
-    /// None: it is over.
+struct UploadState {
+    /// `None`: the upload has ended.
     body: Option<WasiBody>,
-    /// What it was cut short by, until that was told.
+    /// Why the upload was aborted. The next poll reports it once.
     failure: Option<Failure>,
     sent_bytes: u64,
     max_bytes: u64,
-    /// Whether the instance is: then a body that just ends was not finished by anybody.
-    gone: Arc<AtomicBool>,
+    /// Whether the instance was dropped. Then the end of the body does not mean that it is complete.
+    instance_dropped: Arc<AtomicBool>,
     slot: Option<Arc<Slot>>,
     counts: Arc<HttpCounts>,
+    /// The task that polls the body.
     sender: Option<Waker>,
-    /// It closes when the upload is over.
+    /// Dropped with the upload, which closes `UploadLimit::over`.
     _over: oneshot::Sender<()>,
 }
 
-/// Ends an upload, however far it is: when it is dropped, or at its time.
-pub(super) struct Limit {
-    sending: Weak<Mutex<Sending>>,
+/// Aborts an upload when it is dropped, or at a deadline.
+pub(super) struct UploadLimit {
+    state: Weak<Mutex<UploadState>>,
     over: oneshot::Receiver<()>,
 }
 
@@ -48,60 +50,61 @@ impl Upload {
     pub(super) fn new(
         body: WasiBody,
         max_bytes: u64,
-        gone: Arc<AtomicBool>,
+        instance_dropped: Arc<AtomicBool>,
         slot: Arc<Slot>,
         counts: Arc<HttpCounts>,
-    ) -> (Self, Limit) {
+    ) -> (Self, UploadLimit) {
         let (closes, over) = oneshot::channel();
-        let sending = Sending {
+        let state = UploadState {
             body: Some(body),
             failure: None,
             sent_bytes: 0,
             max_bytes,
-            gone,
+            instance_dropped,
             slot: Some(slot),
             counts,
             sender: None,
             _over: closes,
         };
-        let sending = Arc::new(Mutex::new(sending));
-        let limit = Limit { sending: Arc::downgrade(&sending), over };
-        (Self { sending }, limit)
+        let state = Arc::new(Mutex::new(state));
+        let limit = UploadLimit { state: Arc::downgrade(&state), over };
+        (Self { state }, limit)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Sending> {
-        self.sending.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, UploadState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Limit {
-    /// Lets the upload go on until then.
-    pub(super) fn at(mut self, deadline: Instant) {
-        if self.sending.strong_count() > 0 {
+impl UploadLimit {
+    /// Lets the upload continue until the deadline, and aborts it then.
+    pub(super) fn end_at(mut self, deadline: Instant) {
+        if self.state.strong_count() > 0 {
             tokio::spawn(async move { drop(timeout_at(deadline, &mut self.over).await) });
         }
     }
 }
 
-impl Drop for Limit {
+impl Drop for UploadLimit {
     fn drop(&mut self) {
-        let Some(sending) = self.sending.upgrade() else { return };
-        let mut sending = sending.lock().unwrap_or_else(PoisonError::into_inner);
-        if sending.body.take().is_none() {
+        let Some(state) = self.state.upgrade() else { return };
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.body.take().is_none() {
             return;
         }
-        sending.failure = Some(Failure::Timeout);
-        // The client asks for no more before the other side has read what it has.
-        if let Some(slot) = sending.slot.take() {
-            slot.cut();
+        state.failure = Some(Failure::Timeout);
+        // The client polls the body only after the server has read the earlier data. So the failure alone
+        // would not end a request whose server does not read.
+        if let Some(slot) = state.slot.take() {
+            slot.abort_connection();
         }
-        if let Some(sender) = sending.sender.take() {
+        if let Some(sender) = state.sender.take() {
             sender.wake();
         }
     }
 }
 
-impl Sending {
+impl UploadState {
     fn frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let Some(body) = &mut self.body else {
             return Poll::Ready(self.failure.take().map(Err));
@@ -112,9 +115,9 @@ impl Sending {
         };
         let frame = match frame {
             Some(Ok(frame)) => frame,
-            // The guest dropped its body before it was complete, or was ended itself.
+            // The guest dropped the body before it was complete, or the instance was dropped.
             Some(Err(_)) => return Poll::Ready(Some(Err(Failure::Protocol))),
-            None if self.gone.load(Ordering::Acquire) => return Poll::Ready(Some(Err(Failure::Protocol))),
+            None if self.instance_dropped.load(Ordering::Acquire) => return Poll::Ready(Some(Err(Failure::Protocol))),
             None => return Poll::Ready(None),
         };
         let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
@@ -132,11 +135,11 @@ impl Body for Upload {
     type Error = Failure;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        let mut sending = self.lock();
-        let frame = ready!(sending.frame(context));
+        let mut state = self.lock();
+        let frame = ready!(state.frame(context));
         if !matches!(frame, Some(Ok(_))) {
-            sending.body = None;
-            sending.slot = None;
+            state.body = None;
+            state.slot = None;
         }
         Poll::Ready(frame)
     }
@@ -150,37 +153,38 @@ impl Body for Upload {
     }
 }
 
-/// What a guest receives. Whatever ends it gives the connection back, or closes it.
+/// The body of a response. When it ends for any reason, the connection is free again or closed.
 pub(super) struct Download {
-    /// The task that watches over the time has a part in it too, so that a guest that keeps an
-    /// answer without reading it keeps no connection.
-    reading: Arc<Mutex<Reading>>,
+    /// Shared with the task that enforces the deadline. So a guest that keeps a response without reading it
+    /// does not keep the connection.
+    state: Arc<Mutex<DownloadState>>,
 }
 
-struct Reading {
-    /// None: it is over.
+struct DownloadState {
+    /// `None`: the download has ended.
     body: Option<Incoming>,
-    /// What it was cut short by, until that was told.
+    /// Why the download was aborted. The next poll reports it once.
     failure: Option<Failure>,
     received_bytes: u64,
     max_bytes: u64,
     silence: Option<Silence>,
     slot: Option<Arc<Slot>>,
     counts: Arc<HttpCounts>,
+    /// The task that polls the body.
     reader: Option<Waker>,
 }
 
-/// How long the other side may send nothing, if the guest wants a limit.
+/// How long the server may send nothing, if the guest has set a limit.
 struct Silence {
     limit: Duration,
     timer: Pin<Box<Sleep>>,
 }
 
-/// Ends a download at its time, however far it is.
-pub(super) struct Watch(Weak<Mutex<Reading>>);
+/// Aborts a download at a deadline.
+pub(super) struct DownloadLimit(Weak<Mutex<DownloadState>>);
 
 impl Download {
-    /// `slot` is what the request holds until its answer is over.
+    /// `slot` is released when the download ends.
     pub(super) fn new(
         body: Incoming,
         max_bytes: u64,
@@ -189,7 +193,7 @@ impl Download {
         counts: Arc<HttpCounts>,
     ) -> Self {
         let silence = between_bytes.map(|limit| Silence { limit, timer: Box::pin(tokio::time::sleep(limit)) });
-        let reading = Reading {
+        let state = DownloadState {
             body: Some(body),
             failure: None,
             received_bytes: 0,
@@ -199,24 +203,24 @@ impl Download {
             counts,
             reader: None,
         };
-        Self { reading: Arc::new(Mutex::new(reading)) }
+        Self { state: Arc::new(Mutex::new(state)) }
     }
 
-    pub(super) fn watch(&self) -> Watch {
-        Watch(Arc::downgrade(&self.reading))
+    pub(super) fn limit(&self) -> DownloadLimit {
+        DownloadLimit(Arc::downgrade(&self.state))
     }
 }
 
-impl Watch {
-    /// Returns at the end of the time, if it is not dropped before.
-    pub(super) async fn until(self, deadline: Instant) {
+impl DownloadLimit {
+    /// Waits for the deadline and aborts the download. Does nothing if the future is dropped before.
+    pub(super) async fn end_at(self, deadline: Instant) {
         tokio::time::sleep_until(deadline).await;
-        if let Some(reading) = self.0.upgrade() {
-            let mut reading = reading.lock().unwrap_or_else(PoisonError::into_inner);
-            if reading.body.is_some() {
-                reading.failure = Some(Failure::Timeout);
-                reading.counts.failed.add(1);
-                reading.end();
+        if let Some(state) = self.0.upgrade() {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            if state.body.is_some() {
+                state.failure = Some(Failure::Timeout);
+                state.counts.failed.add(1);
+                state.end();
             }
         }
     }
@@ -227,33 +231,33 @@ impl Body for Download {
     type Error = Error;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(body) = &mut reading.body else {
-            return Poll::Ready(reading.failure.take().map(|failure| Err(failure.into())));
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(body) = &mut state.body else {
+            return Poll::Ready(state.failure.take().map(|failure| Err(failure.into())));
         };
         let failure = match Pin::new(body).poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) => match reading.count(&frame) {
+            Poll::Ready(Some(Ok(frame))) => match state.count(&frame) {
                 Ok(()) => return Poll::Ready(Some(Ok(frame))),
                 Err(failure) => failure,
             },
-            Poll::Ready(Some(Err(error))) => Failure::behind(&error),
+            Poll::Ready(Some(Err(error))) => Failure::of_client_error(&error),
             Poll::Ready(None) => {
-                reading.end();
+                state.end();
                 return Poll::Ready(None);
             }
-            Poll::Pending if reading.is_silent(context) => Failure::Silence,
+            Poll::Pending if state.is_silent(context) => Failure::Silence,
             Poll::Pending => {
-                reading.reader = Some(context.waker().clone());
+                state.reader = Some(context.waker().clone());
                 return Poll::Pending;
             }
         };
-        reading.counts.failed.add(1);
-        reading.end();
+        state.counts.failed.add(1);
+        state.end();
         Poll::Ready(Some(Err(failure.into())))
     }
 }
 
-impl Reading {
+impl DownloadState {
     fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), Failure> {
         let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
         self.received_bytes += bytes;
@@ -264,7 +268,8 @@ impl Reading {
         if let Some(silence) = &mut self.silence {
             silence.timer.as_mut().reset(Instant::now() + silence.limit);
         }
-        // The next request need not wait until the guest has asked for more in vain.
+        // At the last frame the slot is released at once, before the guest polls again. So the next request
+        // does not wait for the guest.
         if self.body.as_ref().is_some_and(Body::is_end_stream) {
             self.end();
         }
@@ -275,7 +280,7 @@ impl Reading {
         self.silence.as_mut().is_some_and(|silence| silence.timer.as_mut().poll(context).is_ready())
     }
 
-    /// A body that is dropped before its end closes the connection.
+    /// Drops the body and releases the slot. If the body is not complete, dropping it closes the connection.
     fn end(&mut self) {
         self.body = None;
         self.slot = None;

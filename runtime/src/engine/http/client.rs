@@ -1,4 +1,5 @@
-//! The client of one function: from a request to an answer, within the limits of the manifest.
+//! The HTTP client of one function. It checks requests against the manifest, sends them, and enforces the
+//! limits of the manifest.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use wasmtime_wasi_http::{RequestOptions, WasiBody};
 
-use super::body::{Download, Upload, Watch};
-use super::connect::{Connector, Reach};
+use super::body::{Download, DownloadLimit, Upload};
+use super::connect::{Backend, Connector};
 use super::counts::HttpCounts;
 use super::dialer::HttpDialer;
 use super::failure::Failure;
@@ -25,27 +26,28 @@ use super::slot::Slot;
 use super::{Caller, MAX_FIELDS_BYTES, grants};
 use crate::manifest::{Function, Http};
 
-/// How long a connection without a request is kept.
+/// How long an idle connection is kept.
 const KEEP_IDLE: Duration = Duration::from_secs(30);
-/// Most bytes of the head of an answer as it comes, and of what is read ahead of one; with what comes
-/// in one read, at most twice as much.
+/// The maximum size of a response head on the wire, and of the data that is read ahead of a body. The buffer
+/// may take up to twice as much, because of the data of one read.
 const MAX_HEAD_BYTES: u32 = 64 << 10;
-/// Most bytes of one answer that HTTP/2 sends ahead.
+/// The flow control window of one HTTP/2 response.
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
-/// Most bytes of all answers of one connection that HTTP/2 sends ahead.
+/// The flow control window of all responses of one HTTP/2 connection together.
 const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
-/// How long a connection of HTTP/2 is trusted that says nothing while requests wait.
+/// After how much silence an HTTP/2 connection with waiting requests gets a ping, and how long the server
+/// may take to answer it.
 const HTTP2_PING: Duration = Duration::from_secs(10);
 
-/// Shared by all instances of a function, so that they share its connections.
+/// All instances of a function share one client, and with it the connections.
 pub(in crate::engine) struct Client {
     pub(super) policy: Arc<Http>,
     counts: Arc<HttpCounts>,
-    /// Requests that may be under way, by the entries of `allow-hosts`.
+    /// For each entry of `allow-hosts`, how many requests may run at once.
     slots: Vec<Arc<Semaphore>>,
     http: legacy::Client<Connector, Upload>,
     refusals: Arc<Refusals>,
-    /// What stands in for the network.
+    /// Replaces the network, if it is set.
     dialer: Option<Arc<dyn HttpDialer>>,
     #[cfg(test)]
     connector: Connector,
@@ -53,17 +55,18 @@ pub(in crate::engine) struct Client {
 
 /// A request that the manifest allows.
 pub(super) struct Admitted {
-    /// The place in `allow-hosts` of what allows it.
+    /// The index of the entry of `allow-hosts` that allows the request.
     entry: usize,
     request: Request<WasiBody>,
 }
 
-/// Counts a request as failed, also one that is dropped before it has an answer.
-struct Unanswered<'a> {
+/// Counts a request as failed when it is dropped, unless `counts` was cleared. So a request that is dropped
+/// before its response comes also counts.
+struct FailureGuard<'a> {
     counts: Option<&'a HttpCounts>,
 }
 
-impl Drop for Unanswered<'_> {
+impl Drop for FailureGuard<'_> {
     fn drop(&mut self) {
         if let Some(counts) = self.counts {
             counts.failed.add(1);
@@ -71,23 +74,23 @@ impl Drop for Unanswered<'_> {
     }
 }
 
-/// An answer, and what ends it at its time.
-pub(super) struct Answer {
+/// A response, and the limit that aborts its body at the deadline.
+pub(super) struct TimedResponse {
     pub(super) response: Response<WasiBody>,
-    pub(super) watch: Watch,
+    pub(super) download_limit: DownloadLimit,
     pub(super) deadline: Instant,
 }
 
 impl Client {
-    pub(super) fn new(function: &Function, reach: Reach, counts: Arc<HttpCounts>) -> Self {
+    pub(super) fn new(function: &Function, backend: Backend, counts: Arc<HttpCounts>) -> Self {
         let policy = Arc::new(function.http.clone());
         let connections = policy.connections.get() as usize;
         let refusals = Arc::new(Refusals::new(function.name.clone()));
-        let dialer = match &reach {
-            Reach::Other(dialer) => Some(dialer.clone()),
-            Reach::Network { .. } => None,
+        let dialer = match &backend {
+            Backend::Dialer(dialer) => Some(dialer.clone()),
+            Backend::Network { .. } => None,
         };
-        let connector = Connector::new(policy.clone(), reach, refusals.clone());
+        let connector = Connector::new(policy.clone(), backend, refusals.clone());
         #[cfg(test)]
         let counted = connector.clone();
         let http = legacy::Client::builder(TokioExecutor::new())
@@ -115,22 +118,23 @@ impl Client {
         }
     }
 
-    /// Further requests that may be under way by an entry, and connections that may be made.
+    /// How many more requests may run, and how many more connections may be opened, for an entry of
+    /// `allow-hosts`.
     #[cfg(test)]
     pub(super) fn free(&self, entry: usize) -> (usize, usize) {
         (self.slots[entry].available_permits(), self.connector.free(entry))
     }
 
-    /// Sends a request that was admitted, and waits for the head of its answer. Dropping the future, or
-    /// the body that comes of it, ends the request. One that was not admitted is counted.
+    /// Sends an admitted request and waits for the head of the response. Dropping the future, or the body of
+    /// the response, aborts the request. A request that was not admitted is only counted.
     pub(super) async fn send(
         &self,
         admitted: Result<Admitted, Failure>,
         options: Option<RequestOptions>,
         caller: Caller,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<TimedResponse, Failure> {
         self.counts.requests.add(1);
-        let mut unanswered = Unanswered { counts: Some(&self.counts) };
+        let mut guard = FailureGuard { counts: Some(&self.counts) };
         let result = self.try_send(admitted, options.unwrap_or_default(), caller).await;
         let failed = match &result {
             Ok(_) => false,
@@ -141,7 +145,7 @@ impl Client {
             Err(_) => true,
         };
         if !failed {
-            unanswered.counts = None;
+            guard.counts = None;
         }
         result
     }
@@ -151,7 +155,7 @@ impl Client {
         admitted: Result<Admitted, Failure>,
         options: RequestOptions,
         caller: Caller,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<TimedResponse, Failure> {
         let longest = Instant::now() + self.policy.timeout;
         let deadline = caller.deadline.map_or(longest, |deadline| longest.min(deadline));
         let Admitted { entry, mut request } = admitted?;
@@ -160,8 +164,13 @@ impl Client {
         let captured = capture_connection(&mut request);
         let slot = Arc::new(Slot::new(permit, captured.clone()));
         let (parts, body) = request.into_parts();
-        let (upload, limit) =
-            Upload::new(body, self.policy.max_request_bytes, caller.gone, slot.clone(), self.counts.clone());
+        let (upload, upload_limit) = Upload::new(
+            body,
+            self.policy.max_request_bytes,
+            caller.instance_dropped,
+            slot.clone(),
+            self.counts.clone(),
+        );
         let request = Request::from_parts(parts, upload);
         let asked = timeout_at(deadline, self.ask(request, captured, options)).await;
         let (mut head, body) = asked.map_err(|_| Failure::Timeout)??.into_parts();
@@ -171,20 +180,20 @@ impl Client {
             return Err(Failure::ResponseSize(max_bytes));
         }
         let download = Download::new(body, max_bytes, options.between_bytes_timeout, slot, self.counts.clone());
-        let watch = download.watch();
-        limit.at(deadline);
-        Ok(Answer { response: Response::from_parts(head, download.boxed_unsync()), watch, deadline })
+        let download_limit = download.limit();
+        upload_limit.end_at(deadline);
+        Ok(TimedResponse { response: Response::from_parts(head, download.boxed_unsync()), download_limit, deadline })
     }
 
-    /// Holds a request against the manifest when the guest makes it, and makes of it what is sent: to
-    /// the host as the manifest knows it, whatever the guest's spelling.
+    /// Checks a new request of a guest against the manifest, and prepares it for sending. It replaces the
+    /// URL by the normal form that was checked, so that the guest's spelling of the host is not used.
     pub(super) fn admit(&self, mut request: Request<WasiBody>) -> Result<Admitted, Failure> {
         let origin = grants::origin(request.uri()).ok_or(Failure::Url)?;
         let Some(entry) = grants::find(&self.policy, &origin) else {
             self.refusals.unlisted_host(&origin);
             return Err(Failure::Denied);
         };
-        // It would make a proxy connect to anybody.
+        // With CONNECT, an allowed proxy would connect to any host.
         if request.method() == Method::CONNECT {
             return Err(Failure::Method);
         }
@@ -196,7 +205,7 @@ impl Client {
         let path = grants::path(request.uri());
         let uri = format!("{origin}{path}").parse::<Uri>().map_err(|_| Failure::Url)?;
         *request.uri_mut() = uri;
-        // The client writes it, by the URL.
+        // The client sets this header itself, from the URL.
         request.headers_mut().remove(HOST);
         if let Some(dialer) = &self.dialer {
             let method = request.method().clone();
@@ -205,7 +214,7 @@ impl Client {
         Ok(Admitted { entry, request })
     }
 
-    /// From the connection, new or used before, to the head of the answer.
+    /// Gets a new or idle connection, sends the request, and waits for the head of the response.
     async fn ask(
         &self,
         request: Request<Upload>,
@@ -213,7 +222,7 @@ impl Client {
         options: RequestOptions,
     ) -> Result<Response<Incoming>, Failure> {
         let policy = &self.policy;
-        // The connector knows better what took so long, so that it has a little more time to say it.
+        // The connector's own timeout gives a more exact error. So this one is a little longer.
         let longest = policy.connect_timeout + Duration::from_millis(100);
         let connect = options.connect_timeout.map_or(longest, |asked| asked.min(longest));
         let first_byte =
@@ -226,12 +235,12 @@ impl Client {
             () = connected => timeout(first_byte, asking).await.map_err(|_| Failure::Silence)?,
             () = tokio::time::sleep(connect) => return Err(Failure::ConnectTimeout),
         };
-        answer.map_err(|error| Failure::behind(&error))
+        answer.map_err(|error| Failure::of_client_error(&error))
     }
 }
 
-/// The head of an answer without what it shares with the buffer that it came in, since a guest may
-/// keep it. `None`: it is larger than one that a guest may make.
+/// Copies the headers of a response, so that they do not keep the receive buffer alive if the guest keeps
+/// them. `None`: they are larger than the headers that a guest may create.
 fn kept_headers(headers: &HeaderMap) -> Option<HeaderMap> {
     let entry_bytes = size_of::<HeaderName>() + size_of::<HeaderValue>();
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + entry_bytes).sum();

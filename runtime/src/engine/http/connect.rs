@@ -1,5 +1,5 @@
-//! Connections: a name is looked up, each of its addresses is held against the manifest, and only
-//! an address that passed is connected to. There is no second lookup that could say something else.
+//! Opens connections: it looks up a name, checks each address against the manifest, and connects only to
+//! allowed addresses. There is no second lookup, which could return other addresses.
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
@@ -24,29 +24,29 @@ use super::dialer::{HttpDialer, HttpStream};
 use super::failure::Failure;
 use super::grants;
 use super::refusals::Refusals;
-use super::slot::Cut;
+use super::slot::AbortHandle;
 use crate::manifest::{AllowedHost, Host, Http, Network, Origin, Scheme};
 
-/// Names that are looked up at once for one function: each occupies a thread.
+/// How many names are looked up at once for one function. Each lookup blocks a thread.
 const MAX_LOOKUPS: usize = 16;
 
-/// How a name is looked up. It may block.
+/// Looks up the addresses of a name. It may block.
 pub(super) type LookUp = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
-/// As the system does it.
+/// Asks the resolver of the operating system.
 pub(super) fn look_up(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     (name, port).to_socket_addrs().map(Vec::from_iter)
 }
 
 /// Where connections lead.
-pub(super) enum Reach {
-    /// To whom DNS names. `tls` is needed if a host is allowed by https.
+pub(super) enum Backend {
+    /// To the addresses that `look_up` finds. `tls` is required if an allowed host uses https.
     Network { tls: Option<Arc<ClientConfig>>, look_up: LookUp },
-    /// To what stands in for the network.
-    Other(Arc<dyn HttpDialer>),
+    /// To a replacement of the network.
+    Dialer(Arc<dyn HttpDialer>),
 }
 
-/// Makes the connections of one function. Cheap to clone.
+/// Opens the connections of one function. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Connector {
     shared: Arc<Shared>,
@@ -54,48 +54,50 @@ pub(super) struct Connector {
 
 struct Shared {
     policy: Arc<Http>,
-    reach: Reach,
-    /// By the entries of `allow-hosts`.
-    rooms: Vec<Room>,
+    backend: Backend,
+    /// One for each entry of `allow-hosts`.
+    limits: Vec<ConnectionLimit>,
     lookups: Arc<Semaphore>,
     refusals: Arc<Refusals>,
 }
 
-/// Bounds the connections of one entry. Those that wait for a further request, to whichever of the
-/// hosts of a wildcard, never keep a request from getting one: it gets one that is not kept.
-struct Room {
-    kept: Arc<Semaphore>,
-    /// Only requests under way have these, and of those there are no more, so that nobody waits
-    /// longer than it takes to close one.
-    passing: Arc<Semaphore>,
+/// Limits the connections of one entry of `allow-hosts`. Idle connections count as reusable ones. With a
+/// wildcard they may all belong to other hosts than the next request. So if no permit for a reusable
+/// connection is free, the request gets a single-use connection.
+struct ConnectionLimit {
+    reusable: Arc<Semaphore>,
+    /// Only running requests hold these permits, and there are as many as running requests may be. So a
+    /// request waits for one only while another connection closes.
+    single_use: Arc<Semaphore>,
 }
 
-impl Room {
+impl ConnectionLimit {
     fn new(connections: usize) -> Self {
-        Self { kept: Arc::new(Semaphore::new(connections)), passing: Arc::new(Semaphore::new(connections)) }
+        Self { reusable: Arc::new(Semaphore::new(connections)), single_use: Arc::new(Semaphore::new(connections)) }
     }
 
-    /// Room for a connection, and whether it may be kept.
+    /// A permit for a connection, and whether the connection may be used again.
     async fn take(&self) -> Result<(OwnedSemaphorePermit, bool), AcquireError> {
-        match self.kept.clone().try_acquire_owned() {
+        match self.reusable.clone().try_acquire_owned() {
             Ok(permit) => Ok((permit, true)),
-            Err(_) => Ok((self.passing.clone().acquire_owned().await?, false)),
+            Err(_) => Ok((self.single_use.clone().acquire_owned().await?, false)),
         }
     }
 }
 
 impl Connector {
-    pub(super) fn new(policy: Arc<Http>, reach: Reach, refusals: Arc<Refusals>) -> Self {
-        let rooms = policy.allow_hosts.iter().map(|_| Room::new(policy.connections.get() as usize)).collect();
+    pub(super) fn new(policy: Arc<Http>, backend: Backend, refusals: Arc<Refusals>) -> Self {
+        let limits =
+            policy.allow_hosts.iter().map(|_| ConnectionLimit::new(policy.connections.get() as usize)).collect();
         let lookups = Arc::new(Semaphore::new(MAX_LOOKUPS));
-        Self { shared: Arc::new(Shared { policy, reach, rooms, lookups, refusals }) }
+        Self { shared: Arc::new(Shared { policy, backend, limits, lookups, refusals }) }
     }
 
-    /// Connections that may still be made for an entry.
+    /// How many more connections may be opened for an entry.
     #[cfg(test)]
     pub(super) fn free(&self, entry: usize) -> usize {
-        let room = &self.shared.rooms[entry];
-        room.kept.available_permits() + room.passing.available_permits()
+        let limit = &self.shared.limits[entry];
+        limit.reusable.available_permits() + limit.single_use.available_permits()
     }
 }
 
@@ -117,31 +119,31 @@ impl tower_service::Service<Uri> for Connector {
 impl Shared {
     async fn connect(&self, uri: &Uri) -> Result<Stream, Failure> {
         let origin = grants::origin(uri).ok_or(Failure::Url)?;
-        // It was allowed before it came here. Nothing may get around that.
+        // The client has checked this before. It is checked again, so that no code path can skip it.
         let entry = grants::find(&self.policy, &origin).ok_or(Failure::Denied)?;
         let deadline = Instant::now() + self.policy.connect_timeout;
-        let room = timeout_at(deadline, self.rooms[entry].take()).await;
-        let Ok(Ok((room, is_kept))) = room else { return Err(Failure::NoConnection) };
-        let io = match &self.reach {
-            Reach::Network { tls, look_up } => {
+        let permit = timeout_at(deadline, self.limits[entry].take()).await;
+        let Ok(Ok((permit, is_reusable))) = permit else { return Err(Failure::NoConnection) };
+        let io = match &self.backend {
+            Backend::Network { tls, look_up } => {
                 let addresses = timeout_at(deadline, self.addresses(&origin, *look_up)).await;
                 let addresses = addresses.map_err(|_| Failure::DnsTimeout)??;
                 let tcp = dial(&self.allowed(entry, &origin, &addresses)?, deadline).await?;
                 match origin.scheme {
                     Scheme::Http => Io::Plain(TokioIo::new(tcp)),
                     Scheme::Https => {
-                        let agreed = timeout_at(deadline, agree_on_tls(tls.as_ref(), &origin, tcp)).await;
-                        Io::Tls(Box::new(TokioIo::new(agreed.map_err(|_| Failure::ConnectTimeout)??)))
+                        let tls = timeout_at(deadline, tls_handshake(tls.as_ref(), &origin, tcp)).await;
+                        Io::Tls(Box::new(TokioIo::new(tls.map_err(|_| Failure::ConnectTimeout)??)))
                     }
                 }
             }
-            Reach::Other(dialer) => Io::Other(TokioIo::new(dialer.clone().dial(&origin))),
+            Backend::Dialer(dialer) => Io::Other(TokioIo::new(dialer.clone().dial(&origin))),
         };
         let is_http2 = io.is_http2();
-        Ok(Stream { io, is_http2, cut: Cut::new(is_kept, is_http2), _room: room })
+        Ok(Stream { io, is_http2, abort: AbortHandle::new(is_reusable, is_http2), _permit: permit })
     }
 
-    /// Those of the addresses that may be connected to; at least one.
+    /// The addresses that the manifest allows. An error if there is none.
     fn allowed(&self, entry: usize, origin: &Origin, addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, Failure> {
         let allowed = allowed_addresses(&self.policy.allow_hosts[entry], &self.policy.allow_networks, addresses);
         if allowed.is_empty() {
@@ -151,7 +153,7 @@ impl Shared {
         Ok(allowed)
     }
 
-    /// At least one.
+    /// The addresses of the host. An error if there is none.
     async fn addresses(&self, origin: &Origin, look_up: LookUp) -> Result<Vec<SocketAddr>, Failure> {
         let port = origin.port;
         let name = match &origin.host {
@@ -159,7 +161,8 @@ impl Shared {
             Host::Name(name) => name.clone(),
         };
         let permit = self.lookups.clone().acquire_owned().await.map_err(|_| Failure::DnsTimeout)?;
-        // The permit goes with the thread, which cannot be interrupted when nobody waits any more.
+        // The lookup holds the permit until it ends, even if the request was dropped: a blocking thread
+        // cannot be interrupted.
         let looked_up = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             look_up(&name, port)
@@ -170,7 +173,7 @@ impl Shared {
     }
 }
 
-async fn agree_on_tls(
+async fn tls_handshake(
     config: Option<&Arc<ClientConfig>>,
     origin: &Origin,
     tcp: TcpStream,
@@ -183,14 +186,14 @@ async fn agree_on_tls(
     TlsConnector::from(config).connect(name, tcp).await.map_err(|error| Failure::of_tls(&error))
 }
 
-/// Those that the entry may be connected at.
+/// The addresses to which a connection for the entry is allowed.
 pub(super) fn allowed_addresses(
     entry: &AllowedHost,
     networks: &[Network],
     addresses: &[SocketAddr],
 ) -> Vec<SocketAddr> {
     let is_allowed = |address: IpAddr| match &entry.origin.host {
-        // The entry is this address.
+        // The entry names an address itself.
         Host::Address(written) => address == *written,
         Host::Name(name) => {
             let is_local = name == "localhost" && !entry.is_wildcard && address.is_loopback();
@@ -200,7 +203,7 @@ pub(super) fn allowed_addresses(
     addresses.iter().filter(|address| is_allowed(address.ip().to_canonical())).copied().collect()
 }
 
-/// Tries one address after the other, each with its share of the time that is left.
+/// Tries one address after another. Each gets an equal share of the remaining time.
 async fn dial(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Failure> {
     let mut failure = Failure::Unavailable;
     for (tried, address) in addresses.iter().enumerate() {
@@ -208,7 +211,7 @@ async fn dial(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, 
         let share = deadline.saturating_duration_since(Instant::now()) / left;
         match tokio::time::timeout(share, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
-                // Without it a small request may wait for an acknowledgement.
+                // Without this, a small request may wait for a TCP acknowledgement.
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
@@ -223,8 +226,8 @@ async fn dial(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, 
 pub(super) struct Stream {
     io: Io,
     is_http2: bool,
-    cut: Cut,
-    _room: OwnedSemaphorePermit,
+    abort: AbortHandle,
+    _permit: OwnedSemaphorePermit,
 }
 
 enum Io {
@@ -244,9 +247,9 @@ impl Io {
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        let connected = Connected::new().extra(self.cut.clone());
-        if !self.cut.is_kept {
-            // That is how the client is told not to use it again.
+        let connected = Connected::new().extra(self.abort.clone());
+        if !self.abort.is_reusable {
+            // A poisoned connection is not used again.
             connected.poison();
         }
         if self.is_http2 { connected.negotiated_h2() } else { connected }
@@ -264,7 +267,7 @@ impl Read for Stream {
             Io::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
             Io::Other(stream) => Pin::new(stream).poll_read(context, buffer),
         };
-        self.cut.pass(context, polled)
+        self.abort.check(context, polled)
     }
 }
 
@@ -275,7 +278,7 @@ impl Write for Stream {
             Io::Tls(stream) => Pin::new(stream.as_mut()).poll_write(context, bytes),
             Io::Other(stream) => Pin::new(stream).poll_write(context, bytes),
         };
-        self.cut.pass(context, polled)
+        self.abort.check(context, polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -284,7 +287,7 @@ impl Write for Stream {
             Io::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(context),
             Io::Other(stream) => Pin::new(stream).poll_flush(context),
         };
-        self.cut.pass(context, polled)
+        self.abort.check(context, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -293,7 +296,7 @@ impl Write for Stream {
             Io::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
             Io::Other(stream) => Pin::new(stream).poll_shutdown(context),
         };
-        self.cut.pass(context, polled)
+        self.abort.check(context, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -314,6 +317,6 @@ impl Write for Stream {
             Io::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(context, parts),
             Io::Other(stream) => Pin::new(stream).poll_write_vectored(context, parts),
         };
-        self.cut.pass(context, polled)
+        self.abort.check(context, polled)
     }
 }

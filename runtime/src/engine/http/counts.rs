@@ -1,21 +1,21 @@
-//! What a function does by HTTP, in numbers.
+//! Counts of the HTTP requests of a function.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-/// Since the node started, all revisions and triggers of a function together.
+/// The counts of all revisions and triggers of a function together, since the node started.
 #[derive(Debug, Default)]
 pub struct HttpCounts {
-    /// Requests that a function made, also those that were refused.
+    /// All requests of the function, including refused ones.
     pub(super) requests: Count,
-    /// Those that the manifest does not allow.
+    /// Requests that the manifest does not allow.
     pub(super) refused: Count,
-    /// Those that got no answer, or none to its end, for any other reason.
+    /// Requests that got no response, or an incomplete one, for any other reason.
     pub(super) failed: Count,
-    /// Bytes of bodies that were received.
+    /// Bytes of received bodies.
     pub(super) bytes_in: Count,
-    /// Bytes of bodies that were sent.
+    /// Bytes of sent bodies.
     pub(super) bytes_out: Count,
 }
 
@@ -32,7 +32,7 @@ impl Count {
     }
 }
 
-/// The numbers at one moment.
+/// A copy of the counts at one moment.
 #[derive(Serialize)]
 struct Snapshot {
     requests: u64,

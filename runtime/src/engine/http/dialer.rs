@@ -1,4 +1,4 @@
-//! What may stand in for the network, such as the answers of golden cases.
+//! A replacement of the network, for example by the recorded answers of golden cases.
 
 use std::sync::Arc;
 
@@ -7,16 +7,17 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::manifest::Origin;
 
-/// Stands in for the network: what functions ask goes here and nowhere else, by HTTP/1.1 without TLS.
-/// All else is as in production: which hosts may be asked, how many requests at once, times, sizes,
-/// connections that are used again. No name is looked up.
+/// Replaces the network. All HTTP requests of functions go to the dialer, as HTTP/1.1 without TLS, and none
+/// go to the network. Everything else works as in production: the allowed hosts, the number of requests at
+/// once, the limits of time and size, and the reuse of connections. No name is looked up.
 pub trait HttpDialer: Send + Sync + 'static {
-    /// Sees an allowed request at the moment when the guest makes it. So requests come here in the order
-    /// in which the guest makes them, whichever is sent first. It may change the headers.
+    /// Called for each allowed request when the guest creates it. So the dialer sees the requests in the
+    /// order in which the guest creates them, even if they are sent in another order. It may change the
+    /// headers.
     fn admit(&self, origin: &Origin, method: &Method, path: &str, headers: &mut HeaderMap);
 
-    /// Makes a connection to an origin. To end it in a failure of its choice, it reports an
-    /// [`io::Error`](std::io::Error) that holds an [`HttpFailure`](super::Failure).
+    /// Opens a connection to an origin. If the connection should end with a certain failure, it returns an
+    /// [`io::Error`](std::io::Error) that contains an [`HttpFailure`](super::Failure).
     fn dial(self: Arc<Self>, origin: &Origin) -> Box<dyn HttpStream>;
 }
 

@@ -1,4 +1,4 @@
-//! Why a request has no answer, or the answer no end: what a guest is told by the codes of wasi:http.
+//! The failures of requests, and their error codes in `wasi:http`.
 
 use std::error::Error as StdError;
 use std::io;
@@ -7,59 +7,59 @@ use tokio_rustls::rustls;
 use wasmtime_wasi_http::Error;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
-/// What ended a request.
+/// Why a request got no response, or an incomplete one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     #[error("the manifest does not allow it")]
     Denied,
-    #[error("the name stands for an address that is not public")]
+    #[error("the name resolves to an address that is not public")]
     Prohibited,
     #[error("the URL is invalid")]
     Url,
-    #[error("the method cannot be used")]
+    #[error("the method is not allowed")]
     Method,
-    #[error("the name was not found in time")]
+    #[error("the lookup of the name timed out")]
     DnsTimeout,
     #[error("the name was not found: {0}")]
     Dns(String),
-    #[error("no connection was free in time")]
+    #[error("no connection was free before the timeout")]
     NoConnection,
     #[error("the connection was refused")]
     Refused,
-    #[error("there is no way to the address")]
+    #[error("there is no route to the address")]
     Unroutable,
     #[error("the host cannot be reached")]
     Unavailable,
-    #[error("there was no connection in time")]
+    #[error("the connection was not established before the timeout")]
     ConnectTimeout,
     #[error("TLS failed")]
     Tls,
-    #[error("the certificate is not good")]
+    #[error("the certificate is invalid")]
     Certificate,
-    #[error("the host refused TLS with alert {0}")]
+    #[error("the server ended the TLS handshake with alert {0}")]
     TlsAlert(u8),
     #[error("the body of the request is larger than {0} bytes")]
     RequestSize(u64),
-    #[error("the body of the answer is larger than {0} bytes")]
+    #[error("the body of the response is larger than {0} bytes")]
     ResponseSize(u64),
-    #[error("the head of the answer is too large")]
+    #[error("the head of the response is too large")]
     HeadSize,
-    #[error("the host was silent for too long")]
+    #[error("the server sent nothing for too long")]
     Silence,
-    #[error("all of it took too long")]
+    #[error("the request took too long")]
     Timeout,
-    #[error("the connection ended too early")]
+    #[error("the connection was closed before the response was complete")]
     Ended,
-    #[error("the other side does not speak HTTP, or the function did not finish its body or was ended before")]
+    #[error("the server does not speak HTTP, or the function did not finish the body of the request")]
     Protocol,
-    /// What stands in for the network says so.
+    /// A failure that a dialer reports.
     #[error("{0}")]
     Internal(String),
 }
 
 impl Failure {
-    /// Those that the other side, or the way there, is to blame for, by their names in `wasi:http`.
-    pub fn of_others() -> [(&'static str, Self); 12] {
+    /// The failures that the server or the network causes, with their names in `wasi:http`.
+    pub fn external() -> [(&'static str, Self); 12] {
         [
             ("DNS-timeout", Self::DnsTimeout),
             ("DNS-error", Self::Dns("the name was not found".to_owned())),
@@ -76,7 +76,7 @@ impl Failure {
         ]
     }
 
-    /// Of a connection that could not be made.
+    /// Converts the error of a TCP connection that could not be opened.
     pub(super) fn of_connect(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::Refused,
@@ -86,7 +86,7 @@ impl Failure {
         }
     }
 
-    /// Of a connection on which TLS could not be agreed on.
+    /// Converts the error of a TLS handshake.
     pub(super) fn of_tls(error: &io::Error) -> Self {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(rustls::Error::InvalidCertificate(_)) => Self::Certificate,
@@ -97,8 +97,8 @@ impl Failure {
         }
     }
 
-    /// Of what the client reports: our own failure, if one is behind it.
-    pub(super) fn behind(error: &(dyn StdError + 'static)) -> Self {
+    /// Converts an error of the HTTP client. If one of its causes is a [`Failure`], the result is that one.
+    pub(super) fn of_client_error(error: &(dyn StdError + 'static)) -> Self {
         let causes = || std::iter::successors(Some(error), cause);
         if let Some(failure) = causes().find_map(own) {
             return failure.clone();
@@ -113,7 +113,7 @@ impl Failure {
         }
     }
 
-    /// What was done wrong by the rules of the manifest, not by the other side.
+    /// Whether the manifest does not allow the request.
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self, Self::Denied | Self::Prohibited)
     }
@@ -148,7 +148,7 @@ impl From<Failure> for Error {
     }
 }
 
-/// Our own failure, also inside an error of a connection, which does not name it as its cause.
+/// The [`Failure`] in an error. An [`io::Error`] may contain one without naming it as its source.
 fn own<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Failure> {
     let inside = || error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref();
     error.downcast_ref().or_else(inside)
@@ -158,7 +158,7 @@ fn cause<'a>(error: &&'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError +
     (*error).source()
 }
 
-/// The code of an error that ended the body of an answer. `None` for those that no body ends in.
+/// The code of an error that ended the body of a response. `None`: this error does not occur in bodies.
 pub(super) fn code_of_body(error: &Error) -> Option<ErrorCode> {
     match error {
         Error::HttpResponseBodySize(most) => Some(ErrorCode::HttpResponseBodySize(*most)),

@@ -1,10 +1,10 @@
-//! Who is asked, and whether the manifest allows it. Pure.
+//! Finds the origin of a URL and the entry of the manifest that allows it. Pure.
 
 use hyper::Uri;
 
 use crate::manifest::{Host, Http, Origin, Scheme};
 
-/// The host that a URL addresses. `None`: it cannot be asked by HTTP.
+/// The scheme, host and port of a URL. `None`: it is not a valid URL of HTTP or HTTPS.
 pub(super) fn origin(uri: &Uri) -> Option<Origin> {
     let scheme = match uri.scheme_str()? {
         "http" => Scheme::Http,
@@ -13,12 +13,12 @@ pub(super) fn origin(uri: &Uri) -> Option<Origin> {
     };
     let authority = uri.authority()?;
     let text = authority.as_str();
-    // A user would end up in no header, and has misled readers of URLs before.
+    // A user name would not be sent in a header, and it is a known way to make URLs misleading.
     if text.contains('@') {
         return None;
     }
     let host = Host::parse(authority.host())?;
-    // What stands behind the host is a port or nothing.
+    // After the host there may only be a port.
     let port = match text.strip_prefix(authority.host())?.strip_prefix(':') {
         None | Some("") => None,
         Some(_) => Some(authority.port_u16().filter(|port| *port > 0)?),
@@ -26,19 +26,19 @@ pub(super) fn origin(uri: &Uri) -> Option<Origin> {
     Some(Origin::new(scheme, host, port))
 }
 
-/// The host that a URL addresses, and the path that it asks for. `None`: it cannot be asked by HTTP.
+/// The origin of a URL, and its path with the query. `None`: it is not a valid URL of HTTP or HTTPS.
 pub fn target(uri: &Uri) -> Option<(Origin, String)> {
     Some((origin(uri)?, path(uri)))
 }
 
-/// What a URL asks for there, with its query: it begins with a slash.
+/// The path of a URL with its query. It begins with a slash.
 pub(super) fn path(uri: &Uri) -> String {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let slash = if path.starts_with('/') { "" } else { "/" };
     format!("{slash}{path}")
 }
 
-/// The place in `allow-hosts` of the entry that allows it.
+/// The index of the entry of `allow-hosts` that allows an origin.
 pub(super) fn find(policy: &Http, origin: &Origin) -> Option<usize> {
     policy.allow_hosts.iter().position(|entry| entry.covers(origin))
 }

@@ -1,5 +1,5 @@
-//! The start of a request. That of `wasmtime_wasi_http` never frees the options that it is given, so
-//! an instance which sets some would soon have all the resources that it may have, and trap.
+//! Replaces the function that starts a request. The one of `wasmtime_wasi_http` never frees the options of a
+//! request. So an instance that sets options would soon reach its limit of resources and trap.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
@@ -9,13 +9,13 @@ use wasmtime_wasi_http::p2::bindings::http::types::{
     ErrorCode, FutureIncomingResponse, OutgoingRequest, RequestOptions,
 };
 
-/// Where a guest starts a request, by the name that `wasmtime_wasi_http` gives it.
+/// The interface with this function, with the version that `wasmtime_wasi_http` uses.
 const HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
 
 type Arguments = (Resource<OutgoingRequest>, Option<Resource<RequestOptions>>);
 type Started = Result<Resource<FutureIncomingResponse>, ErrorCode>;
 
-/// Replaces the start of a request, so that its options go with it.
+/// Replaces the function with one that also frees the options.
 pub(super) fn add_to_linker<T: WasiHttpView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     linker.instance(HANDLER)?.func_wrap("handle", handle::<T>)
 }

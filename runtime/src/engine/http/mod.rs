@@ -1,17 +1,19 @@
-//! HTTP that functions do, by `wasi:http`. The only way out of a guest, and closed unless the
-//! manifest opens it: every request is held against `allow-hosts`, every address that is connected
-//! to against `allow-networks`. A redirect is an answer like others; who follows it asks anew.
+//! HTTP requests of functions, through `wasi:http`. This is the only access to the network that a guest has.
+//! By default no request is allowed. Every request is checked against `allow-hosts`, and every address to
+//! which a connection is opened against `allow-networks`. Redirects are not followed: a guest that follows
+//! one makes a new request, which is checked too.
 //!
-//! All instances of a function share a client, and so its connections and limits. A request is a
-//! task on the guests' runtime that ends with the resources of its instance, so a call that is
-//! dropped leaves nothing under way. Waiting costs no thread; only names are looked up on a few.
+//! All instances of a function share one client, and so its connections and limits. A request is a task on
+//! the guests' runtime. It ends when the resources of its instance are dropped, so a dropped call leaves no
+//! request running. A request that waits blocks no thread; only name lookups use a few blocking threads.
 //!
-//! Bounded: requests and connections by `http.connections`, bodies and times by the manifest, times
-//! also by the deadline of the call; first lines, heads, what is read ahead, and the requests of one
-//! instance by constants here, in `client` and in `setters`. A body that the end of its instance cut
-//! short breaks the connection: nobody takes a part of a request for all of it. No proxy of the
-//! environment is used, nothing is cached, decompressed or tried again, except on a connection that
-//! was closed before anything of the request was sent.
+//! Limits: `http.connections` limits requests and connections. The manifest also limits the size of bodies
+//! and all times; the deadline of the call limits the times as well. Constants in this module, in `client`
+//! and in `setters` limit request lines, headers, the data that is read ahead, and the requests of one
+//! instance. If the instance ends before the body of a request is complete, the connection is closed, so
+//! that the server does not take the part for a complete request. Proxy settings in the environment are
+//! ignored. Nothing is cached, decompressed or retried, with one exception: a request is sent again if its
+//! connection was closed before any byte of the request was sent.
 
 mod address;
 mod body;
@@ -46,7 +48,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, WasiHttpView};
 
 pub(super) use client::Client;
-use connect::{Reach, look_up};
+use connect::{Backend, look_up};
 pub use counts::HttpCounts;
 pub use dialer::{HttpDialer, HttpStream};
 pub use failure::Failure;
@@ -54,28 +56,29 @@ pub use grants::target;
 
 use crate::manifest::{Function, Name, Scheme};
 
-/// Where a guest asks what an error of a stream was, by the name that `wasmtime_wasi_http` gives it.
+/// The interface with the types of HTTP and the function that returns the error code of a stream, with the
+/// version that `wasmtime_wasi_http` uses.
 const TYPES: &str = "wasi:http/types@0.2.12";
-/// Requests of one instance that may be under way, or wait, at once; further ones fail. Each takes up
-/// to seven of the resources that an instance may have: three to send a body, four to read another.
+/// How many requests of one instance may run or wait at once; further ones fail. Each takes up to seven of
+/// the resources that an instance may have: three to send a body, and four to read the response.
 const MAX_REQUESTS: usize = 500;
-/// Most bytes of a head, whether a guest makes or receives it, as they lie in memory.
+/// The maximum size of headers in memory, both for those that a guest creates and for those it receives.
 pub(super) const MAX_FIELDS_BYTES: usize = 32 << 10;
-/// Most bytes of a request's body that a guest writes at once. Two of them may lie between guest and
-/// connection.
+/// How many bytes of a request body a guest can write at once. Up to two such chunks are buffered between
+/// the guest and the connection.
 const CHUNK_BYTES: usize = 8 << 10;
-/// How long before its deadline a call is told that its requests took too long, so that it can still
-/// say so itself.
+/// How long before the deadline of a call its requests time out, so that the function has time to handle
+/// the error.
 const MARGIN: Duration = Duration::from_millis(50);
 
-/// Gives guests `wasi:http`, whether or not anything is allowed: many components import it and never
+/// Adds `wasi:http`, also for functions that may not make any request: many components import it and never
 /// use it.
 pub(super) fn add_to_linker<T: WasiHttpView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     linker.allow_shadowing(true);
     setters::add_to_linker(linker)?;
     handle::add_to_linker(linker)?;
-    // The function of that crate does not know the errors that its own bodies end in.
+    // The function of that crate does not know the errors of the crate's own bodies.
     linker.instance(TYPES)?.func_wrap("http-error-code", error_code::<T>)?;
     linker.allow_shadowing(false);
     Ok(())
@@ -96,14 +99,14 @@ fn error_code<T: WasiHttpView>(
 /// The clients of all functions.
 #[derive(Default)]
 pub(super) struct Clients {
-    /// What stands in for the network. None: nothing does.
+    /// Replaces the network, if it is set.
     dialer: Option<Arc<dyn HttpDialer>>,
     functions: Mutex<HashMap<Name, Entry>>,
-    /// Kept once it could be read.
+    /// Empty until the certificates could be read.
     tls: OnceLock<Arc<ClientConfig>>,
 }
 
-/// Numbers stay when the client goes, with its last instance.
+/// The client lives as long as the instances that use it. The counts stay when it is dropped.
 #[derive(Default)]
 struct Entry {
     counts: Arc<HttpCounts>,
@@ -111,31 +114,31 @@ struct Entry {
 }
 
 impl Clients {
-    /// Clients that ask this dialer and nobody else.
+    /// Clients that send all requests to this dialer.
     pub(super) fn through(dialer: Arc<dyn HttpDialer>) -> Self {
         Self { dialer: Some(dialer), ..Self::default() }
     }
 
-    /// The client of a function. Those with the same settings share one.
+    /// The client of a function. If the settings of a function change, it gets a new client.
     pub(super) fn get(&self, function: &Function) -> Result<Arc<Client>, String> {
-        let reach = self.reach(function)?;
+        let backend = self.backend(function)?;
         let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = functions.entry(function.name.clone()).or_default();
         if let Some(client) = entry.client.upgrade().filter(|client| *client.policy == function.http) {
             return Ok(client);
         }
-        let client = Arc::new(Client::new(function, reach, entry.counts.clone()));
+        let client = Arc::new(Client::new(function, backend, entry.counts.clone()));
         entry.client = Arc::downgrade(&client);
         Ok(client)
     }
 
-    fn reach(&self, function: &Function) -> Result<Reach, String> {
+    fn backend(&self, function: &Function) -> Result<Backend, String> {
         if let Some(dialer) = &self.dialer {
-            return Ok(Reach::Other(dialer.clone()));
+            return Ok(Backend::Dialer(dialer.clone()));
         }
         let wants_tls = function.http.allow_hosts.iter().any(|entry| entry.origin.scheme == Scheme::Https);
         let tls = if wants_tls { Some(self.tls()?) } else { None };
-        Ok(Reach::Network { tls, look_up })
+        Ok(Backend::Network { tls, look_up })
     }
 
     fn tls(&self) -> Result<Arc<ClientConfig>, String> {
@@ -151,30 +154,30 @@ impl Clients {
     }
 }
 
-/// What `wasi:http` of one instance does with a request.
+/// Handles the requests of one instance.
 pub(super) struct Hooks {
     client: Arc<Client>,
-    /// One for each request of this instance that may be under way.
-    room: Arc<Semaphore>,
+    /// One permit for each request that this instance may have at once.
+    permits: Arc<Semaphore>,
     caller: Caller,
 }
 
-/// What a request has to know of the instance that makes it.
+/// What a request needs to know about the instance that makes it.
 #[derive(Clone)]
 struct Caller {
-    /// Whether there is no such instance any more.
-    gone: Arc<AtomicBool>,
-    /// When its call is over, or nearly so. None: it was not called yet.
+    /// Whether the instance was dropped.
+    instance_dropped: Arc<AtomicBool>,
+    /// Shortly before the deadline of the call. `None`: the instance is starting.
     deadline: Option<Instant>,
 }
 
 impl Hooks {
     pub(super) fn new(client: Arc<Client>) -> Self {
-        let caller = Caller { gone: Arc::default(), deadline: None };
-        Self { client, room: Arc::new(Semaphore::new(MAX_REQUESTS)), caller }
+        let caller = Caller { instance_dropped: Arc::default(), deadline: None };
+        Self { client, permits: Arc::new(Semaphore::new(MAX_REQUESTS)), caller }
     }
 
-    /// A call begins that may take so long.
+    /// A call begins that may take up to `limit`.
     pub(super) fn begin_call(&mut self, limit: Duration) {
         self.caller.deadline = Some(Instant::now() + limit - MARGIN.min(limit / 10));
     }
@@ -182,12 +185,12 @@ impl Hooks {
 
 impl Drop for Hooks {
     fn drop(&mut self) {
-        self.caller.gone.store(true, Ordering::Release);
+        self.caller.instance_dropped.store(true, Ordering::Release);
     }
 }
 
-type Answering = dyn Future<Output = Result<(hyper::Response<WasiBody>, Box<Watching>), Error>> + Send;
-type Watching = dyn Future<Output = Result<(), Error>> + Send;
+type ResponseFuture = dyn Future<Output = Result<(hyper::Response<WasiBody>, Box<BodyFuture>), Error>> + Send;
+type BodyFuture = dyn Future<Output = Result<(), Error>> + Send;
 
 impl WasiHttpHooks for Hooks {
     fn set_host_header(&mut self) -> bool {
@@ -198,20 +201,20 @@ impl WasiHttpHooks for Hooks {
         &mut self,
         request: hyper::Request<WasiBody>,
         options: Option<RequestOptions>,
-        _received: Box<Watching>,
-    ) -> Box<Answering> {
+        _received: Box<BodyFuture>,
+    ) -> Box<ResponseFuture> {
         let (client, caller) = (self.client.clone(), self.caller.clone());
-        // Not in the future, which may be dropped before it runs.
-        let begun = self.room.clone().try_acquire_owned().map(|room| (room, client.admit(request)));
+        // Requests are admitted here and not in the future, because the future may be dropped before it runs.
+        let begun = self.permits.clone().try_acquire_owned().map(|permit| (permit, client.admit(request)));
         Box::new(async move {
-            let (room, admitted) = begun.map_err(|_| Error::ConnectionLimitReached)?;
-            let answer = client.send(admitted, options, caller).await?;
-            let watching = async move {
-                let _room = room;
-                answer.watch.until(answer.deadline).await;
+            let (permit, admitted) = begun.map_err(|_| Error::ConnectionLimitReached)?;
+            let timed = client.send(admitted, options, caller).await?;
+            let limit_body = async move {
+                let _permit = permit;
+                timed.download_limit.end_at(timed.deadline).await;
                 Ok(())
             };
-            Ok((answer.response, Box::new(watching) as Box<Watching>))
+            Ok((timed.response, Box::new(limit_body) as Box<BodyFuture>))
         })
     }
 

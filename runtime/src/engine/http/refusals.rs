@@ -1,4 +1,4 @@
-//! Tells operators what a function may not do, and what to write if it should.
+//! Logs refused requests, and what to write in the manifest to allow them.
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::manifest::{Name, Origin};
 use crate::throttle::Throttle;
 
-/// Lines of one function each second; more are counted and dropped.
+/// How many lines of one function are logged each second; further ones are counted and dropped.
 const LINES_PER_SECOND: u32 = 2;
 
 pub(super) struct Refusals {
@@ -22,24 +22,24 @@ impl Refusals {
 
     pub(super) fn unlisted_host(&self, origin: &Origin) {
         let function = &self.function;
-        self.say(format_args!(
-            "a request to {origin} is refused; to allow it, write in [function.{function}]: allow-hosts = [\"{origin}\"]"
+        self.warn(format_args!(
+            "request to {origin} refused; to allow it, write in [function.{function}]: allow-hosts = [\"{origin}\"]"
         ));
     }
 
     pub(super) fn private_address(&self, origin: &Origin, addresses: &[SocketAddr]) {
         let function = &self.function;
         let Some(address) = addresses.first().map(SocketAddr::ip) else { return };
-        self.say(format_args!(
-            "a request to {origin} is refused, because {address} is not a public address; to allow it, write in \
+        self.warn(format_args!(
+            "request to {origin} refused, because {address} is not a public address; to allow it, write in \
              [function.{function}]: allow-networks = [\"{address}\"]"
         ));
     }
 
-    fn say(&self, what: std::fmt::Arguments<'_>) {
+    fn warn(&self, text: std::fmt::Arguments<'_>) {
         let passed = self.throttle.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now());
         if let Some(dropped) = passed {
-            tracing::warn!(function = %self.function, dropped = (dropped > 0).then_some(dropped), "{what}");
+            tracing::warn!(function = %self.function, dropped = (dropped > 0).then_some(dropped), "{text}");
         }
     }
 }

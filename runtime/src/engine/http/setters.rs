@@ -1,5 +1,5 @@
-//! The parts of a request's first line, bounded: `wasmtime_wasi_http` keeps what a guest sets, however
-//! long it is.
+//! Limits the length of the method, scheme, authority and path of a request. `wasmtime_wasi_http` stores them
+//! without a limit.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
@@ -8,18 +8,18 @@ use wasmtime_wasi_http::p2::bindings::http::types::{HostOutgoingRequest as _, Me
 
 use super::TYPES;
 
-/// Most bytes of a method or a scheme that has no name of its own.
+/// The maximum length of a method or scheme that `wasi:http` does not define.
 const MAX_WORD_BYTES: usize = 64;
-/// A name of 253 bytes, and a port, with room to spare.
+/// Enough for a name of 253 bytes and a port.
 const MAX_AUTHORITY_BYTES: usize = 300;
-/// More than servers take as a rule.
+/// Most servers accept less.
 const MAX_PATH_BYTES: usize = 16 << 10;
 
-/// Whether it was set.
+/// `Err`: the value was refused.
 type Set = Result<(), ()>;
 type Request = Resource<OutgoingRequest>;
 
-/// Replaces the setters, so that they refuse what is too long as they refuse what is invalid.
+/// Replaces the setters, so that they refuse values that are too long in the same way as invalid ones.
 pub(super) fn add_to_linker<T: WasiHttpView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     let mut types = linker.instance(TYPES)?;
     types.func_wrap("[method]outgoing-request.set-method", set_method::<T>)?;

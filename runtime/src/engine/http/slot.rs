@@ -1,4 +1,4 @@
-//! What a request holds while it is under way: its share of `http.connections`, and its connection.
+//! What a request holds while it runs: a permit of `http.connections`, and its connection.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use futures_util::task::AtomicWaker;
 use hyper_util::client::legacy::connect::CaptureConnection;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// Held by both bodies of a request, and free again when both are over.
+/// Both bodies of a request hold the slot. It is released when both have ended.
 pub(super) struct Slot {
     _permit: OwnedSemaphorePermit,
     connection: CaptureConnection,
@@ -20,64 +20,64 @@ impl Slot {
         Self { _permit: permit, connection }
     }
 
-    /// Closes the connection, unless others may be using it too.
-    pub(super) fn cut(&self) {
-        self.cut_if(|cut| !cut.is_shared);
+    /// Closes the connection, unless other requests may use it at the same time.
+    pub(super) fn abort_connection(&self) {
+        self.abort_if(|handle| !handle.is_shared);
     }
 
-    fn cut_if(&self, wanted: impl FnOnce(&Cut) -> bool) {
+    fn abort_if(&self, wanted: impl FnOnce(&AbortHandle) -> bool) {
         let mut extensions = http::Extensions::new();
         if let Some(connected) = &*self.connection.connection_metadata() {
             connected.get_extras(&mut extensions);
         }
-        if let Some(cut) = extensions.get::<Cut>().filter(|cut| wanted(cut)) {
-            cut.now();
+        if let Some(handle) = extensions.get::<AbortHandle>().filter(|handle| wanted(handle)) {
+            handle.abort();
         }
     }
 }
 
 impl Drop for Slot {
-    /// A connection that is not kept ends with its request: the client would keep one of HTTP/2 for a
-    /// while, even though it does not use it again.
+    /// Closes a single-use connection. The client would keep an HTTP/2 connection open for a while, although
+    /// it does not use the connection again.
     fn drop(&mut self) {
-        self.cut_if(|cut| !cut.is_kept);
+        self.abort_if(|handle| !handle.is_reusable);
     }
 }
 
-/// Ends a connection from outside, also one whose other side does not read.
+/// Closes a connection from another task, even if the server does not read from it.
 #[derive(Clone)]
-pub(super) struct Cut {
+pub(super) struct AbortHandle {
     state: Arc<State>,
-    /// For further requests.
-    pub(super) is_kept: bool,
-    /// By requests at the same time.
+    /// Whether later requests may use the connection.
+    pub(super) is_reusable: bool,
+    /// Whether several requests use the connection at the same time.
     pub(super) is_shared: bool,
 }
 
 #[derive(Default)]
 struct State {
-    is_cut: AtomicBool,
+    is_aborted: AtomicBool,
     waiting: AtomicWaker,
 }
 
-impl Cut {
-    pub(super) fn new(is_kept: bool, is_shared: bool) -> Self {
-        Self { state: Arc::default(), is_kept, is_shared }
+impl AbortHandle {
+    pub(super) fn new(is_reusable: bool, is_shared: bool) -> Self {
+        Self { state: Arc::default(), is_reusable, is_shared }
     }
 
-    fn now(&self) {
-        self.state.is_cut.store(true, Ordering::Release);
+    fn abort(&self) {
+        self.state.is_aborted.store(true, Ordering::Release);
         self.state.waiting.wake();
     }
 
-    /// What an operation of the connection comes to: one that would wait ends once it is cut. One task
-    /// owns a connection, so that there is one to wake.
-    pub(super) fn pass<T>(&self, context: &Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// Returns the result of an operation on the connection. If the operation would wait, it fails once the
+    /// connection is aborted. One waker is enough, because one task owns a connection.
+    pub(super) fn check<T>(&self, context: &Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             return polled;
         }
         self.state.waiting.register(context.waker());
-        if self.state.is_cut.load(Ordering::Acquire) {
+        if self.state.is_aborted.load(Ordering::Acquire) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         Poll::Pending

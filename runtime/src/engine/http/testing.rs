@@ -1,4 +1,4 @@
-//! Requests without a guest, for tests of what stands in for the network.
+//! Requests without a guest, for tests of dialers.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use http_body_util::BodyExt as _;
 use hyper::{Request, Response};
 use wasmtime_wasi_http::{WasiBody, WasiHttpHooks as _};
 
-use super::connect::Reach;
+use super::connect::Backend;
 use super::{Caller, Client, Failure, Hooks, HttpCounts, HttpDialer};
 use crate::manifest::Function;
 
@@ -24,21 +24,21 @@ pub(crate) struct Guest {
 impl Guest {
     pub(crate) fn new(function: &Function, dialer: Arc<dyn HttpDialer>) -> Self {
         let counts = Arc::<HttpCounts>::default();
-        let client = Arc::new(Client::new(function, Reach::Other(dialer), counts.clone()));
+        let client = Arc::new(Client::new(function, Backend::Dialer(dialer), counts.clone()));
         Self { hooks: Hooks::new(client.clone()), client, counts }
     }
 
-    /// The head of the answer to a request, and a body that is still to come.
+    /// Sends a request and returns the head of the response. The body may still be on its way.
     pub(crate) async fn send<B>(&self, request: Request<B>) -> Result<Response<WasiBody>, Failure>
     where
         B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
     {
         let admitted = self.client.admit(boxed(request));
-        let caller = Caller { gone: Arc::default(), deadline: None };
+        let caller = Caller { instance_dropped: Arc::default(), deadline: None };
         self.client.send(admitted, None, caller).await.map(|answer| answer.response)
     }
 
-    /// Makes a request as a guest does: it is made now, and sent when the future runs.
+    /// Makes a request as a guest does: this call admits the request, and the future sends it.
     pub(crate) fn start<B>(
         &mut self,
         request: Request<B>,

@@ -11,7 +11,7 @@ use super::failure::{Failure, code_of_body};
 use super::*;
 use crate::manifest;
 
-/// A function with these keys in the manifest.
+/// A function with these additional keys in the manifest.
 fn function(keys: &str) -> Arc<Function> {
     let text = format!("[function.f]\ncomponent = \"f.wasm\"\n{keys}");
     let manifest = manifest::parse(Path::new("tidegate.toml"), &text, &|_| None).expect("a good manifest");
@@ -46,7 +46,7 @@ fn a_request_is_allowed_by_the_entry_of_its_origin() {
 }
 
 #[test]
-fn what_misleads_readers_of_urls_is_refused() {
+fn misleading_urls_are_refused() {
     let hosts = r#"["https://api.example.com", "https://*.example.org"]"#;
     for url in [
         "https://api.example.com@evil.net/",
@@ -78,7 +78,7 @@ fn check_addresses(host: &str, networks: &str, addresses: &[&str], expected: &[&
 }
 
 #[test]
-fn a_name_may_stand_for_public_addresses_and_those_of_the_networks() {
+fn a_name_may_resolve_to_public_addresses_and_to_allowed_networks() {
     let found = ["8.8.8.8:80", "10.1.2.3:80", "127.0.0.1:80", "169.254.169.254:80", "[::1]:80", "[fd00::1]:80"];
     check_addresses("http://a.example.com", "[]", &found, &["8.8.8.8:80"]);
     check_addresses("http://a.example.com", r#"["10.0.0.0/8"]"#, &found, &["8.8.8.8:80", "10.1.2.3:80"]);
@@ -98,7 +98,7 @@ fn localhost_is_this_machine_and_an_address_is_itself() {
 }
 
 #[test]
-fn functions_with_the_same_settings_share_a_client_and_all_keep_their_numbers() {
+fn the_same_settings_share_a_client_and_counts_outlive_it() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let _entered = runtime.enter();
     let clients = Clients::default();
@@ -118,19 +118,19 @@ fn functions_with_the_same_settings_share_a_client_and_all_keep_their_numbers() 
 }
 
 #[test]
-fn the_cause_is_found_however_deep_it_lies() {
+fn a_failure_is_found_in_the_chain_of_causes() {
     #[derive(Debug, thiserror::Error)]
     #[error("outside")]
     struct Outside(#[source] std::io::Error);
 
-    let failure = |error: std::io::Error| Failure::behind(&Outside(error));
+    let failure = |error: std::io::Error| Failure::of_client_error(&Outside(error));
     assert_eq!(failure(std::io::Error::other("reset")), Failure::Ended);
     let own = Failure::RequestSize(5);
-    assert_eq!(Failure::behind(&own), own);
+    assert_eq!(Failure::of_client_error(&own), own);
 }
 
 #[test]
-fn every_failure_of_a_body_has_its_code() {
+fn every_failure_of_a_body_has_a_code() {
     for failure in [Failure::ResponseSize(5), Failure::Silence, Failure::Timeout, Failure::Ended, Failure::Protocol] {
         let code = code_of_body(&failure.clone().into());
         assert!(code.is_some(), "{failure:?}");

@@ -1,4 +1,4 @@
-//! Whom a function trusts that says who it is.
+//! The root certificates that functions trust.
 
 use std::env;
 use std::sync::Arc;
@@ -6,14 +6,14 @@ use std::sync::Arc;
 use rustls_native_certs::CertificateResult;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
-/// What names the certificates to trust instead of those of the system.
+/// The environment variables that name the certificates to trust instead of those of the system.
 const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
-/// Trusts the certificates that `SSL_CERT_FILE` and `SSL_CERT_DIR` name, and no others; without them,
-/// those of the system; and those of Mozilla where it has none, as in a container that holds this
-/// binary only.
+/// If `SSL_CERT_FILE` or `SSL_CERT_DIR` is set, only the certificates that they name are trusted. Otherwise
+/// those of the system are trusted. If the system has none, as in a container with nothing but this binary,
+/// those of Mozilla are trusted.
 pub(super) fn config() -> Result<Arc<ClientConfig>, String> {
-    let roots = roots(rustls_native_certs::load_native_certs(), &named())?;
+    let roots = roots(rustls_native_certs::load_native_certs(), &configured())?;
     let provider = Arc::new(crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -24,29 +24,29 @@ pub(super) fn config() -> Result<Arc<ClientConfig>, String> {
     Ok(Arc::new(config))
 }
 
-/// The variables that are set, each with its path. Empty: the system's are meant.
-fn named() -> String {
+/// The environment variables that are set, each with its path. Empty: none is set.
+fn configured() -> String {
     let set = VARIABLES.iter().filter_map(|name| env::var_os(name).map(|path| format!("{name}={}", path.display())));
     set.collect::<Vec<_>>().join(" ")
 }
 
-/// Who was told whom to trust trusts nobody else, also if that cannot be read.
-fn roots(found: CertificateResult, named: &str) -> Result<RootCertStore, String> {
+/// If certificates are configured, only those are trusted. It is an error if they cannot be read.
+fn roots(found: CertificateResult, configured: &str) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     let errors: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
     let (added, ignored) = roots.add_parsable_certificates(found.certs);
-    tracing::debug!(added, ignored, "certificates");
-    if !named.is_empty() {
+    tracing::debug!(added, ignored, "root certificates loaded");
+    if !configured.is_empty() {
         if !errors.is_empty() {
-            return Err(format!("the certificates of {named} cannot be read: {}", errors.join("; ")));
+            return Err(format!("the certificates of {configured} cannot be read: {}", errors.join("; ")));
         }
         if roots.is_empty() {
-            return Err(format!("there is no certificate in {named}"));
+            return Err(format!("there is no certificate in {configured}"));
         }
         return Ok(roots);
     }
     if !errors.is_empty() {
-        tracing::warn!("certificates of the system cannot be read: {}", errors.join("; "));
+        tracing::warn!("cannot read certificates of the system: {}", errors.join("; "));
     }
     if roots.is_empty() {
         tracing::info!("the system has no certificates, so functions trust those of Mozilla");
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn certificates_that_are_named_and_cannot_be_used_are_an_error() {
+    fn configured_certificates_that_cannot_be_read_are_an_error() {
         let missing = Path::new("/no/such/file.pem");
         let error = roots(load_certs_from_paths(Some(missing), None), "SSL_CERT_FILE=/no/such/file.pem");
         let error = error.expect_err("an error");

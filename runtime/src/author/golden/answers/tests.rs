@@ -84,7 +84,7 @@ async fn an_answer_is_what_was_given_and_no_more() {
 #[tokio::test]
 async fn every_failure_comes_as_itself_also_on_a_connection_that_was_used() {
     let url = format!("{AT}/7");
-    for (name, failure) in HttpFailure::of_others() {
+    for (name, failure) in HttpFailure::external() {
         let failing = || HttpAnswer::failure(request(&format!("GET {url}")), name).expect(name);
         let (guest, answers) = guest("", vec![failing(), response(200, "one"), failing(), response(200, "two")]);
         for expected in ["one", "two"] {

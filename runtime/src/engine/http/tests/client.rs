@@ -1,4 +1,4 @@
-//! The client against a server of a few lines, without guests.
+//! Tests of the client against a simple server, without guests.
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::AtomicUsize;
@@ -10,12 +10,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use super::super::client::Answer;
+use super::super::client::TimedResponse;
 use super::super::connect::LookUp;
 use super::super::failure::Failure;
 use super::*;
 
-/// For what ends by itself, sooner or later.
+/// How long a test waits for a condition before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Default)]
@@ -54,7 +54,8 @@ impl Server {
     }
 }
 
-/// Answers every head at once. What comes after that of `/early` is not read.
+/// Sends a response as soon as the head of a request is complete. After a request for `/early` it reads
+/// nothing more.
 async fn serve(mut stream: TcpStream) {
     let mut read = Vec::new();
     while stream.read_buf(&mut read).await.is_ok_and(|bytes| bytes > 0) {
@@ -71,16 +72,16 @@ async fn serve(mut stream: TcpStream) {
     }
 }
 
-/// A client for whom every name is this machine's.
+/// A client that resolves every name to the loopback address.
 fn client(keys: &str) -> Client {
     let function = function(&format!("{keys}\nallow-networks = [\"127.0.0.0/8\"]"));
     let look_up: LookUp = |_, port| Ok(vec![(Ipv4Addr::LOCALHOST, port).into()]);
-    Client::new(&function, Reach::Network { tls: None, look_up }, Arc::default())
+    Client::new(&function, Backend::Network { tls: None, look_up }, Arc::default())
 }
 
-async fn send(client: &Client, url: &str, body: WasiBody) -> Result<Answer, Failure> {
+async fn send(client: &Client, url: &str, body: WasiBody) -> Result<TimedResponse, Failure> {
     let request = hyper::Request::builder().method("POST").uri(url).body(body).expect("a request");
-    client.send(client.admit(request), None, Caller { gone: Arc::default(), deadline: None }).await
+    client.send(client.admit(request), None, Caller { instance_dropped: Arc::default(), deadline: None }).await
 }
 
 async fn get(client: &Client, url: &str) -> Result<Bytes, Failure> {
@@ -95,11 +96,11 @@ async fn until(mut is_so: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(PATIENCE, waiting).await.expect("it is so in the end");
+    timeout(PATIENCE, waiting).await.expect("the condition becomes true");
 }
 
 #[tokio::test]
-async fn connections_that_wait_for_other_hosts_keep_nobody_from_getting_one() {
+async fn idle_connections_to_other_hosts_do_not_block_a_request() {
     let server = Server::start().await;
     let port = server.port;
     let client = client(&format!("allow-hosts = [\"http://*.example.com:{port}\"]\nhttp = {{ connections = 1 }}"));
@@ -114,7 +115,7 @@ async fn connections_that_wait_for_other_hosts_keep_nobody_from_getting_one() {
 }
 
 #[tokio::test]
-async fn the_connection_of_a_single_host_is_used_again() {
+async fn connections_to_one_host_are_used_again() {
     let server = Server::start().await;
     let origin = format!("http://one.example.com:{}", server.port);
     let client = client(&format!("allow-hosts = [\"{origin}\"]\nhttp = {{ connections = 2 }}"));
@@ -124,7 +125,7 @@ async fn the_connection_of_a_single_host_is_used_again() {
     assert!(server.made() <= 3, "{}", server.made());
 }
 
-/// Its answer is over before it is, and whoever reads it has stopped, or never begins.
+/// Sends a body that does not end. The server sends its response at once and does not read the body.
 async fn check_upload_ends(body: WasiBody) {
     let server = Server::start().await;
     let origin = format!("http://one.example.com:{}", server.port);
@@ -140,12 +141,12 @@ async fn check_upload_ends(body: WasiBody) {
 }
 
 #[tokio::test]
-async fn an_upload_that_outlives_its_answer_ends_in_time() {
+async fn an_upload_without_data_ends_at_the_timeout() {
     check_upload_ends(StreamBody::new(futures_util::stream::pending()).boxed_unsync()).await;
 }
 
 #[tokio::test]
-async fn an_upload_that_nobody_reads_ends_in_time() {
+async fn an_upload_that_the_server_does_not_read_ends_at_the_timeout() {
     let chunk = || Some((Ok(Frame::data(Bytes::from_static(&[b'x'; 4096]))), ()));
     let endless = futures_util::stream::unfold((), move |()| std::future::ready(chunk()));
     let body = StreamBody::new(endless).boxed_unsync();
@@ -153,13 +154,13 @@ async fn an_upload_that_nobody_reads_ends_in_time() {
 }
 
 #[tokio::test]
-async fn the_body_of_an_instance_that_is_gone_is_not_complete() {
+async fn the_body_of_a_dropped_instance_is_not_complete() {
     let server = Server::start().await;
     let origin = format!("http://one.example.com:{}", server.port);
     let client = client(&format!("allow-hosts = [\"{origin}\"]"));
-    let gone = Arc::new(AtomicBool::new(true));
+    let instance_dropped = Arc::new(AtomicBool::new(true));
     let nothing_more = StreamBody::new(futures_util::stream::empty()).boxed_unsync();
     let request = hyper::Request::post(format!("{origin}/early")).body(nothing_more).expect("a request");
-    let failure = client.send(client.admit(request), None, Caller { gone, deadline: None }).await.err();
+    let failure = client.send(client.admit(request), None, Caller { instance_dropped, deadline: None }).await.err();
     assert_eq!(failure, Some(Failure::Protocol));
 }

@@ -1,9 +1,9 @@
-//! What the loop of a trigger needs of Kafka, as traits: a member of a consumer group, a producer,
-//! answers to questions that take a while, and where all of them come from.
+//! The interface of a trigger's loop to Kafka, as traits: a member of a consumer group, a producer, requests
+//! to the brokers that may block, and a factory for all of these.
 //!
-//! Nothing here waits, except where a method says so. Each trait has one implementation for
-//! brokers, one for lists of records that are played without any, and one in the simulated cluster of the tests,
-//! so that the same loop runs on all of them.
+//! No method waits, unless its documentation says so. Each trait has three implementations: one for real
+//! brokers, one that plays a list of records without a broker, and one for the simulated cluster of the
+//! tests. So the same loop runs on all three.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -13,192 +13,196 @@ use super::client::{Error, Metadata};
 use super::list::Position;
 use crate::record::{Header, Message, OwnedRecord, Record};
 
-/// What a member reports beside records.
+/// An event of a group member. Records are not events.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// These partitions are ours once [`Broker::assign`] is called with them. The list may be empty.
+    /// The group assigns these partitions. The assignment takes effect when [`Broker::assign`] is called
+    /// with them. The list may be empty.
     Assigned(Vec<Position>),
-    /// These partitions go once [`Broker::unassign`] is called with them. If they are `lost`, they are
-    /// gone already, and nothing may be committed for them.
+    /// The group revokes these partitions. They are released when [`Broker::unassign`] is called with them.
+    /// If they are `lost`, other members may own them already, and no offset may be committed for them.
     Revoked { partitions: Vec<Position>, lost: bool },
-    /// The commit of this number ended.
+    /// The commit with this number has ended.
     Committed { number: u64, result: Result<(), Error> },
-    /// Something is wrong. The client goes on by itself unless the error is fatal.
+    /// Something is wrong. Unless the error is fatal, the client itself tries again.
     ///
-    /// Some of them are told once, however long they last: that the group denies access is told
-    /// when it is found, and is over when partitions are assigned.
+    /// Some errors are reported only once, even if they last. For example, a group that denies access is
+    /// reported when this is found, and the error is over when partitions are assigned.
     Error(Error),
 }
 
-/// What comes of a partition.
+/// One item that is taken from a partition.
 #[derive(Debug)]
 pub enum Taken<R> {
     Record(R),
-    /// Something at this offset cannot be read.
+    /// The record at this offset cannot be read.
     Failed {
         offset: i64,
         error: Error,
     },
 }
 
-/// A question for [`Broker::ask`]. It sends its answer wherever it wants.
+/// A closure for [`Broker::ask`]. It asks the brokers and delivers the answer itself, for example by a
+/// channel.
 pub type Question = Box<dyn FnOnce(&dyn Reader) + Send>;
-/// A question for [`Sink::ask`]: called with what the brokers say about the topics.
+/// A closure for [`Sink::ask`]. It is called with the metadata of the topics.
 pub type TopicsQuestion = Box<dyn FnOnce(Result<Metadata, Error>) + Send>;
 
 /// A member of a consumer group.
 ///
-/// From an [`Event::Assigned`] or [`Event::Revoked`] until its answer no partition hands out records,
-/// and no record of an earlier assignment follows the event that revokes it.
+/// After an [`Event::Assigned`] or [`Event::Revoked`], [`Broker::take`] returns no records until the event
+/// is answered by [`Broker::assign`] or [`Broker::unassign`]. After the event that revokes an assignment,
+/// no record of this assignment is returned any more.
 pub trait Broker: Send + 'static {
     type Record: Record + From<OwnedRecord> + Send;
 
-    /// A partition by name. `None`: the client has no such topic.
+    /// The partition with this topic and number. `None`: the client does not know the topic.
     fn partition(&self, topic: &str, number: i32) -> Option<Partition>;
 
     /// The next event.
     fn next_event(&mut self) -> Option<Event>;
 
-    /// Takes the next records and returns how many there were. Fewer than `at_most` means that there
-    /// are no more now.
+    /// Takes the next records and returns their number. If it is less than `at_most`, no more records are
+    /// there now.
     fn take(&mut self, at_most: usize, each: impl FnMut(Partition, Taken<Self::Record>)) -> usize;
 
-    /// Replaces the subscription. The first one joins the group.
+    /// Replaces the subscription. The first subscription joins the group.
     fn subscribe(&mut self, topics: &[String]) -> Result<(), Error>;
 
-    /// Answers an assignment. A partition without an offset starts at its beginning.
+    /// Answers [`Event::Assigned`]. A position without an offset means the beginning of the partition.
     fn assign(&mut self, positions: &[Position]) -> Result<(), Error>;
 
-    /// Answers a revocation.
+    /// Answers [`Event::Revoked`].
     fn unassign(&mut self, partitions: &[Position]) -> Result<(), Error>;
 
-    /// Whether the group has given the assignment to others already.
+    /// Whether the group has already given the assignment to other members.
     fn is_lost(&self) -> bool;
 
-    /// Lets the records of a partition come, or keeps them back without throwing away what was
-    /// fetched. What came before the call is still taken.
+    /// With `flows`, [`Broker::take`] returns records of the partition. Without it, the records that were
+    /// fetched stay in the queue of the partition. Records that were in the shared queue before the call are
+    /// still returned.
     fn flow(&mut self, partition: Partition, flows: bool) -> Result<(), Error>;
 
-    /// Stops fetching a partition and throws away what was fetched of it and not taken, or goes on
-    /// behind the last record taken.
+    /// With `pauses`, stops fetching the partition and discards the fetched records that were not taken.
+    /// Without it, fetching continues after the last record that was taken.
     fn pause(&mut self, partition: Partition, pauses: bool) -> Result<(), Error>;
 
-    /// Goes on at these offsets. No record that was fetched before is handed out any more.
+    /// Continues at these offsets. Records that were fetched before are not returned any more.
     fn seek(&mut self, positions: &[Position]) -> Result<(), Error>;
 
-    /// Starts to commit. [`Event::Committed`] with this number says how it ended.
+    /// Starts a commit. [`Event::Committed`] with the same number reports its result.
     fn commit(&mut self, number: u64, positions: &[Position]) -> Result<(), Error>;
 
-    /// Has a question answered where it may wait.
+    /// Runs a question on a thread that may block.
     fn ask(&mut self, question: Question);
 
-    /// Starts to leave the group. Events go on, and rebalances are answered until
+    /// Starts to leave the group. Events still come, and rebalances must be answered, until
     /// [`Broker::is_closed`].
     fn close(&mut self);
 
-    /// Whether the member has left its group, or given up on it.
+    /// Whether the member has left its group, or has given up leaving it.
     fn is_closed(&self) -> bool;
 }
 
-/// Questions to the brokers. They wait for the answer, up to a limit.
+/// Requests to the brokers. Each method blocks until the answer comes, at most for `limit`.
 pub trait Reader {
-    /// The committed positions of these partitions, once no transaction that is under way can change
-    /// them.
+    /// The committed positions of these partitions. Waits until no running transaction can change them.
     fn committed(&self, partitions: &[Position], limit: Duration) -> Result<Vec<Position>, Error>;
 
-    /// The first offset of each partition whose record is not older than `timestamp_ms`, or the end
-    /// of the partition.
+    /// For each partition, the offset of the first record that is not older than `timestamp_ms`. If there is
+    /// no such record, the end of the partition.
     fn at_time(&self, partitions: &[Position], timestamp_ms: i64, limit: Duration) -> Result<Vec<Position>, Error>;
 
-    /// For each partition the offsets that it has: from its first record to where its next one will
-    /// be.
+    /// For each partition, the range from the offset of its first record to the offset that its next record
+    /// will get.
     fn ranges(&self, partitions: &[Position], limit: Duration) -> Result<Vec<Range<i64>>, Error>;
 
-    /// The partitions of topics.
+    /// The metadata of these topics.
     fn metadata(&self, topics: &[String], limit: Duration) -> Result<Metadata, Error>;
 }
 
-/// Where messages go.
+/// A producer.
 pub trait Sink: Send + 'static {
-    /// Produces messages. Those of one partition keep their order, also among several calls.
-    /// Everything is copied before the call returns, and every message is acknowledged once.
+    /// Produces messages. Messages of one partition keep their order, also across several calls. Everything
+    /// is copied before the call returns. Every message is acknowledged exactly once.
     fn send(&mut self, messages: &[Message<'_>], headers: &[Header<'_>]);
 
-    /// Hands out the acknowledgements that came in, without waiting.
+    /// Calls `each` with the acknowledgements that have arrived, without waiting.
     fn acknowledgements(&mut self, each: &mut dyn FnMut(Acknowledgement));
 
-    /// Whether acknowledgements wake the loop, as they do at first. What came while they did not has to be
-    /// asked for.
+    /// Whether acknowledgements wake the loop. At first they do. After turning this on again, the loop must
+    /// call [`Sink::acknowledgements`] for those that arrived meanwhile.
     fn set_wakes(&mut self, _wakes: bool) {}
 
-    /// Messages that are not acknowledged.
+    /// The number of messages that are not acknowledged yet.
     fn outstanding(&self) -> usize;
 
-    /// How many messages may be unacknowledged.
+    /// How many messages may be unacknowledged at once.
     fn most_outstanding(&self) -> usize {
         usize::MAX
     }
 
-    /// Asks for what is queued to be sent now.
+    /// Sends the queued messages at once.
     fn flush(&mut self);
 
-    /// Gives up what was not sent yet: it is reported as refused for now. What is with the broker
-    /// already is reported when its answer comes. Nothing may be sent any more.
+    /// Gives up all messages that were not sent yet, and reports them as [`Refusal::ForNow`]. A message that
+    /// was sent is reported when the broker answers. After this call, new messages are refused too.
     fn abandon(&mut self);
 
-    /// Takes in how many partitions the topics have.
+    /// Updates the numbers of partitions of the topics.
     fn update(&mut self, metadata: &Metadata);
 
-    /// Has the brokers asked about the sink's topics, where that may wait.
+    /// Asks the brokers for the metadata of the sink's topics, on a thread that may block.
     fn ask(&self, answer: TopicsQuestion);
 }
 
-/// What became of a message.
+/// The result of producing a message.
 #[derive(Debug)]
 pub struct Acknowledgement {
     pub token: u64,
     pub result: Result<(), Refusal>,
 }
 
-/// Why a message is not in its topic.
+/// Why a message was not written to its topic.
 #[derive(Clone, Debug)]
 pub enum Refusal {
-    /// It will never be accepted: too large, no such partition, malformed.
+    /// The message will never be accepted: it is too large or malformed, or its partition does not exist.
     ForGood(Error),
-    /// It was in a batch of which the broker refuses a message for good, and does not say which.
-    /// Nothing that is sent later reaches the broker.
+    /// The message was in a batch with another message that the broker refuses for good, and the broker does
+    /// not say which one. This producer sends no later messages.
     WithOthers(Error),
-    /// The client gave up; another one may succeed.
+    /// The producer gave up; another producer may succeed.
     ForNow(Error),
-    /// It was behind a message that was refused in one of the ways above, which is reported too.
+    /// The message was behind a message that was refused for one of the reasons above. That message is
+    /// reported too.
     Following,
 }
 
-/// How many messages of a partition a request carries.
+/// How many messages of a partition go into one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Batching {
-    /// As many as there are. When the broker refuses one for good, the producer ends: what follows
-    /// in the same partition must not overtake what has to be sent again.
+    /// As many as are queued. If the broker refuses a message for good, the producer ends, because later
+    /// messages of the same partition must not be written before the messages that are sent again.
     Full,
-    /// One, so that the broker refuses none for what is wrong with another.
+    /// One, so that the broker never refuses a message because of another one.
     Single,
-    /// As many as there are. What follows a refused message goes on all the same: for records that
-    /// nobody sends again.
+    /// As many as are queued. Messages after a refused one are still sent. This is for callers that do not
+    /// send refused messages again, such as tools.
     Separate,
 }
 
-/// Makes the clients of one trigger.
+/// Creates the clients of one trigger.
 pub trait Clients: Send + 'static {
     type Broker: Broker;
     type Sink: Sink;
 
-    /// A member of the trigger's group, which joins it when it subscribes. It fetches at most
-    /// `queue_bytes` ahead in each of its queues.
+    /// Creates a member of the trigger's group. It joins the group when it subscribes. It prefetches at most
+    /// `queue_bytes` into each of its queues.
     fn broker(&mut self, queue_bytes: u64) -> Result<Self::Broker, Error>;
 
-    /// A producer to the trigger's topics.
+    /// Creates a producer for the output topics of the trigger.
     fn sink(&mut self, batching: Batching) -> Result<Self::Sink, Error>;
 
-    /// Waits until one of the clients has something for the loop.
+    /// Waits until one of the clients has a record, an event or an acknowledgement.
     fn wait(&self) -> impl Future<Output = ()> + Send;
 }

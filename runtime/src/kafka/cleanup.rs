@@ -1,4 +1,5 @@
-//! What brokers throw away of a topic, for tools that judge what is not there.
+//! The cleanup policy of topics. A tool that looks for missing records needs it, because compaction removes
+//! records.
 
 use std::time::Duration;
 
@@ -10,12 +11,12 @@ use super::embedded;
 use super::settings::settings;
 use crate::manifest::Cluster;
 
-/// The setting of a topic, which is `delete`, `compact`, or both, separated by a comma.
+/// A setting of topics. Its value is `delete`, `compact`, or both, separated by a comma.
 const POLICY: &str = "cleanup.policy";
 
-/// Those of the topics that are compacted. Blocks up to `limit`, and then waits up to `limit`. Needs the
-/// permission to describe settings of topics. The broker of `tidegate dev` compacts nothing, and cannot
-/// be asked.
+/// Returns those of the topics that are compacted. It blocks for at most `limit`, and then waits
+/// asynchronously for at most `limit`. It needs the permission to describe the settings of topics. The broker
+/// of `tidegate dev` does not support such requests, but it compacts nothing, so the result is empty.
 pub async fn compacted(cluster: &Cluster, topics: &[String], limit: Duration) -> Result<Vec<String>, Error> {
     let context = Context { owner: "cleanup" };
     let client: AdminClient<Context> =

@@ -1,9 +1,9 @@
-//! A client of a cluster, and its end.
+//! A native client of librdkafka, and how it is destroyed.
 //!
-//! The native client is ours, not the wrapper's: the wrapper's consumer polls at its end until the
-//! brokers have answered, and librdkafka waits for them too. So nobody waits here: the last user of
-//! a client leaves its end to a thread that nobody waits for either. The process may exit while
-//! such a thread runs.
+//! This module does not use the clients of the rdkafka crate, because dropping a consumer of that crate
+//! blocks until the brokers have answered. Destroying a client of librdkafka waits for the brokers too. So
+//! when the last user drops a client, a separate thread destroys it, and no other thread waits for that
+//! thread. The process may exit while it runs.
 
 use std::ffi::c_char;
 use std::mem::ManuallyDrop;
@@ -20,26 +20,27 @@ use super::error::Code;
 pub use super::error::{Error, ErrorKind};
 pub use super::metadata::Metadata;
 
-/// What a client tells in events, not in callbacks.
+/// The kinds of events that a client puts on its queues instead of calling callbacks.
 const EVENTS: i32 =
     c::RD_KAFKA_EVENT_DR | c::RD_KAFKA_EVENT_REBALANCE | c::RD_KAFKA_EVENT_OFFSET_COMMIT | c::RD_KAFKA_EVENT_ERROR;
 
-/// A native client. Whatever lies in its memory, and each of its queues, keeps it alive.
+/// A native client. Each of its queues holds a reference to it, and so does each object in its memory, such
+/// as a fetched record.
 pub(super) struct Client {
     native: Native,
 }
 
-/// The native client itself, which is destroyed once, by hand.
+/// The pointer to the native client. It has no `Drop`; [`Client`] destroys the client once.
 #[derive(Clone, Copy)]
 struct Native(NonNull<c::rd_kafka_t>);
 
-// SAFETY: librdkafka's clients may be used from any thread, several at a time.
+// SAFETY: clients of librdkafka may be used from any thread, and from several threads at the same time.
 unsafe impl Send for Native {}
 // SAFETY: as above.
 unsafe impl Sync for Native {}
 
 impl Client {
-    /// A consumer. If it has a group, all its events come on the consumer's queue.
+    /// Creates a consumer. If it has a group, all its events arrive on the consumer queue.
     pub(super) fn consumer(config: &ClientConfig) -> Result<Self, Error> {
         let client = Self::new(c::rd_kafka_type_t::RD_KAFKA_CONSUMER, config)?;
         if config.get("group.id").is_some() {
@@ -56,8 +57,8 @@ impl Client {
     fn new(kind: c::rd_kafka_type_t, config: &ClientConfig) -> Result<Self, Error> {
         let native = config.create_native_config().map_err(refused)?;
         let mut reason = [0; 512];
-        // SAFETY: the settings live, and are the client's once it is made; the reason has the length
-        // that is told.
+        // SAFETY: the settings live, and the client owns them once it is created; the length of the reason
+        // buffer is the one that is passed.
         let client = unsafe {
             c::rd_kafka_conf_set_events(native.ptr(), EVENTS);
             c::rd_kafka_new(kind, native.ptr(), reason.as_mut_ptr().cast::<c_char>(), reason.len())
@@ -68,8 +69,8 @@ impl Client {
         };
         let _ = ManuallyDrop::new(native);
         let client = Self { native: Native(client) };
-        // Log lines are events like others: a callback would run on the client's threads.
-        // SAFETY: the client lives; null is its main queue.
+        // Log lines arrive as events, because a callback would run on the threads of the client.
+        // SAFETY: the client lives; null means its main queue.
         Error::check(unsafe { c::rd_kafka_set_log_queue(client.pointer(), ptr::null_mut()) })?;
         Ok(client)
     }
@@ -78,13 +79,13 @@ impl Client {
         self.native.0.as_ptr()
     }
 
-    /// Why the client is of no use any more.
+    /// The fatal error of the client, which makes it unusable.
     pub(super) fn fatal(&self) -> Code {
-        // SAFETY: the client lives; without room for a text none is written.
+        // SAFETY: the client lives; no text is written, because the buffer is null with length 0.
         unsafe { c::rd_kafka_fatal_error(self.pointer(), ptr::null_mut(), 0) }
     }
 
-    /// Ends the client on this thread, if nobody else uses it. Waits for its brokers.
+    /// Destroys the client on this thread if this is the last reference. Waits for its brokers.
     pub(super) fn end(this: Arc<Self>) {
         if let Some(client) = Arc::into_inner(this) {
             let native = client.native;
@@ -97,23 +98,23 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         let native = self.native;
-        // Without a thread it is left as it is: memory that is lost is better than a loop that hangs.
+        // If no thread can be started, the client is leaked. A memory leak is better than a loop that hangs.
         if let Err(error) = thread::Builder::new().name("kafka-end".to_owned()).spawn(move || native.destroy()) {
-            tracing::warn!("a Kafka client cannot be ended, and keeps its memory: {error}");
+            tracing::warn!("leaking a Kafka client, because no thread can be started to destroy it: {error}");
         }
     }
 }
 
 impl Native {
     fn destroy(self) {
-        // No closing: who was a member has left, or given up on it. What is under way with a broker
-        // that is away still takes the client up to `socket.timeout.ms`.
+        // The consumer is not closed here: a member has left its group before, or has given up leaving. A
+        // request to a broker that does not answer still delays this for up to `socket.timeout.ms`.
         // SAFETY: the last user has dropped the client; queues, topics and messages hold a reference.
         unsafe { c::rd_kafka_destroy_flags(self.0.as_ptr(), c::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) }
     }
 }
 
-/// Settings that the client does not take.
+/// The error for settings that the client does not accept.
 pub(super) fn refused(error: KafkaError) -> Error {
     match error {
         KafkaError::ClientConfig(_, reason, _, _) => Error::invalid(reason),
@@ -121,7 +122,8 @@ pub(super) fn refused(error: KafkaError) -> Error {
     }
 }
 
-/// What the wrapper's clients, which only ask about topics, do with their log lines.
+/// Handles the log lines and errors of clients of the rdkafka crate. Only administrative requests about
+/// topics use such clients.
 pub(super) struct Context {
     pub owner: &'static str,
 }
@@ -136,9 +138,9 @@ impl ClientContext for Context {
     }
 }
 
-/// Sends a line of the client's log to ours. Levels are those of syslog.
+/// Writes a log line of the client to the log of the node. The levels are those of syslog.
 pub(super) fn log(owner: &str, level: i32, facility: &str, line: &str) {
-    // librdkafka calls `enable.gapless.guarantee` experimental. We set it on purpose.
+    // librdkafka warns that `enable.gapless.guarantee` is experimental. Tidegate sets it on purpose.
     let expected = facility == "CONFWARN" && line.contains("experimental");
     match level {
         _ if expected => tracing::debug!(target: "librdkafka", trigger = owner, facility, "{line}"),
@@ -148,13 +150,13 @@ pub(super) fn log(owner: &str, level: i32, facility: &str, line: &str) {
     }
 }
 
-/// Has the allocator keep what clients and batches need again and again, instead of giving it back
-/// to the kernel, which has to clear it each time. A busy node takes some percent less CPU, and an
-/// idle one keeps what it needed when it was busy: up to 128 MiB, and up to 64 MiB of each thread's
-/// own heaps. For the process; only glibc needs it.
+/// Sets up the allocator to keep memory that clients and batches need again and again. Otherwise the memory
+/// goes back to the kernel, which clears it each time. A busy node then needs some percent less CPU time. An
+/// idle node keeps memory that it needed when it was busy: up to 128 MiB, and up to 64 MiB in the heaps of
+/// each thread. This affects the whole process. Only glibc needs it.
 pub fn keep_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: known parameters, and no other thread is needed to stand still.
+    // SAFETY: the parameters are valid, and other threads may allocate at the same time.
     unsafe {
         libc::mallopt(libc::M_TRIM_THRESHOLD, 128 << 20);
         libc::mallopt(libc::M_TOP_PAD, 16 << 20);

@@ -1,4 +1,4 @@
-//! The clients of one trigger.
+//! Creates the Kafka clients of one trigger.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use super::broker::Clients;
 use super::client::Error;
 use super::sink::{Batching, KafkaSink};
 use super::source::{Membership, Source};
-use super::wake::{Wake, WakeEnd};
+use super::wake::{Wake, WakeHandle};
 use crate::manifest::Cluster;
 
-/// What the clients of a trigger are made of.
+/// The settings of the clients of a trigger.
 #[derive(Clone, Debug)]
 pub struct Blueprint {
     pub cluster: Arc<Cluster>,
@@ -17,29 +17,29 @@ pub struct Blueprint {
     /// Name of the trigger, for log lines.
     pub trigger: String,
     pub group: String,
-    /// Topics to read. [`Partition::topic`](super::Partition::topic) counts in them.
+    /// Topics to read. [`Partition::topic`](super::Partition::topic) is an index into this list.
     pub topics: Vec<String>,
-    /// Topics to write. [`Message::topic`](crate::record::Message::topic) counts in them.
+    /// Topics to write. [`Message::topic`](crate::record::Message::topic) is an index into this list.
     pub outputs: Vec<String>,
     /// Name of the node.
     pub node: String,
-    /// Name of a static member of the group; `None`: a new member joins each time.
+    /// Name of a static member of the group. `None`: each start joins as a new member.
     pub instance: Option<String>,
 }
 
-/// Makes the clients, which all wake the same loop.
+/// Creates the clients. All of them wake the same loop.
 pub struct KafkaClients {
     blueprint: Blueprint,
     wake: Wake,
-    /// Each queue of each client has it too, so clients may come and go.
-    end: Arc<WakeEnd>,
+    /// Each queue of each client holds this too. So clients may be created and dropped at any time.
+    handle: Arc<WakeHandle>,
 }
 
 impl KafkaClients {
-    /// Makes no client yet.
+    /// Does not create a client yet.
     pub fn new(blueprint: Blueprint) -> Self {
-        let (wake, end) = Wake::new();
-        Self { blueprint, wake, end }
+        let (wake, handle) = Wake::new();
+        Self { blueprint, wake, handle }
     }
 }
 
@@ -50,12 +50,12 @@ impl Clients for KafkaClients {
     fn broker(&mut self, queue_bytes: u64) -> Result<Source, Error> {
         let Blueprint { cluster, trigger, group, topics, node, instance, .. } = &self.blueprint;
         let membership = Membership { owner: trigger, group, topics, queue_bytes, instance: instance.as_deref() };
-        Source::new(cluster, &membership, node, &self.end)
+        Source::new(cluster, &membership, node, &self.handle)
     }
 
     fn sink(&mut self, batching: Batching) -> Result<KafkaSink, Error> {
         let Blueprint { output_cluster, trigger, outputs, node, .. } = &self.blueprint;
-        KafkaSink::new(output_cluster, trigger, node, outputs, batching, &self.end)
+        KafkaSink::new(output_cluster, trigger, node, outputs, batching, &self.handle)
     }
 
     async fn wait(&self) {

@@ -1,4 +1,4 @@
-//! Topics that a tool is told to create.
+//! Creates topics, for tools.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ use super::client::{Context, Error};
 use super::settings::settings;
 use crate::manifest::Cluster;
 
-/// What became of a topic that was to be created.
+/// The result of [`create_topic`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Created {
-    /// It is new. Its partitions may take a moment until they have leaders.
+    /// The topic was created. It may take a moment until its partitions have leaders.
     Now,
-    /// There was one of this name, and it stays as it is.
+    /// The topic existed before and was not changed.
     Before,
-    /// The broker does not create topics on request, or does not answer such a request. That of
-    /// `tidegate dev` creates a topic when a client asks about it that allows it.
+    /// The broker does not support requests to create topics, or did not answer. The broker of
+    /// `tidegate dev` creates a topic when a client that allows this asks for its metadata.
     Unsupported,
 }
 
-/// Creates a topic with as many replicas as the broker is set to. Waits up to `limit`.
+/// Creates a topic with the default number of replicas of the broker. Waits up to `limit`.
 pub async fn create_topic(cluster: &Cluster, name: &str, partitions: i32, limit: Duration) -> Result<Created, Error> {
     let context = Context { owner: "create" };
     let client: AdminClient<Context> =
         settings(cluster, "tidegate-create", &[]).create_with_context(context).map_err(Error::invalid)?;
-    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(BROKERS_CHOICE));
+    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(BROKER_DEFAULT));
     let options = AdminOptions::new().request_timeout(Some(limit)).operation_timeout(Some(limit));
     let results = match client.create_topics([&topic], &options).await {
         Err(KafkaError::AdminOp(RDKafkaErrorCode::UnsupportedFeature | RDKafkaErrorCode::OperationTimedOut)) => {
@@ -39,9 +39,9 @@ pub async fn create_topic(cluster: &Cluster, name: &str, partitions: i32, limit:
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(Created::Before),
         Some(Err((_, RDKafkaErrorCode::UnsupportedFeature))) => Ok(Created::Unsupported),
         Some(Err((_, code))) => Err(Error::from_wrapper(code)),
-        None => Err(Error::invalid("the broker does not answer for the topic")),
+        None => Err(Error::invalid("the answer of the broker does not contain the topic")),
     }
 }
 
-/// As a number of replicas.
-const BROKERS_CHOICE: i32 = -1;
+/// As a number of replicas, this means the default of the broker.
+const BROKER_DEFAULT: i32 = -1;

@@ -1,7 +1,7 @@
 //! The broker of `tidegate dev` and of demos: librdkafka's mock cluster, inside this process.
 //!
-//! It speaks the Kafka protocol to any client, and is no Kafka: it keeps 5 MiB of each partition,
-//! forgets everything at its end, and enforces no transactions.
+//! It speaks the Kafka protocol with any client, but it is not a complete broker: it keeps only 5 MiB of each
+//! partition, loses all data when it ends, and does not enforce transactions.
 
 use rdkafka::bindings as c;
 use rdkafka::mocking::MockCluster;
@@ -10,7 +10,7 @@ use rdkafka::{ClientConfig, ClientContext};
 
 use super::client::Error;
 
-/// What an embedded broker is wrong about, for people who start one.
+/// The limits of an embedded broker, as a text for users who start one.
 pub const LIMITS: &str = "keeps 5 MiB of each partition, forgets everything at exit, does not enforce transactions";
 
 /// Properties without which clients of an embedded broker are slow.
@@ -24,17 +24,17 @@ pub(super) fn is_cluster_id(id: &str) -> bool {
 
 /// A Kafka cluster of one broker on a free loopback port.
 pub struct EmbeddedBroker {
-    /// The client that the mock cluster lives in; it does nothing else.
+    /// The client that contains the mock cluster. It is used for nothing else.
     host: BaseProducer,
 }
 
 impl EmbeddedBroker {
-    /// Starts it; it is there at once, and ends when it is dropped.
+    /// Starts a broker. It is ready at once, and stops when it is dropped.
     pub fn start() -> Result<Self, Error> {
         let host: BaseProducer =
             ClientConfig::new().set("test.mock.num.brokers", "1").create().map_err(Error::invalid)?;
-        // By default a group's first member waits three seconds for others.
-        // SAFETY: the client lives, and with it its mock cluster.
+        // By default the first member of a group waits three seconds for other members.
+        // SAFETY: the client lives, and so does its mock cluster.
         unsafe {
             let cluster = c::rd_kafka_handle_mock_cluster(host.client().native_ptr());
             c::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0);
@@ -43,15 +43,15 @@ impl EmbeddedBroker {
     }
 
     fn cluster(&self) -> Result<MockCluster<'_, impl ClientContext>, Error> {
-        self.host.client().mock_cluster().ok_or_else(|| Error::invalid("the embedded broker is gone"))
+        self.host.client().mock_cluster().ok_or_else(|| Error::invalid("the embedded broker has stopped"))
     }
 
-    /// Its address, `host:port`.
+    /// The address of the broker, `host:port`.
     pub fn address(&self) -> String {
         self.cluster().map_or_else(|_| String::new(), |cluster| cluster.bootstrap_servers())
     }
 
-    /// Creates a topic. One that exists stays as it is.
+    /// Creates a topic. If it exists, it is not changed.
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<(), Error> {
         use rdkafka::error::KafkaError::MockCluster as Refused;
         match self.cluster()?.create_topic(name, partitions, 1) {

@@ -1,4 +1,4 @@
-//! What goes wrong with Kafka.
+//! Errors of Kafka clients and brokers.
 
 use std::ffi::CStr;
 
@@ -13,42 +13,42 @@ pub(super) const OK: Code = Code::RD_KAFKA_RESP_ERR_NO_ERROR;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason} ({name})")]
 pub struct Error {
-    /// For code that has to decide something.
+    /// The kind of error, for code that makes a decision.
     pub kind: ErrorKind,
-    /// librdkafka's name of it, such as `_ALL_BROKERS_DOWN`. For people.
+    /// librdkafka's name of the error, such as `_ALL_BROKERS_DOWN`. Only for log lines and reports.
     pub name: String,
-    /// For people.
+    /// A text for users.
     pub reason: String,
-    /// The client is of no use any more.
+    /// Whether the client cannot be used any more.
     pub fatal: bool,
 }
 
-/// What callers tell apart.
+/// The kinds of errors that callers distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// A broker, or all of them, cannot be connected to.
+    /// The client cannot connect to a broker, or to any broker.
     Unreachable,
-    /// There was no answer in time. The request may have been carried out all the same.
+    /// The broker did not answer in time. It may have executed the request nevertheless.
     Timeout,
     UnknownTopic,
     UnknownPartition,
-    /// A permission is missing, or the broker does not accept who we are.
+    /// A permission is missing, or the authentication failed.
     Denied,
-    /// The group does not accept this member: other protocols or assignors, or no room.
+    /// The group does not accept this member: the protocols or assignors do not match, or the group is full.
     GroupRefused,
-    /// Another member or producer has taken the place of this one.
+    /// Another member or producer with the same identity has replaced this one.
     Fenced,
-    /// The broker takes less metadata with an offset.
+    /// The metadata of a committed offset is larger than the broker allows.
     MetadataTooLarge,
-    /// A batch that does not fit its checksum, or cannot be parsed.
+    /// The checksum of a batch is wrong, or the batch cannot be parsed.
     Damaged,
-    /// A batch that cannot be unpacked, or not within the client's limits.
+    /// A batch cannot be decompressed, or not within the limits of the client.
     Decompression,
-    /// A message, or a batch of them, that the broker or the client does not take for its size.
+    /// A message or a batch of messages is larger than the broker or the client allows.
     TooLarge,
-    /// There is no record of this offset any more, or not yet.
+    /// The offset does not exist any more, or not yet.
     OffsetOutOfRange,
-    /// This machine, or the way in which the client is used, is at fault.
+    /// The cause is this machine, or a wrong use of the client.
     Local,
     Other,
 }
@@ -113,14 +113,14 @@ impl ErrorKind {
         }
     }
 
-    /// Whether brokers are away, as far as one can tell from here.
-    pub fn is_silence(self) -> bool {
+    /// Whether brokers seem to be unavailable.
+    pub fn is_unavailable(self) -> bool {
         matches!(self, Self::Unreachable | Self::Timeout)
     }
 }
 
 impl Error {
-    /// One that the client did not report itself.
+    /// Creates an error that the client did not report.
     pub fn new(kind: ErrorKind, reason: impl Into<String>) -> Self {
         Self { kind, name: format!("{kind:?}"), reason: reason.into(), fatal: false }
     }
@@ -136,12 +136,13 @@ impl Error {
         if code == OK { Ok(()) } else { Err(Self::from_code(code)) }
     }
 
-    /// Takes ownership of what librdkafka's newer functions return; null is no error.
+    /// Converts and destroys the error object that newer functions of librdkafka return. Null means success.
     pub(super) fn check_object(error: *mut c::rd_kafka_error_t) -> Result<(), Self> {
         if error.is_null() {
             return Ok(());
         }
-        // SAFETY: `error` is not null and ours; it is destroyed once, after its strings are copied.
+        // SAFETY: `error` is not null and belongs to the caller; it is destroyed once, after its strings are
+        // copied.
         unsafe {
             let copied = Self {
                 kind: ErrorKind::of(c::rd_kafka_error_code(error)),
@@ -154,7 +155,7 @@ impl Error {
         }
     }
 
-    /// Translates an error of the wrapper, which names the same codes in its own way.
+    /// Converts an error code of the rdkafka crate, which has its own names for the codes of librdkafka.
     pub(super) fn from_wrapper(code: RDKafkaErrorCode) -> Self {
         let kind = match code {
             RDKafkaErrorCode::TopicAuthorizationFailed
@@ -173,12 +174,12 @@ impl Error {
         Self { name: "_FAIL".to_owned(), ..Self::new(ErrorKind::Local, error.to_string()) }
     }
 
-    #[allow(clippy::needless_pass_by_value)] // so that `map_err` takes it as it is
+    #[allow(clippy::needless_pass_by_value)] // so that `map_err(Error::invalid)` works
     pub fn invalid(reason: impl ToString) -> Self {
         Self { name: "_INVALID_ARG".to_owned(), ..Self::new(ErrorKind::Local, reason.to_string()) }
     }
 
-    /// The same, of something that its reason does not name.
+    /// Adds `what` to the reason, unless the reason contains it already.
     pub(super) fn of(mut self, what: &str) -> Self {
         if !self.reason.contains(what) {
             self.reason = format!("{what}: {}", self.reason);
@@ -201,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_told_apart() {
+    fn codes_have_their_kinds_and_names() {
         for (code, kind, name) in [
             (Code::RD_KAFKA_RESP_ERR__RESOLVE, ErrorKind::Unreachable, "_RESOLVE"),
             (Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, ErrorKind::Denied, "GROUP_AUTHORIZATION_FAILED"),
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_what_it_is_of_once() {
+    fn an_error_names_its_object_once() {
         let error = Error::new(ErrorKind::Denied, "not you").of("group g");
         assert_eq!(error.reason, "group g: not you");
         assert_eq!(error.clone().of("group g").reason, error.reason);

@@ -1,4 +1,4 @@
-//! A record in the buffers of the Kafka client.
+//! Fetched records, in the buffers of the Kafka client or copied out of them.
 
 use std::ffi::CStr;
 use std::ptr::{self, NonNull};
@@ -10,8 +10,8 @@ use super::client::Client;
 use super::error::{Code, Error, OK};
 use crate::record::{Header, OwnedRecord, Record};
 
-/// A record as it was fetched. It pins the fetch it came with (up to `fetch.message.max.bytes`),
-/// so what is kept for long is [detached](Record::detach).
+/// A fetched record. `InPlace` keeps the buffer of the whole fetch response alive (up to
+/// `fetch.message.max.bytes`). So a record that is kept for long is [detached](Record::detach).
 pub enum Fetched {
     InPlace(InPlace),
     Detached(Box<Detached>),
@@ -25,19 +25,19 @@ pub struct Detached {
 }
 
 impl Fetched {
-    /// Takes over a message that has no error. One whose headers the client cannot read is copied
-    /// without them, and says so.
+    /// Takes ownership of a message without an error. If the client cannot read the headers of the message,
+    /// the record is copied without headers and gets a [defect](Record::defect).
     ///
     /// # Safety
     ///
-    /// `message` is a live message of `client` that nobody else destroys.
+    /// `message` is a live message of `client`, and no other code destroys it.
     pub(super) unsafe fn new(message: NonNull<c::rd_kafka_message_t>, client: Arc<Client>) -> Self {
         let mut headers = ptr::null_mut();
         // SAFETY: the message lives; the headers belong to it and live as long.
         let code = unsafe { c::rd_kafka_message_headers(message.as_ptr(), &raw mut headers) };
         let headers = if code == OK { headers } else { ptr::null_mut() };
         let in_place = InPlace { message, headers, _client: client };
-        match unread(code) {
+        match header_defect(code) {
             None => Self::InPlace(in_place),
             Some(defect) => Self::Detached(Box::new(Detached {
                 record: OwnedRecord::copy_of(&in_place),
@@ -47,39 +47,40 @@ impl Fetched {
     }
 }
 
-/// What is wrong with headers, by what the client says when it is asked for them.
-fn unread(code: Code) -> Option<String> {
+/// What is wrong with the headers of a message, derived from the result of reading them.
+fn header_defect(code: Code) -> Option<String> {
     match code {
         OK | Code::RD_KAFKA_RESP_ERR__NOENT => None,
-        // The client's own limit, which no setting changes.
+        // This is a fixed limit of librdkafka.
         Code::RD_KAFKA_RESP_ERR__BAD_MSG => Some("there are more than 100,000".to_owned()),
         code => Some(format!("they are damaged, {}", Error::from_code(code))),
     }
 }
 
-/// A message of librdkafka.
+/// A message in the memory of librdkafka.
 pub struct InPlace {
     message: NonNull<c::rd_kafka_message_t>,
-    /// Null: it has none. Asked for once: without headers the client looks for them again and again.
+    /// Null: the message has no headers. They are read once, because librdkafka parses the message at each
+    /// request if it has no headers.
     headers: *mut c::rd_kafka_headers_t,
-    /// Keeps the client alive that the message's memory belongs to.
+    /// Keeps the client alive, which owns the memory of the message.
     _client: Arc<Client>,
 }
 
-// SAFETY: librdkafka lets any thread read and destroy a message, one at a time, and `&InPlace` is
-// never shared between threads: it is not Sync.
+// SAFETY: any thread may read and destroy a message of librdkafka, but only one thread at a time. `InPlace` is
+// not Sync, so `&InPlace` is never shared between threads.
 unsafe impl Send for InPlace {}
 
 impl InPlace {
     fn message(&self) -> &c::rd_kafka_message_t {
-        // SAFETY: it lives until it is dropped.
+        // SAFETY: the message lives until `self` is dropped.
         unsafe { self.message.as_ref() }
     }
 }
 
 impl Drop for InPlace {
     fn drop(&mut self) {
-        // SAFETY: the message is ours and destroyed once, while the client lives.
+        // SAFETY: `self` owns the message, and it is destroyed once, while the client lives.
         unsafe { c::rd_kafka_message_destroy(self.message.as_ptr()) }
     }
 }
@@ -88,7 +89,7 @@ impl Drop for InPlace {
 ///
 /// `pointer` is null or points to `length` bytes that live as long as `'a`.
 unsafe fn bytes<'a>(pointer: *const std::ffi::c_void, length: usize) -> Option<&'a [u8]> {
-    // SAFETY: promised by the caller; a null pointer means null, not empty.
+    // SAFETY: the caller guarantees it. A null pointer means no bytes, which is different from empty bytes.
     (!pointer.is_null()).then(|| unsafe { std::slice::from_raw_parts(pointer.cast(), length) })
 }
 
@@ -98,7 +99,7 @@ impl Record for InPlace {
     }
 
     fn timestamp_ms(&self) -> Option<i64> {
-        // SAFETY: the message lives; the kind of the timestamp may be left out.
+        // SAFETY: the message lives; a null pointer for the type of the timestamp is allowed.
         let timestamp = unsafe { c::rd_kafka_message_timestamp(self.message(), ptr::null_mut()) };
         (timestamp >= 0).then_some(timestamp)
     }

@@ -1,4 +1,4 @@
-//! Lists of partitions, as librdkafka takes and gives them.
+//! Lists of partitions in the form that librdkafka uses.
 
 use std::ffi::CString;
 use std::ptr::NonNull;
@@ -7,14 +7,14 @@ use rdkafka::bindings as c;
 
 use super::error::{Error, OK, text};
 
-/// Offset of a partition that has none.
+/// Means that a partition has no offset.
 pub(super) const NO_OFFSET: i64 = -1_001;
-/// The start of a partition.
+/// Means the beginning of a partition.
 pub(super) const BEGINNING: i64 = -2;
-/// Its end.
+/// Means the end of a partition.
 pub(super) const END: i64 = -1;
 
-/// A place in a partition, with what is committed beside it.
+/// An offset in a partition, with the metadata that is committed with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
     pub topic: String,
@@ -30,24 +30,24 @@ impl Position {
     }
 }
 
-/// An owned native list.
+/// A list in the memory of librdkafka.
 pub(super) struct List {
     pointer: NonNull<c::rd_kafka_topic_partition_list_t>,
 }
 
-// SAFETY: the list is plain memory that nobody else points to; librdkafka keeps no reference to it
-// beyond a call.
+// SAFETY: the list is plain memory, and no other code points to it; librdkafka keeps no reference to it after
+// a call.
 unsafe impl Send for List {}
 
 impl List {
     pub(super) fn new(positions: &[Position]) -> Result<Self, Error> {
-        // SAFETY: allocates; librdkafka aborts rather than return null.
+        // SAFETY: this only allocates. If there is no memory, librdkafka aborts the process.
         let pointer = unsafe { c::rd_kafka_topic_partition_list_new(positions.len() as i32) };
-        let list = Self { pointer: NonNull::new(pointer).ok_or_else(|| Error::invalid("no memory"))? };
+        let list = Self { pointer: NonNull::new(pointer).ok_or_else(|| Error::invalid("out of memory"))? };
         for position in positions {
             let topic = CString::new(position.topic.as_str()).map_err(Error::invalid)?;
-            // SAFETY: the list is ours, and the element stays where it is until the next `add`. Its
-            // metadata is allocated by malloc because librdkafka frees it.
+            // SAFETY: the list belongs to `list`, and the element does not move before the next `add`. Its
+            // metadata is allocated by malloc, because librdkafka frees it.
             unsafe {
                 let element = &mut *c::rd_kafka_topic_partition_list_add(pointer, topic.as_ptr(), position.partition);
                 element.offset = position.offset.unwrap_or(NO_OFFSET);
@@ -55,7 +55,7 @@ impl List {
                 if !metadata.is_empty() {
                     let copy = libc::malloc(metadata.len());
                     if copy.is_null() {
-                        return Err(Error::invalid("no memory"));
+                        return Err(Error::invalid("out of memory"));
                     }
                     std::ptr::copy_nonoverlapping(metadata.as_ptr(), copy.cast(), metadata.len());
                     element.metadata = copy;
@@ -66,7 +66,7 @@ impl List {
         Ok(list)
     }
 
-    /// Copies a list that belongs to somebody else, such as an event.
+    /// Copies a list that belongs to another object, such as an event.
     pub(super) fn read(pointer: *const c::rd_kafka_topic_partition_list_t) -> Vec<Position> {
         elements(pointer).iter().map(position).collect()
     }
@@ -75,9 +75,9 @@ impl List {
         self.pointer.as_ptr()
     }
 
-    /// Sets each offset by what it is now.
+    /// Replaces each offset by the result of `offset`.
     pub(super) fn set_offsets(&self, offset: impl Fn(i64) -> i64) {
-        // SAFETY: the list is ours, and `cnt` elements lie at `elems`.
+        // SAFETY: the list belongs to `self`, and `elems` points to `cnt` elements.
         unsafe {
             let list = &mut *self.pointer();
             for place in 0..list.cnt as usize {
@@ -87,7 +87,7 @@ impl List {
         }
     }
 
-    /// The list after librdkafka filled it in; the first partition that failed is an error.
+    /// The positions after librdkafka has filled them in. If partitions failed, the error of the first one.
     pub(super) fn positions(&self) -> Result<Vec<Position>, Error> {
         first_error(self.pointer())?;
         Ok(Self::read(self.pointer()))
@@ -96,12 +96,12 @@ impl List {
 
 impl Drop for List {
     fn drop(&mut self) {
-        // SAFETY: the list is ours and destroyed once.
+        // SAFETY: the list belongs to `self` and is destroyed once.
         unsafe { c::rd_kafka_topic_partition_list_destroy(self.pointer.as_ptr()) }
     }
 }
 
-/// The first partition of a list that failed, as an error that names it.
+/// The error of the first partition of a list that failed. The error names the partition.
 pub(super) fn first_error(pointer: *const c::rd_kafka_topic_partition_list_t) -> Result<(), Error> {
     match elements(pointer).iter().find(|element| element.err != OK) {
         None => Ok(()),
@@ -114,8 +114,8 @@ pub(super) fn first_error(pointer: *const c::rd_kafka_topic_partition_list_t) ->
 }
 
 fn elements<'a>(pointer: *const c::rd_kafka_topic_partition_list_t) -> &'a [c::rd_kafka_topic_partition_t] {
-    // SAFETY: a null list and one without elements have none; else `cnt` elements lie at `elems`.
-    // The callers do not keep the slice.
+    // SAFETY: a null list, or one with `cnt` 0, has no elements; otherwise `elems` points to `cnt` elements. The
+    // callers do not keep the slice.
     unsafe {
         match pointer.as_ref() {
             Some(list) if list.cnt > 0 => std::slice::from_raw_parts(list.elems, list.cnt as usize),

@@ -1,13 +1,13 @@
 //! A member of a consumer group, from joining to leaving.
 //!
-//! The member is left in two steps, and neither waits. Closing starts it, and the events of the
-//! client go on until the client has left. A member that is dropped before goes to a thread of its
-//! own, which goes on with it for [`LEAVE_LIMIT`] and then ends the client all the same.
+//! A member leaves its group in two steps, and neither blocks. Closing starts to leave; events of the client
+//! still arrive until it has left. If the member is dropped before that, a separate thread continues for up
+//! to [`LEAVE_LIMIT`], and then destroys the client in any case.
 //!
-//! Two things keep librdkafka from leaving. One is a rebalance that nobody answers: it is answered
-//! here when the member closes. The other is a commit that is under way with a broker that is away:
-//! librdkafka repeats it without end until its client is destroyed, and then waits for it up to
-//! `socket.timeout.ms`. That is why it ends on a thread that nobody waits for.
+//! Two things can prevent librdkafka from leaving. One is a rebalance without an answer: this module answers
+//! it when the member closes. The other is a running commit to a broker that does not answer: librdkafka
+//! repeats the commit until the client is destroyed, and then waits for it for up to `socket.timeout.ms`.
+//! That is why the client is destroyed on a separate thread, and no other thread waits for it.
 
 use std::ptr;
 use std::sync::Arc;
@@ -20,41 +20,41 @@ use super::broker::Event;
 use super::client::{Client, Error, ErrorKind, log};
 use super::error::{Code, text};
 use super::queue::{Queue, QueueEvent};
-use super::wake::WakeEnd;
+use super::wake::WakeHandle;
 
-/// How long a member that nobody uses any more tries to leave its group.
+/// How long a dropped member tries to leave its group.
 const LEAVE_LIMIT: Duration = Duration::from_secs(30);
-/// How often it is looked at then, if nothing happens.
-const LOOK_MS: i32 = 50;
+/// How long one poll for events takes meanwhile.
+const POLL_MS: i32 = 50;
 
 pub(super) struct Member {
-    // Queues before the client: see `Queue`.
+    // The queues are dropped before the client: see `Queue`.
     pub events: Queue,
-    /// What was fetched of all partitions that flow.
+    /// The fetched records of all partitions that [flow](super::Broker::flow).
     pub records: Queue,
     pub client: Arc<Client>,
     /// Name of the trigger, for log lines.
     owner: String,
     group: String,
     state: State,
-    /// A rebalance was handed out and is not answered yet.
+    /// A rebalance event was returned and is not answered yet.
     unanswered: bool,
-    /// What the last connection failed for, for errors that do not say it.
+    /// Why the last connection failed. It is added to errors that do not contain the reason.
     unreachable: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// It has subscribed to nothing yet.
-    Outside,
-    Inside,
+    /// The member has not subscribed yet.
+    NotJoined,
+    Joined,
     Leaving,
-    /// It was never in, or the client is broken and cannot say good-bye.
+    /// The member was closed before it joined, or the client could not start to leave.
     GivenUp,
 }
 
 impl Member {
-    pub(super) fn new(client: Client, owner: &str, group: &str, wake: &Arc<WakeEnd>) -> Result<Self, Error> {
+    pub(super) fn new(client: Client, owner: &str, group: &str, wake: &Arc<WakeHandle>) -> Result<Self, Error> {
         let client = Arc::new(client);
         // SAFETY: both calls return new references to queues of this client.
         let (events, records) = unsafe {
@@ -69,7 +69,7 @@ impl Member {
             client,
             owner: owner.to_owned(),
             group: group.to_owned(),
-            state: State::Outside,
+            state: State::NotJoined,
             unanswered: false,
             unreachable: None,
         })
@@ -98,10 +98,10 @@ impl Member {
                 })
             }
             c::RD_KAFKA_EVENT_OFFSET_COMMIT => Some(Event::Committed {
-                // librdkafka copies the opaque of the request into every answer to it.
+                // librdkafka copies the opaque value of the request to each event about its result.
                 number: event.opaque(),
                 result: match event.code() {
-                    // Everything was committed already.
+                    // There was nothing new to commit.
                     Code::RD_KAFKA_RESP_ERR__NO_OFFSET => Ok(()),
                     _ => event.error().and_then(|()| event.partition_error()),
                 },
@@ -110,26 +110,26 @@ impl Member {
             c::RD_KAFKA_EVENT_LOG => {
                 let (level, facility, line) = event.line()?;
                 log(&self.owner, level, &facility, &line);
-                only_logged(&facility, &line).map(Event::Error)
+                error_in_log(&facility, &line).map(Event::Error)
             }
             _ => None,
         }
     }
 
-    /// Names the group, or the broker, in an error that does not.
+    /// Adds the group, or the reason of the last failed connection, to an error that does not contain it.
     fn explain(&mut self, mut error: Error, code: Code) -> Error {
         if error.kind == ErrorKind::GroupRefused || code == Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED {
             return error.of(&format!("group {}", self.group));
         }
         if error.fatal && self.client.fatal() == Code::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID {
-            return error.of("another node runs under the same name, which a static member must have for itself");
+            return error.of("another node has the same name, but the name of a static member must be unique");
         }
         if code == Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN {
             if let Some(last) = &self.unreachable {
                 error.reason = format!("{}, the last one: {last}", error.reason);
             }
         } else if error.kind == ErrorKind::Unreachable {
-            // How long it took, and how often: with it no two reasons would be the same.
+            // Removes the duration and the count, so that equal errors have equal reasons.
             if let Some((what, _)) = error.reason.rsplit_once(" (after ") {
                 error.reason = what.to_owned();
             }
@@ -138,34 +138,34 @@ impl Member {
         error
     }
 
-    /// A subscription is about to be sent.
-    pub(super) fn joins(&mut self) {
-        if self.state == State::Outside {
-            self.state = State::Inside;
+    /// Called before the member subscribes.
+    pub(super) fn set_joined(&mut self) {
+        if self.state == State::NotJoined {
+            self.state = State::Joined;
         }
     }
 
-    /// Answers a rebalance by `call`, or, if the member leaves, by giving everything back: then that
-    /// is the answer to any of them.
-    pub(super) fn answer(&mut self, call: impl FnOnce(&Self) -> Result<(), Error>) -> Result<(), Error> {
+    /// Answers a rebalance by `call`. If the member is leaving, it answers by releasing all partitions
+    /// instead.
+    pub(super) fn answer_rebalance(&mut self, call: impl FnOnce(&Self) -> Result<(), Error>) -> Result<(), Error> {
         self.unanswered = false;
-        if self.state == State::Inside {
+        if self.state == State::Joined {
             return call(self);
         }
-        self.give_back();
+        self.release_assignment();
         Ok(())
     }
 
-    fn give_back(&mut self) {
+    fn release_assignment(&mut self) {
         self.unanswered = false;
-        // SAFETY: the client lives; null is no assignment at all.
-        let given = Error::check(unsafe { c::rd_kafka_assign(self.client.pointer(), ptr::null()) });
-        if let Err(error) = given {
-            tracing::debug!(trigger = self.owner, "while leaving the group: {error}");
+        // SAFETY: the client lives; null means an empty assignment.
+        let released = Error::check(unsafe { c::rd_kafka_assign(self.client.pointer(), ptr::null()) });
+        if let Err(error) = released {
+            tracing::debug!(trigger = self.owner, "cannot release the assignment while leaving the group: {error}");
         }
     }
 
-    /// Whether the broker has given the assignment to others already.
+    /// Whether the group has already given the assignment to other members.
     pub(super) fn is_lost(&self) -> bool {
         // SAFETY: the client lives.
         unsafe { c::rd_kafka_assignment_lost(self.client.pointer()) != 0 }
@@ -176,11 +176,11 @@ impl Member {
         text(unsafe { c::rd_kafka_rebalance_protocol(self.client.pointer()) }) == "COOPERATIVE"
     }
 
-    /// Starts to leave.
+    /// Starts to leave the group.
     pub(super) fn close(&mut self) {
         match self.state {
-            State::Outside => self.state = State::GivenUp,
-            State::Inside => {
+            State::NotJoined => self.state = State::GivenUp,
+            State::Joined => {
                 // SAFETY: the client and its queue live.
                 let started = Error::check_object(unsafe {
                     c::rd_kafka_consumer_close_queue(self.client.pointer(), self.events.pointer())
@@ -188,15 +188,16 @@ impl Member {
                 self.state = match started {
                     Ok(()) => State::Leaving,
                     Err(error) => {
-                        tracing::debug!(trigger = self.owner, "a client cannot leave its group: {error}");
+                        tracing::debug!(trigger = self.owner, "cannot leave group {}: {error}", self.group);
                         State::GivenUp
                     }
                 };
-                // While it waits for the answer to a revocation of all it has, the client does not
-                // ask for another one. The answer comes behind the request to close, as that is
-                // how the client's own queue of requests is ordered.
+                // If the client already waits for the answer to a revocation of all its partitions, it
+                // does not send another revocation event for closing. So the pending one is answered
+                // here. The client handles this answer after the request to close, because its queue of
+                // requests is ordered.
                 if self.unanswered && self.state == State::Leaving {
-                    self.give_back();
+                    self.release_assignment();
                 }
             }
             State::Leaving | State::GivenUp => {}
@@ -205,45 +206,46 @@ impl Member {
 
     pub(super) fn is_closed(&self) -> bool {
         match self.state {
-            State::Outside | State::Inside => false,
+            State::NotJoined | State::Joined => false,
             // SAFETY: the client lives.
             State::Leaving => unsafe { c::rd_kafka_consumer_closed(self.client.pointer()) != 0 },
             State::GivenUp => true,
         }
     }
 
-    /// Leaves and ends the client where nobody waits for it.
-    pub(super) fn leave_behind(self) {
-        if self.state == State::Outside || self.is_closed() {
+    /// Leaves the group and destroys the client, on a separate thread.
+    pub(super) fn leave_in_background(self) {
+        if self.state == State::NotJoined || self.is_closed() {
             return;
         }
         let owner = self.owner.clone();
-        // Without a thread the client ends by its own drop, and the group waits for its session.
+        // If no thread can be started, the client is only dropped. The member then stays in the group until
+        // its session times out.
         if let Err(error) = thread::Builder::new().name("kafka-leave".to_owned()).spawn(move || self.leave()) {
-            tracing::warn!(trigger = owner, "a member does not leave its group, there is no thread for it: {error}");
+            tracing::warn!(trigger = owner, "cannot start a thread to leave the group: {error}");
         }
     }
 
     fn leave(mut self) {
-        // The loop has other clients by now.
-        self.events.wake_nobody();
-        self.records.wake_nobody();
+        // The loop does not use this client any more.
+        self.events.stop_waking();
+        self.records.stop_waking();
         self.close();
-        // Handed out after it began to close.
+        // A rebalance event may have been returned after closing began.
         if self.unanswered {
-            self.give_back();
+            self.release_assignment();
         }
         let end = Instant::now() + LEAVE_LIMIT;
         while !self.is_closed() && Instant::now() < end {
-            // What a client that nobody uses says about its brokers is no news.
-            let event = self.events.poll(LOOK_MS).filter(|event| event.kind() != c::RD_KAFKA_EVENT_LOG);
+            // Log lines of an unused client are not interesting.
+            let event = self.events.poll(POLL_MS).filter(|event| event.kind() != c::RD_KAFKA_EVENT_LOG);
             let event = event.and_then(|event| self.translate(&event));
             if matches!(event, Some(Event::Assigned(_) | Event::Revoked { .. })) {
-                self.give_back();
+                self.release_assignment();
             }
         }
         if !self.is_closed() {
-            tracing::info!(trigger = self.owner, "a client gives up leaving group {}: no answer", self.group);
+            tracing::info!(trigger = self.owner, "gave up leaving group {}: no answer", self.group);
         }
         let Self { events, records, client, .. } = self;
         drop((events, records));
@@ -251,9 +253,9 @@ impl Member {
     }
 }
 
-/// What librdkafka tells in its log only, and a trigger has to know. By the text: no code comes with
-/// a line.
-fn only_logged(facility: &str, line: &str) -> Option<Error> {
+/// The error in a log line, for errors that librdkafka reports only in its log and that a trigger needs to
+/// know. It is recognized by the text, because a log line has no error code.
+fn error_in_log(facility: &str, line: &str) -> Option<Error> {
     let kind = match facility {
         // "[thrd:main]: in [0]: offset reset (at offset 10000 (leader epoch 0), broker 1) to cached BEGINNING
         // offset 0 (leader epoch -1): fetch failed due to requested offset not available on the
@@ -272,17 +274,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_that_matter_become_errors() {
-        let told = |facility: &str, line: &str| only_logged(facility, line).map(|error| (error.kind, error.reason));
+    fn errors_are_found_in_log_lines() {
+        let found = |facility: &str, line: &str| error_in_log(facility, line).map(|error| (error.kind, error.reason));
         // A client of a real broker logged this.
         let reset = "t1 [0]: offset reset (at offset 1000000 (leader epoch -1), broker 1) to offset BEGINNING (leader \
-                     epoch -1): fetch failed due to requested offset not available on the broker: Broker: Offset out of \
-                     range";
+                     epoch -1): fetch failed due to requested offset not available on the broker: Broker: Offset out \
+                     of range";
         let line = format!("[thrd:main]: {reset}");
-        assert_eq!(told("OFFSET", &line), Some((ErrorKind::OffsetOutOfRange, reset.to_owned())));
+        assert_eq!(found("OFFSET", &line), Some((ErrorKind::OffsetOutOfRange, reset.to_owned())));
         let assignor = "Group \"g\": failed to run assignor \"cooperative-sticky\" for 2 member(s): no";
-        assert_eq!(told("ASSIGNOR", assignor), Some((ErrorKind::GroupRefused, assignor.to_owned())));
-        assert_eq!(told("FAIL", &line), None);
-        assert_eq!(told("OFFSET", "[thrd:main]: something else"), None);
+        assert_eq!(found("ASSIGNOR", assignor), Some((ErrorKind::GroupRefused, assignor.to_owned())));
+        assert_eq!(found("FAIL", &line), None);
+        assert_eq!(found("OFFSET", "[thrd:main]: something else"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What brokers say about topics.
+//! Metadata of topics.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -9,29 +9,30 @@ use rdkafka::bindings as c;
 
 use super::error::{Error, ErrorKind, OK};
 
-/// The number of partitions of each topic that exists.
+/// The brokers' answer about some topics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
+    /// The number of partitions of each topic that exists.
     pub partitions: BTreeMap<String, i32>,
-    /// Topics that cannot be used, and why.
+    /// The topics that cannot be used, each with the reason.
     pub missing: BTreeMap<String, Error>,
-    /// Partitions that cannot be read or written now.
+    /// The partitions without a leader, which cannot be read or written now.
     pub leaderless: Vec<String>,
 }
 
 impl Metadata {
-    /// How many partitions a topic has. An error if it cannot be used.
+    /// How many partitions a topic has. An error if the topic cannot be used.
     pub fn partitions_of(&self, topic: &str) -> Result<i32, Error> {
         match (self.partitions.get(topic), self.missing.get(topic)) {
             (Some(&partitions), _) => Ok(partitions),
             (None, Some(error)) => Err(error.clone().of(&format!("topic {topic}"))),
-            (None, None) => Err(Error::new(ErrorKind::UnknownTopic, format!("topic {topic}: nothing is known of it"))),
+            (None, None) => Err(Error::new(ErrorKind::UnknownTopic, format!("topic {topic}: there is no metadata"))),
         }
     }
 
-    /// Asks the brokers about topics. Blocks up to `limit` for each of them.
+    /// Asks the brokers for the metadata of topics. Blocks for up to `limit` for each topic.
     ///
-    /// `client` has to be a live client.
+    /// `client` must be a live client.
     pub(super) fn ask(client: *mut c::rd_kafka_t, topics: &[String], limit: Duration) -> Result<Self, Error> {
         let mut found = Self::default();
         for topic in topics {
@@ -48,12 +49,13 @@ impl Metadata {
     }
 }
 
-/// For each partition of a topic its leader, -1 if it has none; or why there is no such topic.
+/// The leader of each partition of a topic, -1 if a partition has none. The inner error says why the topic
+/// cannot be used.
 fn partitions_of(client: *mut c::rd_kafka_t, topic: &str, limit: Duration) -> Result<Result<Vec<i32>, Error>, Error> {
     let name = CString::new(topic).map_err(Error::invalid)?;
     let limit_ms = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: the client lives for the call; the topic handle and the metadata are destroyed once,
-    // after everything was read out of them; counts and pointers of the metadata belong together.
+    // SAFETY: the client lives during the call; the topic handle and the metadata are destroyed once, after
+    // everything was copied from them; each count in the metadata is the length of its array.
     unsafe {
         let handle = c::rd_kafka_topic_new(client, name.as_ptr(), ptr::null_mut());
         if handle.is_null() {
@@ -75,11 +77,11 @@ fn partitions_of(client: *mut c::rd_kafka_t, topic: &str, limit: Duration) -> Re
                     }
                     Ok(leaders)
                 }
-                OK => Err(Error::new(ErrorKind::UnknownPartition, "it has no partitions yet")),
+                OK => Err(Error::new(ErrorKind::UnknownPartition, "the topic has no partitions yet")),
                 code => Err(Error::from_code(code)),
             }
         } else {
-            Err(Error::new(ErrorKind::Other, "the broker does not answer for it"))
+            Err(Error::new(ErrorKind::Other, "the answer of the broker does not contain the topic"))
         };
         c::rd_kafka_metadata_destroy(metadata);
         Ok(answer)

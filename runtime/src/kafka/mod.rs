@@ -1,9 +1,9 @@
-//! All that touches a broker.
+//! The Kafka clients. No other module talks to brokers.
 //!
-//! The Kafka client is librdkafka, through rdkafka for its build, its configuration and the life of
-//! a client, and through its C queues for the data path: batches of records and reports are taken
-//! from queues by one loop, without threads of ours; the only callback wakes that loop. `unsafe` code lives in
-//! this module only, behind types that cannot be used wrongly.
+//! The Kafka client is librdkafka. The rdkafka crate builds it and creates its configuration. The data path
+//! uses the C queues of librdkafka directly: one loop takes batches of records and delivery reports from
+//! queues, without additional threads, and the only callback wakes this loop. Almost all `unsafe` code of
+//! the runtime is in this module, behind types with a safe interface.
 
 pub mod broker;
 pub mod cleanup;
@@ -41,10 +41,10 @@ pub use sink::KafkaSink;
 pub use source::Source;
 pub use wake::Wake;
 
-/// A partition among the topics of one client.
+/// A partition of one of the topics of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Partition {
-    /// Place of the topic in the list of the trigger's topics.
+    /// The index of the topic in the list of the trigger's topics.
     pub topic: usize,
     pub number: i32,
 }

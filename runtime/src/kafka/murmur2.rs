@@ -1,7 +1,7 @@
-//! The hash by which Kafka's Java client chooses the partition of a key, so that a key's messages
-//! lie in the same partition whoever produced them.
+//! The hash that Kafka's Java client uses to choose the partition of a key. With the same hash, all messages
+//! of a key are in the same partition, even if a Java client produced some of them.
 
-/// The partition, of `partitions`, that the key belongs to.
+/// The partition of a key, if the topic has `partitions` partitions.
 pub(super) fn partition_of(key: &[u8], partitions: i32) -> i32 {
     (murmur2(key) & 0x7fff_ffff) as i32 % partitions.max(1)
 }

@@ -1,4 +1,4 @@
-//! Messages in the form in which the client takes them one by one.
+//! Converts single messages to the arguments of librdkafka's produce functions.
 
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
@@ -21,15 +21,15 @@ fn memory(bytes: Option<&[u8]>) -> c::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 
     c::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr, size }
 }
 
-/// The tagged arguments of `rd_kafka_produceva`, the same list for all messages of a run.
+/// The tagged arguments of `rd_kafka_produceva`.
 pub(super) struct Fields {
     list: [c::rd_kafka_vu_t; 8],
-    /// The last one counts.
+    /// Whether the last argument, the headers, is used.
     has_headers: bool,
 }
 
 impl Fields {
-    /// Messages of one partition.
+    /// The arguments for messages of one partition.
     pub(super) fn to(topic: *mut c::rd_kafka_topic_t, partition: i32) -> Self {
         use c::rd_kafka_vtype_t as Kind;
         // SAFETY: zero is a valid tag (`RD_KAFKA_VTYPE_END`) and a valid value of every member.
@@ -52,12 +52,12 @@ impl Fields {
         Self { list, has_headers: false }
     }
 
-    /// The fields of a message, which have to live until it is produced.
+    /// Fills in a message. The message and the headers must live until [`Fields::produce`].
     pub(super) fn fill(&mut self, message: &Message<'_>, headers: Option<NonNull<c::rd_kafka_headers_t>>) {
         self.list[3].u.mem = memory(message.key);
         self.list[4].u.mem = memory(message.value);
         self.list[5].u.ptr = ptr::without_provenance_mut(message.token as usize);
-        // The client takes 0 as the time of producing.
+        // For 0, the client sets the time of producing.
         self.list[6].u.i64_ = message.timestamp.milliseconds().unwrap_or(0);
         self.has_headers = headers.is_some();
         if let Some(headers) = headers {
@@ -65,13 +65,14 @@ impl Fields {
         }
     }
 
-    /// Produces the message. Its headers are the client's then, and stay ours if that fails.
+    /// Produces the message. If that succeeds, the client owns the headers. If it fails, the caller still owns
+    /// them.
     ///
     /// # Safety
     ///
-    /// The client lives, and what was filled in.
+    /// The client lives, and so does everything that was filled in.
     pub(super) unsafe fn produce(&self, client: *mut c::rd_kafka_t) -> Result<(), Code> {
-        // SAFETY: promised by the caller; keys and values are copied.
+        // SAFETY: the caller guarantees it; keys and values are copied.
         unsafe {
             let error = c::rd_kafka_produceva(client, self.list.as_ptr(), self.count());
             if error.is_null() {
@@ -90,7 +91,7 @@ impl Fields {
     /// The message was not produced, and this is called once for it.
     pub(super) unsafe fn destroy_headers(&mut self) {
         if std::mem::take(&mut self.has_headers) {
-            // SAFETY: promised by the caller: they are still ours.
+            // SAFETY: the caller guarantees that the client does not own the headers.
             unsafe { c::rd_kafka_headers_destroy(self.list[7].u.headers) }
         }
     }
@@ -100,7 +101,7 @@ impl Fields {
     }
 }
 
-/// Headers in the client's own form, which have to be given to it or destroyed.
+/// Converts headers to an object of librdkafka. It must be passed to the client or destroyed.
 pub(super) fn native_headers(headers: &[Header<'_>]) -> Option<NonNull<c::rd_kafka_headers_t>> {
     if headers.is_empty() {
         return None;

@@ -1,4 +1,4 @@
-//! The client's queues, and the events on them.
+//! The queues of a client, and the events on them.
 
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -8,66 +8,67 @@ use rdkafka::bindings as c;
 use super::client::{Client, Error};
 use super::error::{Code, OK, text};
 use super::list::{List, Position, first_error};
-use super::wake::{Bell, WakeEnd};
+use super::wake::{WakeCallback, WakeHandle};
 
-/// A queue of a client, which wakes the loop.
+/// A queue of a client. It wakes the loop when it is no longer empty.
 pub(super) struct Queue {
     pointer: NonNull<c::rd_kafka_queue_t>,
-    /// Destroyed after the queue: destroying a client whose queues are held hangs.
+    /// Dropped after the queue, because destroying a client hangs while one of its queues exists.
     _client: Arc<Client>,
-    /// Gone after the queue, whose threads ring it.
-    bell: Box<Bell>,
+    /// Dropped after the queue, because threads of the client call it.
+    callback: Box<WakeCallback>,
 }
 
-// SAFETY: librdkafka's queues may be used from any thread.
+// SAFETY: queues of librdkafka may be used from any thread.
 unsafe impl Send for Queue {}
 
 impl Queue {
-    /// Takes over a queue and has it wake the loop.
+    /// Takes ownership of a queue and lets it wake the loop.
     ///
     /// # Safety
     ///
-    /// `pointer` is a queue of `client`, and the reference to it is the caller's to give away.
+    /// `pointer` is a queue of `client`, and the caller owns a reference to it, which it passes to this
+    /// function.
     pub(super) unsafe fn new(
         pointer: *mut c::rd_kafka_queue_t,
         client: Arc<Client>,
-        wake: Arc<WakeEnd>,
+        wake: Arc<WakeHandle>,
     ) -> Result<Self, Error> {
         let pointer = NonNull::new(pointer).ok_or_else(|| Error::invalid("the client has no such queue"))?;
-        let bell = Bell::new(wake);
-        let address = ptr::from_ref(&*bell).cast_mut().cast();
-        // SAFETY: the bell lives until the queue rings it no more.
-        unsafe { c::rd_kafka_queue_cb_event_enable(pointer.as_ptr(), Some(Bell::ring), address) };
-        Ok(Self { pointer, _client: client, bell })
+        let callback = WakeCallback::new(wake);
+        let address = ptr::from_ref(&*callback).cast_mut().cast();
+        // SAFETY: the callback lives until the queue does not call it any more.
+        unsafe { c::rd_kafka_queue_cb_event_enable(pointer.as_ptr(), Some(WakeCallback::call), address) };
+        Ok(Self { pointer, _client: client, callback })
     }
 
     pub(super) fn pointer(&self) -> *mut c::rd_kafka_queue_t {
         self.pointer.as_ptr()
     }
 
-    /// The next event, waiting for it so long.
+    /// The next event. Waits for it for up to `limit_ms`.
     pub(super) fn poll(&self, limit_ms: i32) -> Option<QueueEvent> {
-        // SAFETY: the queue is ours.
+        // SAFETY: `self` owns the queue.
         NonNull::new(unsafe { c::rd_kafka_queue_poll(self.pointer.as_ptr(), limit_ms) }).map(QueueEvent)
     }
 
-    /// Whether it wakes the loop when it is no longer empty. What came while it did not has to be
-    /// looked for.
+    /// Whether the queue wakes the loop when it is no longer empty. After turning this on again, the caller
+    /// must poll for what arrived meanwhile.
     pub(super) fn set_wakes(&self, wakes: bool) {
-        self.bell.set(wakes);
+        self.callback.set(wakes);
     }
 
-    /// Ends the wake-ups for good.
-    pub(super) fn wake_nobody(&self) {
-        // SAFETY: the queue is ours. It calls back under its lock, which this takes, so that nobody
-        // is at the bell when it returns.
+    /// Stops the wake-ups permanently.
+    pub(super) fn stop_waking(&self) {
+        // SAFETY: `self` owns the queue. The queue runs the callback under its lock, and this call takes the
+        // same lock. So no thread runs the callback when this call returns.
         unsafe { c::rd_kafka_queue_cb_event_enable(self.pointer.as_ptr(), None, ptr::null_mut()) };
     }
 
-    /// Takes up to `buffer.len()` messages without waiting and returns how many. The caller owns
-    /// them. Some of them may be errors.
+    /// Takes up to `buffer.len()` messages without waiting, and returns their number. The caller owns them.
+    /// Some of them may be errors.
     pub(super) fn take(&self, buffer: &mut [*mut c::rd_kafka_message_t]) -> usize {
-        // SAFETY: the buffer has room for as many messages as the call is told.
+        // SAFETY: the buffer has room for `buffer.len()` messages.
         let taken =
             unsafe { c::rd_kafka_consume_batch_queue(self.pointer.as_ptr(), 0, buffer.as_mut_ptr(), buffer.len()) };
         usize::try_from(taken).unwrap_or(0)
@@ -76,13 +77,13 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        self.wake_nobody();
-        // SAFETY: the queue is ours and destroyed once.
+        self.stop_waking();
+        // SAFETY: `self` owns the queue, and it is destroyed once.
         unsafe { c::rd_kafka_queue_destroy(self.pointer.as_ptr()) };
     }
 }
 
-/// An event of a queue. Ours until it is dropped.
+/// An event of a queue. It is destroyed when this is dropped.
 pub(super) struct QueueEvent(NonNull<c::rd_kafka_event_t>);
 
 impl QueueEvent {
@@ -96,7 +97,7 @@ impl QueueEvent {
         unsafe { c::rd_kafka_event_error(self.0.as_ptr()) }
     }
 
-    /// Its error with the reason that came with it.
+    /// The error of the event, with its own reason if it has one.
     pub(super) fn error(&self) -> Result<(), Error> {
         let code = self.code();
         if code == OK {
@@ -109,7 +110,7 @@ impl QueueEvent {
             if !reason.is_empty() {
                 error.reason = reason;
             }
-            // Other events have no such field, and less memory than it would lie in.
+            // Other kinds of events do not have this field, and their memory may be too small for it.
             if self.kind() == c::RD_KAFKA_EVENT_ERROR {
                 error.fatal |= c::rd_kafka_event_error_is_fatal(self.0.as_ptr()) != 0;
             }
@@ -117,7 +118,7 @@ impl QueueEvent {
         Err(error)
     }
 
-    /// A line of the client's log: its level, its facility and its text.
+    /// A log line of the client: its level, facility and text.
     pub(super) fn line(&self) -> Option<(i32, String, String)> {
         let (mut facility, mut line, mut level) = (ptr::null(), ptr::null(), 0);
         // SAFETY: the event lives; its strings are copied.
@@ -129,33 +130,32 @@ impl QueueEvent {
         }
     }
 
-    /// What was given to the client with the request that this is the answer to.
+    /// The opaque value that was passed with the request that this event answers.
     pub(super) fn opaque(&self) -> u64 {
         // SAFETY: the event lives.
         unsafe { c::rd_kafka_event_opaque(self.0.as_ptr()) }.addr() as u64
     }
 
-    /// The partitions it is about.
+    /// The partitions in the event.
     pub(super) fn positions(&self) -> Vec<Position> {
         // SAFETY: the list belongs to the event and is copied.
         List::read(unsafe { c::rd_kafka_event_topic_partition_list(self.0.as_ptr()) })
     }
 
-    /// The first partition it is about that failed.
+    /// The error of the first partition in the event that failed.
     pub(super) fn partition_error(&self) -> Result<(), Error> {
         // SAFETY: the list belongs to the event, which lives.
         first_error(unsafe { c::rd_kafka_event_topic_partition_list(self.0.as_ptr()) })
     }
 
-    /// The messages of a delivery report, in slices of up to `buffer.len()`.
+    /// Calls `each` with the messages of a delivery report. `buffer` is used to fetch several at a time.
     pub(super) fn reports(
         &self,
         buffer: &mut [*const c::rd_kafka_message_t],
         mut each: impl FnMut(&c::rd_kafka_message_t),
     ) {
         loop {
-            // SAFETY: the buffer has room for as many messages as the call is told; they belong to
-            // the event, which lives.
+            // SAFETY: the buffer has room for `buffer.len()` messages; they belong to the event, which lives.
             let count = unsafe { c::rd_kafka_event_message_array(self.0.as_ptr(), buffer.as_mut_ptr(), buffer.len()) };
             if count == 0 {
                 return;
@@ -170,7 +170,7 @@ impl QueueEvent {
 
 impl Drop for QueueEvent {
     fn drop(&mut self) {
-        // SAFETY: the event is ours and destroyed once.
+        // SAFETY: `self` owns the event, and it is destroyed once.
         unsafe { c::rd_kafka_event_destroy(self.0.as_ptr()) }
     }
 }

@@ -1,4 +1,4 @@
-//! Questions to the brokers, for threads that may wait for the answer.
+//! Requests to the brokers that block the calling thread.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use super::client::{Client, Error, Metadata};
 use super::error::ErrorKind;
 use super::list::{BEGINNING, END, List, Position};
 
-/// Asks over the connections of a consumer, and keeps it alive meanwhile.
+/// Uses the connections of a consumer, and keeps the consumer alive.
 ///
-/// A consumer reads committed records only, unless its tool says otherwise. So the end of a
-/// partition is where it can read to now: a transaction that is under way begins at it, or the next
-/// record will lie there.
+/// A consumer reads only committed records, unless a tool configures it otherwise. So the end of a partition
+/// is the offset up to which the consumer can read now: the beginning of the first running transaction, or
+/// the offset of the next record.
 #[derive(Clone)]
 pub struct KafkaReader {
     client: Arc<Client>,
@@ -31,19 +31,19 @@ impl KafkaReader {
         Ok(self.range(topic, partition, limit)?.end)
     }
 
-    /// The offsets that a partition has.
+    /// The range of offsets of a partition.
     pub fn range(&self, topic: &str, partition: i32, limit: Duration) -> Result<Range<i64>, Error> {
         let found = self.ranges(&[Position::of(topic, partition)], limit)?;
         found.into_iter().next().ok_or_else(|| Error::new(ErrorKind::UnknownPartition, "there is no such partition"))
     }
 
-    /// How many partitions a topic has. An error also if it is not there.
+    /// How many partitions a topic has. An error if the topic does not exist.
     pub fn partitions(&self, topic: &str, limit: Duration) -> Result<i32, Error> {
         self.metadata(&[topic.to_owned()], limit)?.partitions_of(topic)
     }
 
-    /// For each partition the first offset that is not older than a time, if there is one. Asks each
-    /// leader once.
+    /// For each partition, the offset of the first record that is not older than `time`, if there is one.
+    /// Sends one request to each leader.
     fn look_up(&self, partitions: &[Position], time: i64, end: Instant) -> Result<Vec<Position>, Error> {
         if partitions.is_empty() {
             return Ok(Vec::new());
@@ -51,13 +51,13 @@ impl KafkaReader {
         let list = List::new(partitions)?;
         list.set_offsets(|_| time);
         let limit_ms = milliseconds(end.saturating_duration_since(Instant::now()));
-        // SAFETY: the client and the list live. The time is where the offset will be.
+        // SAFETY: the client and the list live. The offset field contains the time, and afterwards the offset.
         Error::check(unsafe { c::rd_kafka_offsets_for_times(self.client.pointer(), list.pointer(), limit_ms) })?;
         list.positions()
     }
 }
 
-/// Times that the protocol keeps for the two ends of a partition.
+/// Special times of the protocol, which mean the beginning and the end of a partition.
 const FIRST: i64 = BEGINNING;
 const NEXT: i64 = END;
 
@@ -82,7 +82,8 @@ impl Reader for KafkaReader {
 
     fn ranges(&self, partitions: &[Position], limit: Duration) -> Result<Vec<Range<i64>>, Error> {
         let end = Instant::now() + limit;
-        // The end is asked for last: a range does not end before it begins, whatever is deleted.
+        // The end is requested last. So a range never ends before it begins, even if records are deleted
+        // meanwhile.
         let firsts = self.look_up(partitions, FIRST, end)?;
         let nexts = self.look_up(partitions, NEXT, end)?;
         let offset = |position: Position| position.offset.unwrap_or(0);

@@ -1,11 +1,11 @@
-//! Records of partitions, read without a group: for tools.
+//! Reads partitions without a consumer group, for tools.
 //!
-//! librdkafka's older interface reads partitions from given offsets into one queue of ours. Unlike an
-//! assignment it needs no `group.id`, so nothing is committed, no group is disturbed, and a user who
-//! may read a topic may do so without any right on a group.
+//! librdkafka's older interface reads partitions from given offsets into one queue. Unlike an assignment, it
+//! needs no `group.id`. So it commits nothing and disturbs no group, and a user who may read a topic needs no
+//! permission for a group.
 //!
-//! What bounds it: [`QUEUE_BYTES`] of each partition are fetched ahead. Who does not take makes the
-//! client stop fetching.
+//! Limit: up to [`QUEUE_BYTES`] of each partition are prefetched. If the records are not taken, the client
+//! stops fetching.
 
 use std::ffi::CString;
 use std::ptr::{self, NonNull};
@@ -22,31 +22,30 @@ use super::fetched::Fetched;
 use super::queue::Queue;
 use super::reader::KafkaReader;
 use super::settings::settings;
-use super::wake::WakeEnd;
+use super::wake::WakeHandle;
 use crate::manifest::Cluster;
 
-/// How much of a partition is fetched ahead.
+/// How many bytes of each partition are prefetched.
 pub const QUEUE_BYTES: usize = 4 << 20;
 
-/// Most messages of one [`Scan::take`].
+/// The maximum number of messages that one [`Scan::take`] returns.
 const BATCH: usize = 500;
 
 /// Which records of transactions are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
-    /// Those of committed ones.
+    /// Only those of committed transactions.
     Committed,
-    /// All, also of aborted ones and of those that are under way.
+    /// All, including those of aborted and running transactions.
     Uncommitted,
 }
 
-/// What comes of a partition.
+/// One item that is read from a partition.
 pub enum Found {
     Record(Fetched),
-    /// There is nothing now before this offset that was not handed out.
+    /// All records before this offset were returned.
     End(i64),
-    /// The record that is read next is there no longer, and nothing more comes of the partition until
-    /// it is started again.
+    /// The record at the next offset was deleted. Reading of this partition stops until it is started again.
     Deleted,
     Failed(Error),
 }
@@ -58,7 +57,7 @@ struct Topic {
 
 /// Reads partitions of some topics.
 pub struct Scan {
-    // Queues before the client: see `Queue`.
+    // The queues are dropped before the client: see `Queue`.
     records: Queue,
     events: Queue,
     topics: Vec<Topic>,
@@ -71,8 +70,13 @@ pub struct Scan {
 unsafe impl Send for Scan {}
 
 impl Scan {
-    /// A client of `cluster` that reads nothing yet.
-    pub fn new(cluster: &Cluster, topics: &[String], isolation: Isolation, wake: &Arc<WakeEnd>) -> Result<Self, Error> {
+    /// Creates a client of `cluster` that does not read yet.
+    pub fn new(
+        cluster: &Cluster,
+        topics: &[String],
+        isolation: Isolation,
+        wake: &Arc<WakeHandle>,
+    ) -> Result<Self, Error> {
         let queue_kbytes = (QUEUE_BYTES >> 10).to_string();
         let mut config = settings(
             cluster,
@@ -82,7 +86,8 @@ impl Scan {
                 ("enable.partition.eof", "true"),
                 ("queued.max.messages.kbytes", &queue_kbytes),
                 ("queued.min.messages", "10000"),
-                // How long fetching stops after the queue was full; the default of 1 s starves it.
+                // How long fetching stops after the queue was full. With the default of 1 s the queue would run
+                // empty.
                 ("fetch.queue.backoff.ms", "10"),
                 ("fetch.wait.max.ms", "100"),
             ],
@@ -119,32 +124,33 @@ impl Scan {
 
     fn topic(&self, name: &str) -> Result<Topic, Error> {
         let text = CString::new(name).map_err(Error::invalid)?;
-        // SAFETY: the client lives; without settings of its own a topic takes the client's.
+        // SAFETY: the client lives; null settings mean that the topic uses those of the client.
         let handle = unsafe { c::rd_kafka_topic_new(self.client.pointer(), text.as_ptr(), ptr::null_mut()) };
-        let handle = NonNull::new(handle).ok_or_else(|| Error::invalid(format!("no topic can be named {name:?}")))?;
+        let handle =
+            NonNull::new(handle).ok_or_else(|| Error::invalid(format!("{name:?} is not a valid name of a topic")))?;
         Ok(Topic { name: name.to_owned(), handle })
     }
 
-    /// What may be asked; it blocks the calling thread.
+    /// A reader for requests that block the calling thread.
     pub fn reader(&self) -> KafkaReader {
         KafkaReader::new(self.client.clone())
     }
 
-    /// Starts reading a partition that is not read yet.
+    /// Starts to read a partition from an offset. The partition must not be started already.
     pub fn start(&mut self, partition: Partition, offset: i64) -> Result<(), Error> {
         let topic = self.topics[partition.topic].handle.as_ptr();
-        // SAFETY: topic and queue live, and both do so until the partition is stopped.
+        // SAFETY: the topic and the queue live until the partition is stopped.
         let result =
             unsafe { c::rd_kafka_consume_start_queue(topic, partition.number, offset, self.records.pointer()) };
         if result != 0 {
-            // SAFETY: reads the error of this thread's last call.
+            // SAFETY: returns the error of the last call of this thread.
             return Err(Error::from_code(unsafe { c::rd_kafka_last_error() }));
         }
         self.running.push(partition);
         Ok(())
     }
 
-    /// Stops reading a partition. What was fetched of it already may still be taken.
+    /// Stops reading a partition. Records that were already fetched may still be taken.
     pub fn stop(&mut self, partition: Partition) {
         let Some(place) = self.running.iter().position(|running| *running == partition) else { return };
         self.running.swap_remove(place);
@@ -152,7 +158,7 @@ impl Scan {
         unsafe { c::rd_kafka_consume_stop(self.topics[partition.topic].handle.as_ptr(), partition.number) };
     }
 
-    /// Takes what came, without waiting. Returns how much it was; 0 means that there is nothing now.
+    /// Takes the items that have arrived, without waiting, and returns their number.
     pub fn take(&mut self, mut each: impl FnMut(Partition, Found)) -> usize {
         let taken = self.records.take(&mut self.buffer);
         for index in 0..taken {
@@ -164,10 +170,10 @@ impl Scan {
             };
             let topic = self.place(topic);
             let found = if code == OK {
-                // SAFETY: it is ours, has no error, and nobody else destroys it.
+                // SAFETY: this function owns the message, it has no error, and no other code destroys it.
                 Found::Record(unsafe { Fetched::new(message, self.client.clone()) })
             } else {
-                // SAFETY: it is ours and destroyed once.
+                // SAFETY: this function owns the message, and it is destroyed once.
                 unsafe { c::rd_kafka_message_destroy(message.as_ptr()) };
                 match code {
                     Code::RD_KAFKA_RESP_ERR__PARTITION_EOF => Found::End(offset),
@@ -182,7 +188,8 @@ impl Scan {
         taken
     }
 
-    /// The topic of a message. A client's handles for one topic may differ, their names do not.
+    /// The index of the topic of a message. A client may have several handles for one topic, so this also
+    /// compares the names.
     fn place(&self, topic: *mut c::rd_kafka_topic_t) -> Option<usize> {
         if topic.is_null() {
             return None;
@@ -190,21 +197,22 @@ impl Scan {
         if let Some(place) = self.topics.iter().position(|known| known.handle.as_ptr() == topic) {
             return Some(place);
         }
-        // SAFETY: the topic belongs to a message that lives, or to one of ours.
+        // SAFETY: the topic handle belongs to a message that lives, or to `self`.
         let name = text(unsafe { c::rd_kafka_topic_name(topic) });
         self.topics.iter().position(|known| known.name == name)
     }
 
-    /// What went wrong since the last call: connections that are refused, brokers that are away. The
-    /// client goes on by itself.
-    pub fn trouble(&self) -> Option<Error> {
+    /// The last error of a connection since the last call, for example a refused connection. The client
+    /// connects again by itself.
+    pub fn connection_error(&self) -> Option<Error> {
         let mut last = None;
         while let Some(event) = self.events.poll(0) {
             if let Some((level, facility, line)) = event.line() {
                 log("scan", level, &facility, &line);
             }
             if event.kind() == c::RD_KAFKA_EVENT_ERROR {
-                // That all brokers are away is said behind what became of each.
+                // After an error for each broker comes one that says that all brokers are down. The earlier
+                // errors say more.
                 let all = event.code() == Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
                 last = event.error().err().filter(|_| last.is_none() || !all).or(last);
             }
@@ -212,8 +220,8 @@ impl Scan {
         last
     }
 
-    /// How many partitions a topic has, or why there is no such topic. Waits for the brokers up to
-    /// `limit`, and does not make them create the topic.
+    /// How many partitions a topic has. The inner error says why the topic cannot be used. Blocks for up to
+    /// `limit`. The request does not create the topic.
     pub fn partitions(&self, topic: &str, limit: Duration) -> Result<Result<i32, Error>, Error> {
         let mut found = self.reader().metadata(&[topic.to_owned()], limit)?;
         Ok(match found.missing.remove(topic) {
@@ -229,7 +237,7 @@ impl Drop for Scan {
             self.stop(partition);
         }
         for topic in &self.topics {
-            // SAFETY: the handle is ours and destroyed once, while the client lives.
+            // SAFETY: `self` owns the handle, and it is destroyed once, while the client lives.
             unsafe { c::rd_kafka_topic_destroy(topic.handle.as_ptr()) };
         }
     }

@@ -1,5 +1,5 @@
-//! The settings of clients, all in one place. What the manifest says wins, except over what
-//! [`crate::manifest`] refuses.
+//! The settings of all Kafka clients. Properties in the manifest override them; [`crate::manifest`] refuses
+//! properties that must not be changed.
 
 use std::collections::BTreeMap;
 
@@ -9,79 +9,84 @@ use super::broker::Batching;
 use super::client::{Client, Error, refused};
 use crate::manifest::Cluster;
 
-/// What a consumer is a member of.
+/// The settings of a group member.
 #[derive(Clone, Copy, Debug)]
 pub struct Membership<'a> {
     /// The trigger that the consumer belongs to, for log lines.
     pub owner: &'a str,
     pub group: &'a str,
-    /// What [`Partition::topic`](super::Partition::topic) counts in. All topics that are ever subscribed to.
+    /// All topics that the member will ever subscribe to. [`Partition::topic`](super::Partition::topic) is an
+    /// index into this list.
     pub topics: &'a [String],
-    /// Bound of what the client fetches ahead in one queue: of all partitions together that flow, or
-    /// of one that is held back.
+    /// How many bytes the client prefetches into one queue: into the shared queue of all partitions that
+    /// flow, or into the queue of one partition that is held back.
     pub queue_bytes: u64,
-    /// The name of a static member. One that is started again takes its partitions back without a
-    /// rebalance; one that ends keeps them from others until its session is over. A KIP-848 group
-    /// refuses the heir of a killed member until then.
+    /// The name of a static member. If such a member starts again, it gets its partitions back without a
+    /// rebalance. If it ends, no other member gets its partitions until its session times out. If it is
+    /// killed, a KIP-848 group refuses the restarted member until then.
     pub instance: Option<&'a str>,
 }
 
 /// Properties that every client gets.
 const SHARED: &[(&str, &str)] = &[
     ("allow.auto.create.topics", "false"),
-    // The probe asks every few seconds; a stale view of leaders costs a failed request at most.
+    // Each trigger asks for metadata every few seconds anyway. An outdated leader costs at most one failed
+    // request.
     ("topic.metadata.refresh.interval.ms", "60000"),
-    // How long a broker that is back may stay unnoticed. A broker that is away gets a connection
-    // attempt of each client as often.
+    // After how long a client notices that a broker is available again. Each client also tries to connect to
+    // an unavailable broker this often.
     ("reconnect.backoff.max.ms", "2000"),
     ("log.connection.close", "false"),
-    // Log lines are events.
+    // Log lines arrive as events.
     ("log.queue", "true"),
 ];
 
-/// Of every member of a group.
+/// Properties of every group member.
 const MEMBER: &[(&str, &str)] = &[
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
-    // Only for offsets that the broker no longer has: what is left of the partition.
+    // Used only if the broker no longer has an offset: reading continues with the oldest remaining record.
     ("auto.offset.reset", "earliest"),
     ("isolation.level", "read_committed"),
-    // How long fetching stops after the prefetch was full; the default of 1 s starves it.
+    // How long fetching stops after the prefetch queue was full. With the default of 1 s the queue would run
+    // empty.
     ("fetch.queue.backoff.ms", "10"),
-    // What is asked for when there is nothing: a request of each broker in so long. A partition that comes
-    // to a broker of which nothing arrives is fetched up to so much later.
+    // How long a broker waits for new records before it answers a fetch request, so an idle consumer sends one
+    // request to each broker in this time. If such a request is running when a partition is added, fetching of
+    // that partition starts up to this much later.
     ("fetch.wait.max.ms", "500"),
 ];
 
-/// Of a member of a classic group. The newer protocol (KIP-848) has all of these on the broker, and
-/// the client refuses them.
+/// Properties of a member of a classic group. In the newer protocol (KIP-848) the broker has all of these
+/// settings, and the client refuses them.
 const CLASSIC_MEMBER: &[(&str, &str)] = &[
     ("partition.assignment.strategy", "cooperative-sticky"),
-    // A member learns from the answer to a heartbeat that others join or leave, so a rebalance takes
-    // two to three of them; with the default of 3 s that is most of its time. It costs two small
-    // requests a second for each trigger of a node.
+    // A member learns from the answer to a heartbeat that other members join or leave. So a rebalance takes
+    // two to three heartbeats, and with the default of 3 s they would be most of its time. 500 ms costs two
+    // small requests a second for each trigger of a node.
     ("heartbeat.interval.ms", "500"),
-    // `session.timeout.ms` stays 45 s: shorter ones take partitions from nodes that only pause.
+    // `session.timeout.ms` keeps its default of 45 s: a shorter one would take partitions from nodes that only
+    // pause.
 ];
 
-/// Of every producer.
+/// Properties of every producer.
 const PRODUCER: &[(&str, &str)] = &[
     ("enable.idempotence", "true"),
-    // A message is given up by us, not by a clock.
+    // Messages never time out in the client; Tidegate decides when to give them up.
     ("message.timeout.ms", "0"),
-    // How long a message waits for others of its partition. It adds as much to the time until a
-    // record is done. A busy loop hands over many at once, so it need not be long to save requests.
+    // How long a message waits for more messages of its partition. A record is done that much later. A busy
+    // loop sends many messages at once, so a short time is enough to save requests.
     ("linger.ms", "1"),
-    // As the sink chooses, for messages that it leaves to the client.
+    // The same choice as in the sink, for messages whose partition the client chooses.
     ("partitioner", "murmur2_random"),
-    // The topic's own limit decides; requests stay below `batch.size` all the same.
+    // Only the limit of the topic should apply. Requests still stay below `batch.size`.
     ("message.max.bytes", "67108864"),
-    // The bound is ours, in bytes, all that is not acknowledged.
+    // Tidegate itself limits the bytes of all unacknowledged messages.
     ("queue.buffering.max.messages", "0"),
     ("queue.buffering.max.kbytes", "2097151"),
 ];
 
-/// A client of the cluster with these settings over the shared ones.
+/// The settings of a client of the cluster. `ours` overrides the shared settings.
 pub(super) fn settings(cluster: &Cluster, node: &str, ours: &[(&str, &str)]) -> ClientConfig {
     let mut all: BTreeMap<&str, &str> = SHARED.iter().copied().collect();
     all.insert("client.id", node);
@@ -93,14 +98,15 @@ pub(super) fn settings(cluster: &Cluster, node: &str, ours: &[(&str, &str)]) -> 
     }
     config.set("log.queue", "true");
     config.set("bootstrap.servers", &cluster.brokers);
-    // The wrapper's clients take it from here, others have it by default.
+    // Clients of the rdkafka crate take the level from here. For other clients it is the default.
     config.set_log_level(RDKafkaLogLevel::Info);
     config
 }
 
 pub(super) fn member(cluster: &Cluster, membership: &Membership<'_>, client_id: &str) -> ClientConfig {
     let queue_kbytes = (membership.queue_bytes / 1_024).max(1).to_string();
-    // The client counts content only, and takes about half a KiB for each record beside it.
+    // The client counts only keys and values, but needs about half a KiB more for each record. So the number
+    // of records is limited too.
     let queue_records = (membership.queue_bytes / 1_024).clamp(1_000, 10_000_000).to_string();
     let mut ours = MEMBER.to_vec();
     ours.extend([
@@ -127,19 +133,19 @@ pub(super) fn producer(cluster: &Cluster, client_id: &str, batching: Batching) -
     config
 }
 
-/// Whether librdkafka takes the properties of a cluster: each by itself, and all of them together
-/// for a member of a group and for a producer. Needs no broker.
+/// Checks that librdkafka accepts the properties of a cluster: each of them, and all of them together for a
+/// group member and for a producer. Needs no broker.
 pub fn check_properties(cluster: &Cluster) -> Result<(), Error> {
     settings(cluster, "check", &[]).create_native_config().map_err(refused)?;
     let membership = Membership { owner: "check", group: "check", topics: &[], queue_bytes: 1 << 20, instance: None };
-    // Without brokers there is nothing to connect to.
-    let nowhere = |mut config: ClientConfig| {
+    // Without addresses, the clients do not try to connect.
+    let without_brokers = |mut config: ClientConfig| {
         config.remove("bootstrap.servers");
         config.remove("metadata.broker.list");
         config
     };
-    Client::consumer(&nowhere(member(cluster, &membership, "check")))?;
-    Client::producer(&nowhere(producer(cluster, "check", Batching::Full)))?;
+    Client::consumer(&without_brokers(member(cluster, &membership, "check")))?;
+    Client::producer(&without_brokers(producer(cluster, "check", Batching::Full)))?;
     Ok(())
 }
 
@@ -156,12 +162,12 @@ mod tests {
 
     #[track_caller]
     fn check_refused(properties: &[(&str, &str)], reason: &str) {
-        let told = check(properties).expect_err("refused");
-        assert!(told.contains(reason), "{properties:?}: {told}");
+        let error = check(properties).expect_err("refused");
+        assert!(error.contains(reason), "{properties:?}: {error}");
     }
 
     #[test]
-    fn properties_that_exclude_each_other_or_the_settings_of_a_trigger_are_refused() {
+    fn properties_that_conflict_with_each_other_or_with_our_settings_are_refused() {
         let new = ("group.protocol", "consumer");
         check_refused(&[new, ("session.timeout.ms", "6000")], "`session.timeout.ms` is not supported");
         check_refused(&[new, ("partition.assignment.strategy", "range")], "`group.remote.assignor`");
@@ -178,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn properties_that_a_trigger_can_work_with_are_taken() {
+    fn properties_that_work_for_a_trigger_are_accepted() {
         for properties in [
             &[][..],
             &[("group.protocol", "consumer")],

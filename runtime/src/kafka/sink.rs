@@ -1,4 +1,4 @@
-//! Messages out, acknowledgements back.
+//! The producer of a trigger: sends messages and collects their acknowledgements.
 
 use std::ffi::CString;
 use std::ptr::{self, NonNull};
@@ -16,51 +16,54 @@ use super::murmur2::partition_of;
 use super::produce::{Fields, is_plain, native_headers, raw};
 use super::queue::{Queue, QueueEvent};
 use super::settings;
-use super::wake::WakeEnd;
+use super::wake::WakeHandle;
 use crate::manifest::Cluster;
 use crate::record::{Header, Message};
 
-/// Requests of one message that may be under way or wait for it: a partition that goes should not
-/// leave many behind, which are sent when it is another node's.
+/// How many messages may be unacknowledged with [`Batching::Single`]. The number is small, because when a
+/// partition is revoked, the messages of its records may still be queued, and they would be sent after
+/// another node has taken over the partition.
 const MAX_SINGLE: usize = 1_000;
 
-/// As a partition: the client chooses it, by the same hash.
-const CHOOSE: i32 = -1;
+/// As a partition, this means that the client chooses the partition, by the same hash.
+const CLIENT_CHOOSES: i32 = -1;
 /// How long the brokers may take to answer [`Sink::ask`].
 const ASK_LIMIT: Duration = Duration::from_secs(5);
 
 struct Topic {
     handle: NonNull<c::rd_kafka_topic_t>,
-    /// How many partitions there are; 0: the client knows better.
+    /// How many partitions the topic has. 0: not known yet, so the client chooses the partition.
     partitions: i32,
-    /// For each partition the places of its messages among those of a call.
+    /// For each partition, the indices of its messages in the list of the current call.
     runs: Vec<Vec<usize>>,
 }
 
 /// Produces to the topics of one trigger.
 ///
-/// It chooses the partition of a key itself and hands the client runs of messages of one partition:
-/// that costs half of what producing them by key in their own order costs.
+/// It chooses the partition of a key itself and groups the messages of a call by partition. A group of
+/// messages of one partition is called a run. Passing runs to the client costs half as much CPU time as
+/// passing the messages in their own order and letting the client choose the partitions.
 pub struct KafkaSink {
     topics: Vec<Topic>,
     names: Vec<String>,
     reports: Queue,
     client: Arc<Client>,
-    /// Whose the producer is, for log lines.
+    /// Name of the trigger, for log lines.
     owner: String,
     buffer: Vec<*const c::rd_kafka_message_t>,
-    /// The runs of a call that are not empty, by topic and partition.
+    /// The topics and partitions of the runs of the current call that are not empty.
     filled: Vec<(usize, usize)>,
     run: Vec<c::rd_kafka_message_t>,
-    /// Refused before they were queued.
+    /// Acknowledgements of messages that were refused before they were queued.
     refused: Vec<Acknowledgement>,
     outstanding: usize,
-    /// Messages under way whose partition was named by the function: how many of a token and a
-    /// partition. For all others the partition was chosen here, and another one would do.
+    /// The unacknowledged messages whose partition the function has set: their number for each token and
+    /// partition. For all other messages the sink or the client has chosen the partition, so another
+    /// partition would be correct too.
     named: FxHashMap<(u64, i32), u32>,
     /// See [`Sink::abandon`].
     abandoned: bool,
-    trouble: Option<Error>,
+    connection_error: Option<Error>,
     batching: Batching,
     rng: fastrand::Rng,
 }
@@ -69,14 +72,14 @@ pub struct KafkaSink {
 unsafe impl Send for KafkaSink {}
 
 impl KafkaSink {
-    /// A producer of `cluster` for these topics. `owner` says whose it is, in log lines.
+    /// Creates a producer of `cluster` for these topics. `owner` is a name for log lines.
     pub fn new(
         cluster: &Cluster,
         owner: &str,
         client_id: &str,
         topics: &[String],
         batching: Batching,
-        wake: &Arc<WakeEnd>,
+        wake: &Arc<WakeHandle>,
     ) -> Result<Self, Error> {
         let client = Arc::new(Client::producer(&settings::producer(cluster, client_id, batching))?);
         // SAFETY: returns a new reference to the client's main queue, where reports arrive.
@@ -85,9 +88,10 @@ impl KafkaSink {
         let mut handles = Vec::with_capacity(topics.len());
         for topic in topics {
             let name = CString::new(topic.as_str()).map_err(Error::invalid)?;
-            // SAFETY: the client lives; without settings of its own a topic takes the client's.
+            // SAFETY: the client lives; null settings mean that the topic uses those of the client.
             let handle = unsafe { c::rd_kafka_topic_new(client.pointer(), name.as_ptr(), ptr::null_mut()) };
-            let handle = NonNull::new(handle).ok_or_else(|| Error::invalid(format!("no topic {topic}")))?;
+            let handle = NonNull::new(handle)
+                .ok_or_else(|| Error::invalid(format!("{topic:?} is not a valid name of a topic")))?;
             handles.push(Topic { handle, partitions: 0, runs: Vec::new() });
         }
         Ok(Self {
@@ -103,20 +107,20 @@ impl KafkaSink {
             outstanding: 0,
             named: FxHashMap::default(),
             abandoned: false,
-            trouble: None,
+            connection_error: None,
             batching,
             rng: fastrand::Rng::new(),
         })
     }
 
-    /// What may be asked from another thread.
+    /// A reader that may be used on another thread.
     pub fn reader(&self) -> SinkReader {
         SinkReader { client: self.client.clone(), topics: self.names.clone() }
     }
 
-    /// What went wrong with a connection since the last call. The client goes on by itself.
-    pub fn trouble(&mut self) -> Option<Error> {
-        self.trouble.take()
+    /// The last error of a connection since the last call. The client connects again by itself.
+    pub fn connection_error(&mut self) -> Option<Error> {
+        self.connection_error.take()
     }
 
     fn partition(&mut self, message: &Message<'_>) -> i32 {
@@ -125,13 +129,14 @@ impl KafkaSink {
             return partition;
         }
         match (self.topics[message.topic].partitions, message.key) {
-            (..=0, _) => CHOOSE,
+            (..=0, _) => CLIENT_CHOOSES,
             (partitions, Some(key)) => partition_of(key, partitions),
             (partitions, None) => self.rng.i32(0..partitions),
         }
     }
 
-    /// Whether the function named the partition of a message, which is not under way any more.
+    /// Whether the function has set the partition of a message. Called when the message is acknowledged,
+    /// because it also removes the message from `named`.
     fn was_named(&mut self, token: u64, partition: i32) -> bool {
         if self.named.is_empty() {
             return false;
@@ -144,8 +149,8 @@ impl KafkaSink {
         true
     }
 
-    /// Messages of one partition, in order. Consecutive ones that need neither headers nor a
-    /// timestamp go to the client together.
+    /// Sends messages of one partition in order. Consecutive messages without headers and timestamp are
+    /// passed to the client in one call.
     fn send_run(&mut self, topic: usize, partition: i32, run: &[usize], all: &[Message<'_>], headers: &[Header<'_>]) {
         let mut rest = run;
         while let Some(&first) = rest.first() {
@@ -178,7 +183,8 @@ impl KafkaSink {
                 _private: ptr::without_provenance_mut(message.token as usize),
             }
         }));
-        // SAFETY: keys and values live during the call, which copies them; the count is right.
+        // SAFETY: keys and values live during the call, which copies them; the count is the length of the
+        // run.
         unsafe {
             c::rd_kafka_produce_batch(
                 self.topics[topic].handle.as_ptr(),
@@ -188,8 +194,8 @@ impl KafkaSink {
                 self.run.len() as i32,
             );
         }
-        // Those that were not taken are the last ones, so they keep their order when they are sent
-        // again.
+        // If the client does not accept all messages, it refuses the last ones. So the messages keep their
+        // order when these are sent again.
         for (index, &place) in places.iter().enumerate() {
             match self.run[index].err {
                 OK => {}
@@ -201,23 +207,23 @@ impl KafkaSink {
     fn send_one(&mut self, partition: i32, message: &Message<'_>, headers: &[Header<'_>]) {
         let mut fields = Fields::to(self.topics[message.topic].handle.as_ptr(), partition);
         fields.fill(message, native_headers(headers.get(message.headers.clone()).unwrap_or_default()));
-        // SAFETY: the client lives, and all that was filled in.
+        // SAFETY: the client lives, and so does everything that was filled in.
         let produced = unsafe { fields.produce(self.client.pointer()) };
         if let Err(code) = produced {
-            // SAFETY: it was not produced, and its headers are destroyed once.
+            // SAFETY: the message was not produced, and its headers are destroyed once.
             unsafe { fields.destroy_headers() };
             self.refuse(message, partition, code);
         }
     }
 
-    /// Reports a message that the client did not take.
+    /// Stores the acknowledgement of a message that the client did not accept.
     fn refuse(&mut self, message: &Message<'_>, partition: i32, code: Code) {
         let named = self.was_named(message.token, partition);
         let result = Err(self.refusal(code, named));
         self.refused.push(Acknowledgement { token: message.token, result });
     }
 
-    /// Hands out what became of a message.
+    /// Calls `each` with the acknowledgement of a message.
     fn report(&mut self, message: &c::rd_kafka_message_t, each: &mut dyn FnMut(Acknowledgement)) {
         let token = message._private.addr() as u64;
         let named = self.was_named(token, message.partition);
@@ -226,7 +232,7 @@ impl KafkaSink {
         let result = match code {
             OK => Ok(()),
             code => Err(match (self.refusal(code, named), self.batching) {
-                // That the client itself found: it was in no batch.
+                // The client itself found this error before the message was in a batch.
                 (refusal, _) if code == Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => refusal,
                 (Refusal::ForGood(error), Batching::Full) => Refusal::WithOthers(error),
                 (refusal, _) => refusal,
@@ -258,9 +264,10 @@ impl KafkaSink {
             | E::RD_KAFKA_RESP_ERR_INVALID_RECORD
             | E::RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT
             | E::RD_KAFKA_RESP_ERR__BAD_MSG => Refusal::ForGood(error),
-            // Chosen here, the count of partitions was out of date: everything is sent again, in order.
+            // If the function has not set the partition, the sink has chosen it from an outdated number of
+            // partitions. That case is the last arm: another producer sends all messages again, in order.
             E::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION if named => Refusal::ForGood(error),
-            // The broker named another message of the batch.
+            // The broker refused another message of the batch.
             E::RD_KAFKA_RESP_ERR__INVALID_DIFFERENT_RECORD => Refusal::WithOthers(error),
             _ => Refusal::ForNow(error),
         }
@@ -274,10 +281,11 @@ impl KafkaSink {
                 self.buffer = buffer;
             }
             c::RD_KAFKA_EVENT_ERROR => {
-                // That all brokers are away is said behind what became of each.
+                // After an error for each broker comes one that says that all brokers are down. The earlier
+                // errors say more.
                 let all = event.code() == Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
-                if !all || self.trouble.is_none() {
-                    self.trouble = event.error().err().or(self.trouble.take());
+                if !all || self.connection_error.is_none() {
+                    self.connection_error = event.error().err().or(self.connection_error.take());
                 }
             }
             c::RD_KAFKA_EVENT_LOG => {
@@ -310,7 +318,7 @@ impl Sink for KafkaSink {
                     }
                     run.push(place);
                 }
-                // New, or there is none: the client knows.
+                // A new partition, or one that does not exist. The client finds out.
                 None => self.send_run(message.topic, partition, &[place], messages, headers),
             }
         }
@@ -348,14 +356,15 @@ impl Sink for KafkaSink {
     }
 
     fn flush(&mut self) {
-        // SAFETY: the client lives. A flush without time makes its threads stop lingering.
+        // SAFETY: the client lives. A flush with timeout 0 only makes its threads send without lingering.
         unsafe { c::rd_kafka_flush(self.client.pointer(), 0) };
     }
 
     fn abandon(&mut self) {
         self.abandoned = true;
         let what = c::RD_KAFKA_PURGE_F_QUEUE | c::RD_KAFKA_PURGE_F_NON_BLOCKING;
-        // SAFETY: the client lives. What is with the broker is left alone: it may be accepted.
+        // Messages that were sent are not purged, because the broker may accept them.
+        // SAFETY: the client lives.
         unsafe { c::rd_kafka_purge(self.client.pointer(), what) };
     }
 
@@ -376,18 +385,19 @@ impl Sink for KafkaSink {
 
 impl Drop for KafkaSink {
     fn drop(&mut self) {
-        // What nobody waits for any more is not sent behind the back of who comes next.
+        // Queued messages must not be sent after the sink is dropped, because another producer may send them
+        // again.
         if self.outstanding > 0 {
             self.abandon();
         }
         for topic in &self.topics {
-            // SAFETY: the handle is ours and destroyed once, while the client lives.
+            // SAFETY: `self` owns the handle, and it is destroyed once, while the client lives.
             unsafe { c::rd_kafka_topic_destroy(topic.handle.as_ptr()) };
         }
     }
 }
 
-/// Questions to the broker that block the calling thread.
+/// Requests to the brokers that block the calling thread.
 #[derive(Clone)]
 pub struct SinkReader {
     client: Arc<Client>,
@@ -395,7 +405,7 @@ pub struct SinkReader {
 }
 
 impl SinkReader {
-    /// The partitions of the sink's topics.
+    /// The metadata of the sink's topics.
     pub fn metadata(&self, limit: Duration) -> Result<Metadata, Error> {
         Metadata::ask(self.client.pointer(), &self.topics, limit)
     }

@@ -1,10 +1,9 @@
-//! Records and events of a consumer group.
+//! The consumer of a trigger: records and events of a group member.
 //!
-//! One loop takes both, without waiting, from two queues of the client: events (rebalances, ends of
-//! commits, errors) from the consumer's own queue, records of all assigned partitions from one
-//! application queue. A rebalance may be answered by a later turn of the loop; until then
-//! librdkafka hands out no record of any partition, and none of an earlier assignment can follow
-//! the event that revokes it.
+//! One loop takes both without waiting, from two queues of the client. The events (rebalances, results of
+//! commits, errors) arrive on the consumer queue. The records of all assigned partitions arrive on one
+//! application queue. The loop may answer a rebalance later. Until then librdkafka returns no record of any
+//! partition. After the event that revokes an assignment, it returns no record of this assignment.
 
 use std::ffi::CString;
 use std::ptr::{self, NonNull};
@@ -22,39 +21,40 @@ use super::member::Member;
 use super::reader::KafkaReader;
 use super::settings;
 pub use super::settings::Membership;
-use super::wake::WakeEnd;
+use super::wake::WakeHandle;
 use crate::manifest::Cluster;
 
-/// Most records that are taken from the client in one call.
+/// The maximum number of records that one call of the client returns.
 const BATCH: usize = 500;
 
-/// How long a seek may wait for the client's own thread, which takes well below a millisecond unless
-/// the machine is short of CPU.
+/// How long a seek may wait for the main thread of the client. It normally takes much less than a
+/// millisecond, unless the machine is short of CPU time.
 const SEEK_LIMIT_MS: i32 = 10;
 
 /// A member of a consumer group.
 ///
-/// Dropped, it leaves the group by itself, on a thread that nobody waits for. Records that were
-/// taken stay good, and keep the client's memory, but not its membership.
+/// When it is dropped, it leaves the group on a separate thread. Records that were taken stay valid. They
+/// keep the memory of the client alive, but not the membership.
 pub struct Source {
-    /// `None` only while it is dropped.
+    /// `None` only while the source is dropped.
     member: Option<Member>,
     topics: Vec<String>,
     buffer: Vec<*mut c::rd_kafka_message_t>,
-    /// The topic of the last record, so that its name is looked up once per run of records.
+    /// The handle and index of the topic of the last record, so that the topic is looked up only once for
+    /// consecutive records of one topic.
     last_topic: (*mut c::rd_kafka_topic_t, usize),
 }
 
-// SAFETY: the buffer is empty between calls, and the topic's pointer is only compared.
+// SAFETY: the buffer is not used between calls, and the pointer to the topic is only compared.
 unsafe impl Send for Source {}
 
 impl Source {
-    /// Joins the group when it [subscribes](Broker::subscribe).
+    /// Creates a member. It joins the group when it [subscribes](Broker::subscribe).
     pub fn new(
         cluster: &Cluster,
         membership: &Membership<'_>,
         client_id: &str,
-        wake: &Arc<WakeEnd>,
+        wake: &Arc<WakeHandle>,
     ) -> Result<Self, Error> {
         let client = Client::consumer(&settings::member(cluster, membership, client_id))?;
         Ok(Self {
@@ -65,7 +65,7 @@ impl Source {
         })
     }
 
-    /// What may be asked from another thread.
+    /// A reader that may be used on another thread.
     pub fn reader(&self) -> KafkaReader {
         KafkaReader::new(self.member().client.clone())
     }
@@ -82,26 +82,27 @@ impl Source {
         self.member().client.pointer()
     }
 
-    /// Takes messages in one call.
+    /// Takes messages with one call of the client.
     fn take_some(&mut self, at_most: usize, each: &mut impl FnMut(Partition, Taken<Fetched>)) -> usize {
-        // Of an earlier call, the topic may be gone and its address be another one's.
+        // The topic handle of an earlier call may have been freed, and its address may belong to another topic
+        // now.
         self.last_topic = (ptr::null_mut(), 0);
         let member = self.member.as_ref().expect("a source is a member until it is dropped");
         let taken = member.records.take(&mut self.buffer[..at_most]);
         for index in 0..taken {
             let Some(message) = NonNull::new(self.buffer[index]) else { continue };
-            // SAFETY: the message was just taken and lives until it is destroyed or handed out below.
+            // SAFETY: the message was just taken and lives until it is destroyed or passed on below.
             let (code, topic, number, offset) = unsafe {
                 let message = message.as_ref();
                 (message.err, message.rkt, message.partition, message.offset)
             };
-            let topic = self.topic_place(topic);
+            let topic = self.topic_index(topic);
             let what = if code == OK {
-                // SAFETY: it is ours, has no error, and nobody else destroys it.
+                // SAFETY: this function owns the message, it has no error, and no other code destroys it.
                 Taken::Record(unsafe { Fetched::new(message, self.member().client.clone()) })
             } else {
                 let mut error = Error::from_code(code);
-                // SAFETY: its text is copied; it is ours and destroyed once.
+                // SAFETY: this function owns the message; its text is copied, and it is destroyed once.
                 unsafe {
                     let reason = text(c::rd_kafka_message_errstr(message.as_ptr()));
                     c::rd_kafka_message_destroy(message.as_ptr());
@@ -112,16 +113,16 @@ impl Source {
                 Taken::Failed { offset, error }
             };
             match topic {
-                // That there is nothing more now is no failure; the manifest may ask for it.
+                // The end of a partition is not a failure. A property in the manifest may enable this message.
                 _ if code == Code::RD_KAFKA_RESP_ERR__PARTITION_EOF => {}
                 Some(topic) => each(Partition { topic, number }, what),
-                None => tracing::debug!("a message of no topic of ours: {number}/{offset}: {:?}", code),
+                None => tracing::debug!("message of an unknown topic: {number}/{offset}: {:?}", code),
             }
         }
         taken
     }
 
-    fn topic_place(&mut self, topic: *mut c::rd_kafka_topic_t) -> Option<usize> {
+    fn topic_index(&mut self, topic: *mut c::rd_kafka_topic_t) -> Option<usize> {
         if topic.is_null() {
             return None;
         }
@@ -134,16 +135,18 @@ impl Source {
         Some(self.last_topic.1)
     }
 
-    fn forward(&self, topic: &str, partition: i32, to_us: bool) -> Result<(), Error> {
+    /// Forwards the queue of a partition to the shared queue of records, or stops that.
+    fn forward(&self, topic: &str, partition: i32, to_shared: bool) -> Result<(), Error> {
         let topic = CString::new(topic).map_err(Error::invalid)?;
-        // SAFETY: the client and both queues live; the reference to the partition's queue is
-        // returned. A null target ends the forwarding.
+        // SAFETY: the client and both queues live; the reference to the partition's queue is released. A null
+        // target ends the forwarding.
         unsafe {
             let queue = c::rd_kafka_queue_get_partition(self.client(), topic.as_ptr(), partition);
             if queue.is_null() {
                 return Err(Error::from_code(Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION));
             }
-            c::rd_kafka_queue_forward(queue, if to_us { self.member().records.pointer() } else { ptr::null_mut() });
+            let target = if to_shared { self.member().records.pointer() } else { ptr::null_mut() };
+            c::rd_kafka_queue_forward(queue, target);
             c::rd_kafka_queue_destroy(queue);
         }
         Ok(())
@@ -176,7 +179,7 @@ impl Broker for Source {
     }
 
     fn subscribe(&mut self, topics: &[String]) -> Result<(), Error> {
-        self.member_mut().joins();
+        self.member_mut().set_joined();
         let topics: Vec<_> = topics.iter().map(|topic| Position::of(topic, NO_PARTITION)).collect();
         let list = List::new(&topics)?;
         // SAFETY: the client and the list live; the list is copied.
@@ -190,7 +193,7 @@ impl Broker for Source {
         let list = List::new(positions)?;
         list.set_offsets(|offset| offset.max(BEGINNING));
         // SAFETY: the client and the list live; the list is not kept.
-        self.member_mut().answer(|member| unsafe {
+        self.member_mut().answer_rebalance(|member| unsafe {
             if member.is_cooperative() {
                 Error::check_object(c::rd_kafka_incremental_assign(member.client.pointer(), list.pointer()))
             } else {
@@ -202,7 +205,7 @@ impl Broker for Source {
     fn unassign(&mut self, partitions: &[Position]) -> Result<(), Error> {
         let list = List::new(partitions)?;
         // SAFETY: the client and the list live; the list is not kept.
-        self.member_mut().answer(|member| unsafe {
+        self.member_mut().answer_rebalance(|member| unsafe {
             if member.is_cooperative() {
                 Error::check_object(c::rd_kafka_incremental_unassign(member.client.pointer(), list.pointer()))
             } else {
@@ -231,11 +234,11 @@ impl Broker for Source {
         })
     }
 
-    /// The call itself makes all that was fetched outdated, before it returns and whatever it
-    /// returns: the client counts a version of each partition up and drops messages of older ones
-    /// when they are taken. Then it waits a little for the client's thread, to hear of a partition
-    /// that is not fetched. [`ErrorKind::Timeout`](super::client::ErrorKind::Timeout) means that the seek
-    /// is still to come; it may be asked for again.
+    /// Before this call returns, with any result, all records that were fetched before are outdated: the
+    /// client increments a version number of each partition, and drops messages of older versions when they
+    /// are taken. The call then waits a short time for the main thread of the client, which reports partitions
+    /// that are not fetched. [`ErrorKind::Timeout`](super::client::ErrorKind::Timeout) means that the seek has
+    /// not been done yet; the call may be repeated.
     fn seek(&mut self, positions: &[Position]) -> Result<(), Error> {
         if positions.is_empty() {
             return Ok(());
@@ -250,15 +253,16 @@ impl Broker for Source {
     fn commit(&mut self, number: u64, positions: &[Position]) -> Result<(), Error> {
         let list = List::new(positions)?;
         let number = ptr::without_provenance_mut(usize::try_from(number).map_err(Error::invalid)?);
-        // With a queue to answer to: the plain asynchronous commit tells its end to a callback only.
-        // SAFETY: client, queue and list live; the list is copied; the number is only handed back.
+        // This function reports the result on a queue. The plain asynchronous commit reports it only to a
+        // callback.
+        // SAFETY: client, queue and list live; the list is copied; the number is only returned in the event.
         Error::check(unsafe {
             let answers = self.member().events.pointer();
             c::rd_kafka_commit_queue(self.client(), list.pointer(), answers, None, number)
         })
     }
 
-    /// Answered on a thread of tokio's that may block, so it needs a runtime.
+    /// Runs the question on a blocking thread of tokio, so it must be called within a tokio runtime.
     fn ask(&mut self, question: Question) {
         let reader = self.reader();
         tokio::task::spawn_blocking(move || question(&reader));
@@ -276,10 +280,10 @@ impl Broker for Source {
 impl Drop for Source {
     fn drop(&mut self) {
         if let Some(member) = self.member.take() {
-            member.leave_behind();
+            member.leave_in_background();
         }
     }
 }
 
-/// A subscription is to topics as a whole.
+/// The partition in a subscription, which is for all partitions of a topic.
 const NO_PARTITION: i32 = -1;

@@ -1,4 +1,4 @@
-//! The clients, held against the embedded broker.
+//! Tests of the clients with the embedded broker.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,18 +14,18 @@ use crate::manifest::{Cluster, Name};
 use crate::record::outcome::Timestamp;
 use crate::record::{Message, Record as _};
 
-/// How long anything may take on a machine that is busy.
+/// The maximum time of each step, for a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
 const TOPIC: &str = "t";
 
-/// A broker with one topic, and clients of it.
-struct Place {
+/// A broker with one topic, and a factory for clients of it.
+struct Fixture {
     clients: KafkaClients,
     _broker: EmbeddedBroker,
 }
 
-impl Place {
+impl Fixture {
     fn new(partitions: i32) -> Self {
         let broker = EmbeddedBroker::start().expect("it starts");
         broker.create_topic(TOPIC, partitions).expect("created");
@@ -54,20 +54,21 @@ impl Place {
         Member { source, owned: 0, answers: true }
     }
 
-    /// Calls `look` until it has something, each time the clients have.
+    /// Calls `look` until it returns something: after each wake-up of the clients, and every 20 ms.
     async fn until<T>(&self, mut look: impl FnMut() -> Option<T>) -> T {
         let end = Instant::now() + LIMIT;
         loop {
             if let Some(found) = look() {
                 return found;
             }
-            assert!(Instant::now() < end, "nothing came of it");
-            // A member that is left for good wakes nobody.
+            assert!(Instant::now() < end, "the condition was not met in time");
+            // A member that has left its group sends no wake-up.
             let _ = tokio::time::timeout(Duration::from_millis(20), self.clients.wait()).await;
         }
     }
 
-    /// Sends messages, each with its number as its value, and waits for what becomes of them.
+    /// Sends `count` messages, each with its number as the value, and waits for their acknowledgements.
+    /// `known` is the number of partitions that the sink assumes.
     async fn send(&mut self, known: i32, count: u64, named: impl Fn(u64) -> Option<i32>) -> Vec<Acknowledgement> {
         let mut sink = self.clients.sink(Batching::Full).expect("made");
         let partitions = BTreeMap::from([(TOPIC.to_owned(), known)]);
@@ -104,8 +105,8 @@ struct Member {
 }
 
 impl Member {
-    /// Takes one event, and answers it.
-    fn turn(&mut self) -> Option<Event> {
+    /// Takes one event and answers it.
+    fn take_event(&mut self) -> Option<Event> {
         let event = self.source.next_event()?;
         match &event {
             Event::Assigned(positions) if self.answers => {
@@ -121,8 +122,8 @@ impl Member {
         Some(event)
     }
 
-    fn turns(&mut self) {
-        while self.turn().is_some() {}
+    fn take_events(&mut self) {
+        while self.take_event().is_some() {}
     }
 }
 
@@ -131,19 +132,19 @@ fn at(partition: i32, offset: i64) -> Position {
 }
 
 #[tokio::test]
-async fn a_commit_comes_back_with_its_number() {
-    let mut place = Place::new(1);
-    let mut member = place.member();
-    place.until(|| (member.turn().is_some() && member.owned == 1).then_some(())).await;
-    // The second one has nothing to commit, and so it ends first.
+async fn the_result_of_a_commit_has_its_number() {
+    let mut fixture = Fixture::new(1);
+    let mut member = fixture.member();
+    fixture.until(|| (member.take_event().is_some() && member.owned == 1).then_some(())).await;
+    // The second commit contains no offset, so it ends first.
     let positions = [at(0, 5), Position::of(TOPIC, 0), at(0, 6)];
     for (number, position) in [u64::MAX, 7, 1 << 40].into_iter().zip(&positions) {
         member.source.commit(number, std::slice::from_ref(position)).expect("begun");
     }
     let mut ended = Vec::new();
-    place
+    fixture
         .until(|| {
-            if let Some(Event::Committed { number, result }) = member.turn() {
+            if let Some(Event::Committed { number, result }) = member.take_event() {
                 result.expect("committed");
                 ended.push(number);
             }
@@ -155,16 +156,16 @@ async fn a_commit_comes_back_with_its_number() {
 }
 
 #[tokio::test]
-async fn nothing_that_was_fetched_before_a_seek_is_handed_out() {
-    let mut place = Place::new(2);
-    place.send(2, 1_000, |_| None).await;
-    let mut member = place.member();
+async fn records_that_were_fetched_before_a_seek_are_not_returned() {
+    let mut fixture = Fixture::new(2);
+    fixture.send(2, 1_000, |_| None).await;
+    let mut member = fixture.member();
     let first = |member: &mut Member| {
         let mut found: BTreeMap<Partition, i64> = BTreeMap::new();
         let end = Instant::now() + LIMIT;
         while found.len() < 2 {
             assert!(Instant::now() < end, "no record came");
-            member.turns();
+            member.take_events();
             member.source.take(1, |partition, taken| {
                 let Taken::Record(record) = taken else { panic!("it can be read") };
                 found.entry(partition).or_insert(record.offset());
@@ -174,7 +175,7 @@ async fn nothing_that_was_fetched_before_a_seek_is_handed_out() {
     };
     assert_eq!(first(&mut member), [0, 0]);
     for target in [20, 3, 50] {
-        // A machine that is short of CPU does it a little later, and hands out nothing old until then.
+        // On a busy machine the seek may be done later, but no old record is returned until then.
         if let Err(error) = member.source.seek(&[at(0, target), at(1, target)]) {
             assert_eq!(error.kind, ErrorKind::Timeout);
         }
@@ -183,64 +184,64 @@ async fn nothing_that_was_fetched_before_a_seek_is_handed_out() {
 }
 
 #[tokio::test]
-async fn a_member_leaves_with_a_revocation_unanswered() {
-    let mut place = Place::new(1);
-    let mut member = place.member();
-    place.until(|| (member.turn().is_some() && member.owned == 1).then_some(())).await;
+async fn a_member_leaves_after_it_answers_a_revocation() {
+    let mut fixture = Fixture::new(1);
+    let mut member = fixture.member();
+    fixture.until(|| (member.take_event().is_some() && member.owned == 1).then_some(())).await;
     member.answers = false;
     member.source.close();
-    let revoked = |member: &mut Member| matches!(member.turn(), Some(Event::Revoked { .. })).then_some(());
-    place.until(|| revoked(&mut member)).await;
+    let revoked = |member: &mut Member| matches!(member.take_event(), Some(Event::Revoked { .. })).then_some(());
+    fixture.until(|| revoked(&mut member)).await;
     assert!(!member.source.is_closed(), "it waits for the answer");
     member.answers = true;
     member.source.unassign(&[Position::of(TOPIC, 0)]).expect("given back");
-    place.until(|| member.source.is_closed().then_some(())).await;
-    // Too late, and no harm.
+    fixture.until(|| member.source.is_closed().then_some(())).await;
+    // These calls come too late and must have no effect.
     member.source.close();
     member.source.assign(&[at(0, 0)]).expect("nothing is assigned any more");
 }
 
 #[tokio::test]
-async fn a_member_that_is_dropped_leaves_its_group_and_its_records_stay_good() {
-    let mut place = Place::new(1);
-    place.send(1, 10, |_| None).await;
-    let mut member = place.member();
+async fn a_dropped_member_leaves_its_group_and_its_records_stay_valid() {
+    let mut fixture = Fixture::new(1);
+    fixture.send(1, 10, |_| None).await;
+    let mut member = fixture.member();
     let mut kept = Vec::new();
-    place
+    fixture
         .until(|| {
-            member.turns();
+            member.take_events();
             member.source.take(10, |_, taken| kept.push(taken));
             (!kept.is_empty()).then_some(())
         })
         .await;
     drop(member);
-    let mut heir = place.member();
-    place.until(|| (heir.turn().is_some() && heir.owned == 1).then_some(())).await;
+    let mut successor = fixture.member();
+    fixture.until(|| (successor.take_event().is_some() && successor.owned == 1).then_some(())).await;
     assert!(matches!(&kept[0], Taken::Record(record) if record.value() == Some(b"0")));
 }
 
 #[tokio::test]
-async fn a_member_that_is_dropped_with_a_revocation_unanswered_leaves_its_group() {
-    let mut place = Place::new(2);
-    let mut member = place.member();
-    place.until(|| (member.turn().is_some() && member.owned == 2).then_some(())).await;
-    // Of what the other one is to get, and of all that it has.
+async fn a_member_that_is_dropped_with_an_unanswered_revocation_leaves_its_group() {
+    let mut fixture = Fixture::new(2);
+    let mut member = fixture.member();
+    fixture.until(|| (member.take_event().is_some() && member.owned == 2).then_some(())).await;
+    // First a revocation of the partitions that the other member gets, then one of all partitions.
     for closes in [false, true] {
         member.answers = false;
-        let mut other = place.member();
+        let mut other = fixture.member();
         if closes {
             member.source.close();
         }
-        place
+        fixture
             .until(|| {
-                other.turns();
-                matches!(member.turn(), Some(Event::Revoked { .. })).then_some(())
+                other.take_events();
+                matches!(member.take_event(), Some(Event::Revoked { .. })).then_some(())
             })
             .await;
         drop(member);
-        place
+        fixture
             .until(|| {
-                other.turns();
+                other.take_events();
                 (other.owned == 2).then_some(())
             })
             .await;
@@ -250,19 +251,19 @@ async fn a_member_that_is_dropped_with_a_revocation_unanswered_leaves_its_group(
 
 #[tokio::test]
 async fn a_member_that_never_joined_is_closed_at_once() {
-    let mut place = Place::new(1);
-    let mut source = place.clients.broker(1 << 20).expect("made");
+    let mut fixture = Fixture::new(1);
+    let mut source = fixture.clients.broker(1 << 20).expect("made");
     assert!(!source.is_closed());
     source.close();
     assert!(source.is_closed());
 }
 
 #[tokio::test]
-async fn only_a_partition_that_was_named_is_refused_for_good() {
-    let mut place = Place::new(2);
+async fn only_a_partition_that_the_function_has_set_is_refused_for_good() {
+    let mut fixture = Fixture::new(2);
     let named = |number: u64| (number % 50 == 0).then_some(5);
-    // None known, so that the client chooses.
-    for each in place.send(0, 200, named).await {
+    // The sink knows no partitions, so the client chooses.
+    for each in fixture.send(0, 200, named).await {
         match each.result {
             Ok(()) => assert_ne!(each.token % 50, 0),
             Err(Refusal::ForGood(error)) => {
@@ -271,9 +272,10 @@ async fn only_a_partition_that_was_named_is_refused_for_good() {
             Err(refusal) => panic!("{refusal:?}"),
         }
     }
-    // More than there are: what would go there is sent again when that is known, by another producer.
+    // The sink assumes more partitions than exist. Messages for the missing ones are refused for now, so that
+    // another producer sends them again.
     let (mut good, mut later) = (0, 0);
-    for each in place.send(6, 200, named).await {
+    for each in fixture.send(6, 200, named).await {
         match each.result {
             Ok(()) => good += 1,
             Err(Refusal::ForNow(error)) => {
@@ -285,13 +287,13 @@ async fn only_a_partition_that_was_named_is_refused_for_good() {
         }
     }
     assert!(good > 0 && later > 0 && good + later == 196, "{good} and {later}");
-    // Whoever chose: a key has one partition, and its messages are in order.
-    let mut member = place.member();
+    // The client and the sink chose the same partition for each key, and its messages are in order.
+    let mut member = fixture.member();
     let mut seen: BTreeMap<Vec<u8>, (Partition, Vec<u64>)> = BTreeMap::new();
     let mut count = 0;
-    place
+    fixture
         .until(|| {
-            member.turns();
+            member.take_events();
             count += member.source.take(500, |partition, taken| {
                 let Taken::Record(record) = taken else { panic!("it can be read") };
                 let (key, value) = (record.key().unwrap_or_default(), record.value().unwrap_or_default());
@@ -305,14 +307,14 @@ async fn only_a_partition_that_was_named_is_refused_for_good() {
         .await;
     for (_, numbers) in seen.values() {
         let again = numbers.windows(2).filter(|pair| pair[1] <= pair[0]).count();
-        assert!(again <= 1, "twice from first to last: {numbers:?}");
+        assert!(again <= 1, "both times from first to last: {numbers:?}");
     }
 }
 
 #[tokio::test]
-async fn what_an_abandoned_sink_has_is_refused_for_now() {
-    let mut place = Place::new(1);
-    let mut sink = place.clients.sink(Batching::Full).expect("made");
+async fn an_abandoned_sink_refuses_messages_for_now() {
+    let mut fixture = Fixture::new(1);
+    let mut sink = fixture.clients.sink(Batching::Full).expect("made");
     sink.abandon();
     let message = Message {
         topic: 0,
@@ -332,9 +334,9 @@ async fn what_an_abandoned_sink_has_is_refused_for_now() {
 
 #[tokio::test]
 async fn a_question_is_answered_for_all_partitions() {
-    let mut place = Place::new(3);
-    place.send(3, 30, |number| Some((number % 3) as i32)).await;
-    let mut source = place.clients.broker(1 << 20).expect("made");
+    let mut fixture = Fixture::new(3);
+    fixture.send(3, 30, |number| Some((number % 3) as i32)).await;
+    let mut source = fixture.clients.broker(1 << 20).expect("made");
     let (answer, answered) = tokio::sync::oneshot::channel();
     source.ask(Box::new(move |reader: &dyn Reader| {
         let all: Vec<_> = (0..3).map(|number| Position::of(TOPIC, number)).collect();

@@ -1,7 +1,7 @@
-//! What wakes the loop that uses a client.
+//! Wakes the loop that uses a client.
 //!
-//! librdkafka calls back when one of its queues is no longer empty, from whatever thread filled it. That
-//! costs no descriptor and no system call unless somebody waits.
+//! When a queue of librdkafka is no longer empty, the thread that filled it runs a callback. The callback
+//! needs no file descriptor, and it makes a system call only if the loop is waiting.
 
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -10,56 +10,58 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rdkafka::bindings as c;
 use tokio::sync::Notify;
 
-/// Waits for all queues of some clients.
+/// Waits for the queues of one or more clients.
 pub struct Wake {
-    end: Arc<WakeEnd>,
+    handle: Arc<WakeHandle>,
 }
 
-/// What the queues ring.
+/// Wakes a [`Wake`]. All queues of its clients share it.
 #[derive(Default)]
-pub struct WakeEnd {
+pub struct WakeHandle {
     notify: Notify,
 }
 
 impl Wake {
     #[must_use]
-    pub fn new() -> (Self, Arc<WakeEnd>) {
-        let end = Arc::<WakeEnd>::default();
-        (Self { end: end.clone() }, end)
+    pub fn new() -> (Self, Arc<WakeHandle>) {
+        let handle = Arc::<WakeHandle>::default();
+        (Self { handle: handle.clone() }, handle)
     }
 
-    /// Waits until one of the queues got something since the last call. Needs no runtime.
+    /// Waits until one of the queues got something after the last call. Works without a tokio runtime.
     pub async fn wait(&self) {
-        self.end.notify.notified().await;
+        self.handle.notify.notified().await;
     }
 }
 
-/// The bell of one queue.
-pub(super) struct Bell {
-    end: Arc<WakeEnd>,
-    rings: AtomicBool,
+/// The callback of one queue.
+pub(super) struct WakeCallback {
+    handle: Arc<WakeHandle>,
+    enabled: AtomicBool,
 }
 
-impl Bell {
-    pub(super) fn new(end: Arc<WakeEnd>) -> Box<Self> {
-        Box::new(Self { end, rings: AtomicBool::new(true) })
+impl WakeCallback {
+    pub(super) fn new(handle: Arc<WakeHandle>) -> Box<Self> {
+        Box::new(Self { handle, enabled: AtomicBool::new(true) })
     }
 
-    /// Whether it rings. What came while it did not rings no more: it has to be looked for.
-    pub(super) fn set(&self, rings: bool) {
-        self.rings.store(rings, Ordering::SeqCst);
+    /// Whether the callback wakes the loop. After turning it on again, the loop must poll for what arrived
+    /// meanwhile, because the callback does not run again for that.
+    pub(super) fn set(&self, enabled: bool) {
+        self.enabled.store(enabled, Ordering::SeqCst);
     }
 
-    /// What librdkafka is to call, with the bell.
+    /// The function that librdkafka calls.
     ///
     /// # Safety
     ///
-    /// `bell` is the address of one that lives. Called under the lock of the queue.
-    pub(super) unsafe extern "C" fn ring(_client: *mut c::rd_kafka_t, bell: *mut c_void) {
-        // SAFETY: promised by who made the queue.
-        let bell = unsafe { &*bell.cast_const().cast::<Self>() };
-        if bell.rings.load(Ordering::SeqCst) {
-            bell.end.notify.notify_one();
+    /// `callback` is the address of a `WakeCallback` that lives. librdkafka calls it under the lock of the
+    /// queue.
+    pub(super) unsafe extern "C" fn call(_client: *mut c::rd_kafka_t, callback: *mut c_void) {
+        // SAFETY: `Queue` guarantees it.
+        let callback = unsafe { &*callback.cast_const().cast::<Self>() };
+        if callback.enabled.load(Ordering::SeqCst) {
+            callback.handle.notify.notify_one();
         }
     }
 }

@@ -43,10 +43,10 @@ impl Connection {
 
     /// Explains why a question failed. If no broker answered, it adds what the client knows about its connections.
     pub fn unanswered(&self, error: Error) -> anyhow::Error {
-        if !error.kind.is_silence() {
+        if !error.kind.is_unavailable() {
             return error.into();
         }
-        let why = self.scan.trouble().unwrap_or(error);
+        let why = self.scan.connection_error().unwrap_or(error);
         anyhow::anyhow!("no broker answers at {} within {}s: {}", self.brokers, LIMIT.as_secs(), why.reason)
     }
 }

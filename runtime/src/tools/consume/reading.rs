@@ -98,8 +98,8 @@ pub async fn read(plan: &Plan, receiver: &mut impl Receiver) -> Result<Ended, Fa
             return Ok(Ended::Enough);
         }
         // Said once until records come again, because the client tries again every two seconds.
-        if let Some(trouble) = connection.scan.trouble().filter(|_| !said) {
-            tracing::warn!("waits for the brokers: {}", trouble.reason);
+        if let Some(error) = connection.scan.connection_error().filter(|_| !said) {
+            tracing::warn!("waits for the brokers: {}", error.reason);
             said = true;
         }
         let left = plan.timeout.map(|timeout| timeout.saturating_sub(last_record.elapsed()));

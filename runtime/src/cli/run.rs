@@ -14,9 +14,9 @@ use crate::tools::Failure;
 /// Run the triggers of a manifest.
 ///
 /// Any number of nodes may run the same manifest: Kafka's consumer groups spread the partitions over
-/// them. Changes of the manifest and of components are taken on while running. SIGTERM, SIGINT and
-/// SIGHUP finish what runs, commit, and end the process with exit code 0; a second one, half a second
-/// later or more, ends it at once with 1. Under nohup SIGHUP is ignored.
+/// them. A node applies changes of the manifest and of components while it runs. After SIGTERM, SIGINT or
+/// SIGHUP it finishes the running calls, commits, and exits with code 0. A second signal, at least half a
+/// second later, ends it at once with code 1. Under nohup SIGHUP is ignored.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  tidegate run --manifest tidegate.toml --node node-1")]
 pub(super) struct Arguments {
@@ -24,7 +24,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
     manifest: PathBuf,
 
-    /// Name of this node, the same after a restart. The host's name if it is not given.
+    /// Name of this node. It should be the same after a restart. Default: the name of the host.
     #[arg(long, value_name = "NAME", env = "TIDEGATE_NODE", value_parser = NonEmptyStringValueParser::new())]
     node: Option<String>,
 }
@@ -36,7 +36,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let runtime = node::runtime()?;
     let options = Options { engine, node: name, environment: node::environment, adapt: Box::new(|manifest| manifest) };
     runtime.block_on(serve(Node { manifest, options }))?;
-    // The process is drained: do not wait for calls that block in the Kafka client.
+    // All triggers are drained. Threads that block in the Kafka client need not end first.
     runtime.shutdown_background();
     Ok(())
 }
@@ -53,15 +53,15 @@ pub(super) async fn serve(Node { manifest, options }: Node) -> anyhow::Result<()
     let listener = admin::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address} ([admin] listen): is another tidegate running here?"))?;
-    tracing::info!(node = %options.node, admin = %address, "tidegate {} starts", env!("CARGO_PKG_VERSION"));
+    tracing::info!(node = %options.node, admin = %address, "starting tidegate {}", env!("CARGO_PKG_VERSION"));
     let (supervisor, stopper, overview) = Supervisor::new(manifest, options).context("cannot watch files")?;
     let admin = tokio::spawn(admin::serve(listener, overview));
     let stopping = tokio::spawn(async move {
         let signal = signals::stop().await?;
-        tracing::info!("{signal}: finishes what runs");
+        tracing::info!("{signal}: draining");
         stopper.stop().await;
         let signal = signals::stop_again().await?;
-        tracing::warn!("{signal} again: ends at once; records under way will be repeated");
+        tracing::warn!("{signal} again: exiting at once; the records of running calls will be processed again");
         log::flush();
         std::process::exit(1);
         #[allow(unreachable_code)]

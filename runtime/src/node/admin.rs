@@ -1,10 +1,10 @@
-//! The admin listener: is the process alive, is it ready, and if not, why.
+//! The admin listener: reports whether the process is alive and ready, and the reason if it is not ready.
 //!
 //! | path | answer |
 //! |---|---|
 //! | `/livez` | 200 as long as the process answers |
-//! | `/readyz` | 200 if every trigger has a serving revision and nothing keeps it from working, else 503 |
-//! | `/health` | the same, and why: JSON with the state of every trigger and function |
+//! | `/readyz` | 200 if every trigger has a serving revision and no condition stops it, otherwise 503 |
+//! | `/health` | the same code, with the reasons: JSON with the state of every trigger and function |
 //!
 //! It has no authentication, so it listens on the loopback interface unless told otherwise.
 
@@ -24,14 +24,14 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::node::overview::Overview;
 
-/// Most connections at a time; more wait.
+/// The maximum number of connections; further ones wait.
 const MAX_CONNECTIONS: usize = 64;
-/// How long a client may take for the head of a request.
+/// How long a client may take to send the head of a request.
 const HEADER_LIMIT: Duration = Duration::from_secs(5);
-/// How long nothing is accepted after that failed, as it does when descriptors run out.
+/// The pause after accepting a connection failed, for example because there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Binds the listener, so that a port which is taken is known before anything else starts.
+/// Binds the listener. A node does this first, so that it fails early if the port is in use.
 pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
@@ -48,9 +48,9 @@ pub async fn serve(listener: TcpListener, overview: watch::Receiver<Overview>) {
                 stream
             }
             Err(error) => {
-                // Once, not ten times a second for as long as it lasts.
+                // Logged only once, and not ten times a second until it works again.
                 if !std::mem::replace(&mut is_failing, true) {
-                    tracing::warn!("the admin listener cannot accept, and tries on: {error}");
+                    tracing::warn!("the admin listener cannot accept connections and keeps trying: {error}");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
@@ -67,7 +67,7 @@ pub async fn serve(listener: TcpListener, overview: watch::Receiver<Overview>) {
                 .header_read_timeout(HEADER_LIMIT)
                 .serve_connection(TokioIo::new(stream), service);
             if let Err(error) = connection.await {
-                tracing::debug!("an admin connection ended: {error}");
+                tracing::debug!("admin connection failed: {error}");
             }
             drop(permit);
         });
@@ -76,14 +76,18 @@ pub async fn serve(listener: TcpListener, overview: watch::Receiver<Overview>) {
 
 fn answer(request: &Request<Incoming>, overview: &Overview) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return respond(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET and HEAD\n".to_owned());
+        return respond(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET and HEAD are allowed\n".to_owned());
     }
     let code = if overview.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     match request.uri().path() {
         "/livez" => respond(StatusCode::OK, "text/plain", "ok\n".to_owned()),
         "/readyz" => respond(code, "text/plain", if code.is_success() { "ready\n" } else { "not ready\n" }.to_owned()),
         "/health" => respond(code, "application/json", format!("{:#}\n", overview.to_json())),
-        _ => respond(StatusCode::NOT_FOUND, "text/plain", "there are /livez, /readyz and /health\n".to_owned()),
+        _ => respond(
+            StatusCode::NOT_FOUND,
+            "text/plain",
+            "not found; the paths are /livez, /readyz and /health\n".to_owned(),
+        ),
     }
 }
 

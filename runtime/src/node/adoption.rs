@@ -1,9 +1,9 @@
-//! How one trigger comes to its revision: what it serves, what is being started for it, what did not
-//! start, and when that is tried again. Pure: time is an argument.
+//! Decides which revision a trigger serves: it knows the revision that serves, the one that is being started,
+//! and the ones that failed to start, with the time of the next try. Pure: time is an argument.
 //!
-//! A trigger is offered the builds of its component, the newest first. It takes the first one that
-//! starts. What does not start because of the machine is tried again until it does; what does not start
-//! because of the function is given up as long as another revision serves.
+//! The trigger is offered the builds of its component, the newest first, and takes the first one that starts.
+//! If a revision does not start because of the machine, it is tried again until it starts. If it does not
+//! start because of the function, it is given up as long as another revision serves.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,11 +13,11 @@ use crate::engine::PoolError;
 use crate::manifest::Function;
 use crate::record::revision::Digest;
 
-/// How long after a first failure a revision is tried again. Each further failure doubles it.
+/// The pause after the first failure of a revision. Each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// What instances are made of: a build of the component, and what the manifest gives the function.
+/// What instances are created from: a build of the component, and the settings of the function.
 #[derive(Clone, Debug)]
 pub struct Offer {
     pub generation: Generation,
@@ -25,36 +25,36 @@ pub struct Offer {
     pub function: Arc<Function>,
 }
 
-/// Tells one start of instances from another.
+/// Identifies one start of instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt(u64);
 
 #[derive(Debug, Default)]
 pub struct Adoption {
     serving: Option<Offer>,
-    /// What is being started. Older attempts that still run are of no interest any more.
+    /// The attempt that is running. The results of older attempts that still run are ignored.
     starting: Option<(Attempt, Offer)>,
     failures: Vec<Failure>,
     attempts: u64,
 }
 
-/// An offer that did not start when it was tried last.
+/// An offer whose last start failed.
 #[derive(Debug)]
 struct Failure {
     offer: Offer,
     error: PoolError,
-    /// When it is tried again, and how long that is after the last time.
+    /// The time of the next try, and the pause before it.
     again: Instant,
     pause: Duration,
 }
 
 impl Offer {
-    /// Whether instances of both are made of the same.
+    /// Whether both have the same component and settings.
     fn is_like(&self, other: &Self) -> bool {
         self.digest == other.digest && self.has_settings_of(other)
     }
 
-    /// Whether it is the same publication, too.
+    /// Whether both are the same publication with the same settings.
     fn is(&self, other: &Self) -> bool {
         self.generation == other.generation && self.has_settings_of(other)
     }
@@ -65,8 +65,8 @@ impl Offer {
 }
 
 impl Adoption {
-    /// Begins an attempt to start the best of these offers, if there is one that is better than what
-    /// serves or is being started. The offers are all there are, the newest first.
+    /// Begins to start the best offer, if one is better than the revision that serves or is being started.
+    /// `offers` contains all offers, the newest first.
     pub fn begin(&mut self, offers: &[Offer], now: Instant) -> Option<(Attempt, Offer)> {
         let is_offered = |one: &Offer| offers.iter().any(|offer| offer.is(one));
         self.failures.retain(|failure| is_offered(&failure.offer));
@@ -80,7 +80,8 @@ impl Adoption {
                 return None;
             }
             match self.failures.iter().find(|failure| failure.offer.is(offer)) {
-                // Something older that is about to serve is not thrown away for another try.
+                // While an older offer is being started, this one is not tried again, because that would
+                // discard the start of the older one.
                 Some(failure) if failure.is_due(now, self.serving.is_some()) && self.starting.is_none() => {}
                 Some(_) => continue,
                 None => {}
@@ -93,20 +94,19 @@ impl Adoption {
         None
     }
 
-    /// What an attempt that ended was about. `None`: something newer took its place.
+    /// The offer of an attempt that has ended. `None`: a newer attempt has replaced it.
     pub fn ended(&mut self, attempt: Attempt) -> Option<Offer> {
         self.starting.take_if(|(current, _)| *current == attempt).map(|(_, offer)| offer)
     }
 
-    /// Instances of this offer serve now. What is older is not wanted any more.
+    /// Instances of this offer serve now. Failures of older offers are forgotten.
     pub fn serves(&mut self, offer: Offer) {
         self.failures.retain(|failure| failure.offer.generation > offer.generation);
         self.starting = None;
         self.serving = Some(offer);
     }
 
-    /// No instance of this offer could be started. Says how long to wait for the next try, if there
-    /// will be one.
+    /// No instance of this offer could be started. Returns the pause until the next try, if there will be one.
     pub fn failed(&mut self, offer: Offer, error: PoolError, now: Instant) -> Option<Duration> {
         let earlier = self.failures.iter().position(|failure| failure.offer.is(&offer));
         let pause = match earlier.map(|at| self.failures.swap_remove(at)) {
@@ -119,7 +119,7 @@ impl Adoption {
         is_tried_again.then_some(pause)
     }
 
-    /// When something is tried again, if nothing happens before.
+    /// The time of the next try, if no event comes before.
     pub fn next_try(&self) -> Option<Instant> {
         if self.starting.is_some() {
             return None;
@@ -128,7 +128,7 @@ impl Adoption {
         again.map(|failure| failure.again).min()
     }
 
-    /// Why something newer than what serves does not.
+    /// Why the newest offer does not serve, if it is newer than the one that serves.
     pub fn error(&self) -> Option<&PoolError> {
         let newest = self.failures.iter().max_by_key(|failure| failure.offer.generation)?;
         let is_older = |serving: &Offer| newest.offer.generation < serving.generation;
@@ -141,7 +141,8 @@ impl Adoption {
 }
 
 impl Failure {
-    /// The machine may be better another time, and so may a function that nothing else can serve for.
+    /// A failure of the machine may be temporary. A failure of the function is also tried again if no other
+    /// revision serves.
     fn is_tried_again(&self, another_serves: bool) -> bool {
         matches!(self.error, PoolError::Machine(_)) || !another_serves
     }
@@ -171,10 +172,10 @@ mod tests {
             .collect()
     }
 
-    /// Whatever is published and however starts end: nothing is started that serves already, the next try
-    /// lies ahead unless something is being started, and in the end the newest revision serves.
+    /// Random publications and results of starts: an offer that serves is never started again, the next try is
+    /// in the future unless a start is running, and in the end the newest revision serves.
     #[test]
-    fn whatever_happens_the_newest_revision_serves_in_the_end() {
+    fn in_any_history_the_newest_revision_serves_in_the_end() {
         let path = Path::new("f.wasm");
         let function = function();
         for seed in 0..2_000 {
@@ -214,7 +215,7 @@ mod tests {
                 }
                 assert!(adoption.next_try().is_none_or(|time| time > now), "seed {seed}: tried again and again");
             }
-            // From here on all starts succeed.
+            // From now on all starts succeed.
             for _ in 0..4 {
                 now += LONGEST_PAUSE;
                 let offers = offers(&artifacts, &function);

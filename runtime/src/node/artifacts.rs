@@ -1,13 +1,13 @@
-//! The components of the manifest and their revisions: which one is proven, which one is yet to prove
-//! itself, and which results come too late to matter. Pure: nothing here waits or does IO.
+//! The components of the manifest and their revisions: which build has already started somewhere, which one
+//! is still to be tried, and which results are outdated. Pure: nothing here waits or does IO.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::record::revision::Digest;
 
-/// Counts the contents that were ever seen of all components, so that the newer of two is known
-/// whatever order their results come in.
+/// A number for each content of a component. A newer content has a higher number, so that results which
+/// arrive in another order can be compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Generation(u64);
 
@@ -22,11 +22,11 @@ pub struct Build<C> {
 /// The revisions of one component.
 #[derive(Debug)]
 struct Artifact<C> {
-    /// That of the newest content. Results of older contents are thrown away.
+    /// The number of the newest content. Results of older contents are discarded.
     newest: Generation,
     /// The newest build whose instances have started.
     good: Option<Build<C>>,
-    /// A newer build, whose instances have not started anywhere yet.
+    /// A newer build, whose instances have not started in any trigger yet.
     candidate: Option<Build<C>>,
     /// Why the newest content did not become a build.
     error: Option<String>,
@@ -39,14 +39,14 @@ pub struct Artifacts<C> {
     components: BTreeMap<PathBuf, Artifact<C>>,
 }
 
-/// What became of a result of the compiler.
+/// How a result of the compiler was used.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// Its component has newer content by now, or is not watched any more.
+    /// The result was ignored: its component has newer content, or is not watched any more.
     Overtaken,
-    /// It is what instances are made of from now on.
+    /// New instances are created from this build.
     Build,
-    /// It was refused. What served goes on serving.
+    /// The content was refused. The revision that serves continues to serve.
     Refused,
 }
 
@@ -55,12 +55,12 @@ impl<C> Artifacts<C> {
         Self { last: Generation::default(), components: BTreeMap::new() }
     }
 
-    /// Forgets all components but these.
+    /// Removes all components that are not watched any more.
     pub fn retain(&mut self, watched: &BTreeSet<PathBuf>) {
         self.components.retain(|path, _| watched.contains(path));
     }
 
-    /// A component has new content, which is to be compiled under this number.
+    /// A component has new content. Returns the number of this content.
     pub fn changed(&mut self, path: &Path) -> Generation {
         self.last.0 += 1;
         self.components.entry(path.to_owned()).or_insert_with(Artifact::new).newest = self.last;
@@ -73,12 +73,12 @@ impl<C> Artifacts<C> {
         self.refused(path, generation, reason);
     }
 
-    /// Takes what became of a content that was to be compiled.
+    /// Stores a build that the compiler has finished.
     pub fn compiled(&mut self, path: &Path, build: Build<C>) -> Taken {
         let Some(artifact) = self.newest(path, build.generation) else { return Taken::Overtaken };
         artifact.error = None;
         if artifact.good.as_ref().is_some_and(|good| good.digest == build.digest) {
-            // A roll-back to what is proven: nothing is left to prove.
+            // A rollback to the build that has already started. No candidate is left.
             (artifact.good, artifact.candidate) = (Some(build), None);
         } else {
             artifact.candidate = Some(build);
@@ -86,7 +86,7 @@ impl<C> Artifacts<C> {
         Taken::Build
     }
 
-    /// Keeps the reason why a content is no revision.
+    /// Stores the reason why a content was refused.
     pub fn refused(&mut self, path: &Path, generation: Generation, reason: String) -> Taken {
         let Some(artifact) = self.newest(path, generation) else { return Taken::Overtaken };
         artifact.error = Some(reason);
@@ -102,7 +102,7 @@ impl<C> Artifacts<C> {
         }
     }
 
-    /// What instances can be made of, the newest first.
+    /// The builds that instances can be created from, the newest first.
     pub fn builds(&self, path: &Path) -> impl Iterator<Item = &Build<C>> {
         let artifact = self.components.get(path);
         artifact.into_iter().flat_map(|artifact| artifact.candidate.iter().chain(&artifact.good))
@@ -113,7 +113,7 @@ impl<C> Artifacts<C> {
         self.components.get(path)?.good.as_ref()
     }
 
-    /// Why the newest content is not among the builds.
+    /// Why the newest content was refused.
     pub fn error(&self, path: &Path) -> Option<&str> {
         self.components.get(path)?.error.as_deref()
     }
@@ -143,7 +143,7 @@ mod tests {
         Build { generation, digest: Digest::of(text.as_bytes()), compiled: () }
     }
 
-    /// The texts that builds are of, the newest first.
+    /// Checks the texts that the builds were made from, the newest first.
     #[track_caller]
     fn check_builds(artifacts: &Artifacts<()>, expected: &[&str]) {
         let found: Vec<Digest> = artifacts.builds(path()).map(|build| build.digest).collect();
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_that_comes_behind_newer_content_is_overtaken() {
+    fn a_result_that_arrives_after_newer_content_is_ignored() {
         let mut artifacts = Artifacts::new();
         let (old, new) = (artifacts.changed(path()), artifacts.changed(path()));
         assert_eq!(artifacts.compiled(path(), build(old, "old")), Taken::Overtaken, "before the newer result");
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_content_leaves_what_was_there_and_its_reason() {
+    fn a_refused_content_keeps_the_older_builds_and_stores_the_reason() {
         let mut artifacts = Artifacts::new();
         let one = artifacts.changed(path());
         artifacts.compiled(path(), build(one, "one"));
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn going_back_to_what_is_proven_drops_the_candidate() {
+    fn a_rollback_to_the_good_build_drops_the_candidate() {
         let mut artifacts = Artifacts::new();
         let one = artifacts.changed(path());
         artifacts.compiled(path(), build(one, "one"));
@@ -210,13 +210,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_watched_any_more_is_forgotten() {
+    fn components_that_are_not_watched_are_removed() {
         let mut artifacts = Artifacts::new();
         let one = artifacts.changed(path());
         artifacts.retain(&BTreeSet::new());
         assert_eq!(artifacts.compiled(path(), build(one, "one")), Taken::Overtaken);
         let again = artifacts.changed(path());
-        assert!(again > one, "numbers are not given twice");
+        assert!(again > one, "numbers are not reused");
         check_builds(&artifacts, &[]);
     }
 }

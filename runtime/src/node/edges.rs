@@ -1,5 +1,5 @@
-//! What the control plane drives, as traits: the engine, the triggers, and the watch over files. Each has
-//! one production implementation, which is here, and one in the tests.
+//! What the control plane controls, as traits: the engine, the triggers, and the file watcher. Each trait has
+//! one production implementation in this module, and one in the tests.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,21 +13,21 @@ use crate::record::revision::Digest;
 use crate::registry::file::{Content, FileRegistry};
 use crate::trigger::{self, Context, Handle, Status, Unresponsive};
 
-/// Makes instances of components.
+/// Compiles components and starts instances of them.
 pub trait Prepare: Clone + Send + Sync + 'static {
     type Compiled: Clone + Send + 'static;
     /// Instances that serve a trigger.
     type Pool: Send + 'static;
 
-    /// Compiles the newest content of a component. While it waits, newer content may take its place;
-    /// then the result is of no interest.
+    /// Compiles the newest content of a component. If newer content replaces it while it waits, it is refused,
+    /// and the caller ignores the result.
     fn compile(
         &self,
         component: &Path,
         content: Content,
     ) -> impl Future<Output = Result<Self::Compiled, Rejected>> + Send;
 
-    /// Starts instances, which report to `completions`.
+    /// Starts instances, which send their completions to `completions`.
     fn warm(
         &self,
         compiled: Self::Compiled,
@@ -35,7 +35,7 @@ pub trait Prepare: Clone + Send + Sync + 'static {
         completions: mpsc::Sender<Completion>,
     ) -> impl Future<Output = Result<Self::Pool, PoolError>> + Send;
 
-    /// What a function does by HTTP, counted.
+    /// The counts of the HTTP requests of a function.
     fn http_counts(&self, function: &Name) -> Arc<HttpCounts>;
 }
 
@@ -43,16 +43,16 @@ pub trait Prepare: Clone + Send + Sync + 'static {
 pub trait Start<P>: Send + 'static {
     type Trigger: Serve<P>;
 
-    /// Starts a trigger. It calls nothing before it adopted a revision.
+    /// Starts a trigger. It calls its function only after it has adopted a revision.
     fn start(&self, context: Context) -> Self::Trigger;
 }
 
 /// A running trigger.
 pub trait Serve<P>: Send + 'static {
-    /// Where the pools of this trigger report.
+    /// The channel for the completions of this trigger's pools.
     fn completions(&self) -> mpsc::Sender<Completion>;
 
-    /// Has the trigger take on a revision.
+    /// Makes the trigger use a new revision.
     fn adopt(&self, pool: P, revision: Digest) -> Result<(), Unresponsive>;
 
     fn status(&self) -> watch::Receiver<Status>;
@@ -61,9 +61,9 @@ pub trait Serve<P>: Send + 'static {
     fn stop(self) -> impl Future<Output = ()> + Send;
 }
 
-/// Notices changes of files.
+/// Watches files.
 pub trait Registry: Send + 'static {
-    /// Replaces the files that are watched. Each new one is reported as a change at once.
+    /// Replaces the list of watched files. Each new file is reported as a change at once.
     fn watch(&self, paths: BTreeSet<PathBuf>);
 }
 

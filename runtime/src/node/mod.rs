@@ -1,4 +1,4 @@
-//! The running node: what decides which triggers and revisions run, and what shows how they do.
+//! The running node: decides which triggers and revisions run, and reports their state.
 
 pub mod admin;
 mod adoption;

@@ -1,4 +1,4 @@
-//! What a node shows of itself: plain data, for health and for people.
+//! The state of a node as plain data, for the health report.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use tokio::sync::watch;
 use crate::engine::HttpCounts;
 use crate::trigger::{State, Status};
 
-/// A node at a glance. Each trigger keeps its own status fresh.
+/// The state of a node. Each trigger updates its own status.
 #[derive(Clone, Default)]
 pub struct Overview {
     pub triggers: BTreeMap<String, watch::Receiver<Status>>,
     pub functions: BTreeMap<String, FunctionView>,
-    /// Why the manifest file is not what runs.
+    /// Why the content of the manifest file was refused. The node still runs the last valid manifest.
     pub manifest_error: Option<String>,
-    /// The manifest is applied: what is missing here is not about to start.
+    /// Whether the manifest was applied once. Before that, triggers may be missing here.
     pub started: bool,
     pub stopping: bool,
 }
@@ -28,9 +28,9 @@ pub struct FunctionView {
     pub component: String,
     /// SHA-256 of the component.
     pub revision: Option<String>,
-    /// Why the newest bytes are not that revision.
+    /// Why the newest content of the component is not that revision.
     pub error: Option<String>,
-    /// What it does by HTTP. These numbers are those of the moment in which they are looked at.
+    /// The counts of its HTTP requests, as they are when this is serialized.
     #[serde(serialize_with = "shared")]
     pub http: Arc<HttpCounts>,
 }
@@ -40,7 +40,7 @@ fn shared<S: Serializer>(counts: &Arc<HttpCounts>, serializer: S) -> Result<S::O
 }
 
 impl Overview {
-    /// Every trigger has a serving revision and nothing keeps it from working.
+    /// Whether every trigger has a serving revision and no condition stops it.
     pub fn is_ready(&self) -> bool {
         self.started && !self.stopping && self.triggers.values().all(|status| status.borrow().state == State::Running)
     }
@@ -67,7 +67,7 @@ impl Overview {
         })
     }
 
-    /// A trigger that waits for its function says why.
+    /// If a trigger waits for its function, this adds the reason to its status.
     fn explained(&self, status: &Status) -> Status {
         let mut status = status.clone();
         if status.revision.is_none()

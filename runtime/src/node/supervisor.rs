@@ -1,12 +1,13 @@
 //! The control plane: which triggers run, and which revision of its function each of them calls.
 //!
-//! One task owns all of it and takes one event after the other. What takes long (compiling, starting
-//! instances, draining) runs beside it and comes back as an event. After each event it compares what
-//! there is with what is wanted, and begins what is missing. A new revision is built completely before it
-//! replaces anything, so whatever fails leaves what was there.
+//! One task owns all of this state and handles one event after another. Long operations (compiling, starting
+//! instances, draining) run in other tasks and send an event at their end. After each event the supervisor
+//! compares the running triggers and revisions with the manifest, and starts what is missing. A new revision
+//! is compiled and started completely before it replaces the old one. So if any step fails, the old one
+//! continues to serve.
 //!
-//! [`super::artifacts`] knows the revisions of each component, [`super::adoption`] which of them a trigger
-//! takes on next, [`super::edges`] what is driven here.
+//! [`super::artifacts`] knows the revisions of each component, [`super::adoption`] decides which one a trigger
+//! takes next, and [`super::edges`] contains the interfaces to the engine, the triggers and the file watcher.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -28,18 +29,18 @@ use crate::registry::file::{Change, Content, FileRegistry};
 use crate::trigger::Context;
 use crate::trigger::budget::Budget;
 
-/// What the supervisor needs of the process.
+/// What the supervisor needs from the process.
 pub struct Options<E = Engine> {
     pub engine: E,
     /// Name of this node, stable over restarts.
     pub node: Arc<str>,
-    /// Looks up what a manifest substitutes.
+    /// Returns the value of an environment variable that a manifest refers to.
     pub environment: fn(&str) -> Option<String>,
     /// Changes a manifest before it is applied. `tidegate dev` points its clusters elsewhere.
     pub adapt: Box<dyn Fn(Manifest) -> Manifest + Send>,
 }
 
-/// What comes back of what runs beside the supervisor.
+/// The result of an operation that runs in another task.
 enum Event<E: Prepare> {
     Compiled {
         path: PathBuf,
@@ -52,7 +53,7 @@ enum Event<E: Prepare> {
         attempt: Attempt,
         result: Result<E::Pool, PoolError>,
     },
-    /// A trigger that was told to stop is gone.
+    /// A trigger has stopped after it was told to.
     Gone {
         trigger: Name,
     },
@@ -63,12 +64,13 @@ pub struct Stopper(mpsc::Sender<()>);
 
 impl Stopper {
     pub async fn stop(self) {
-        // A supervisor that has ended needs no telling.
+        // This fails only if the supervisor has already ended.
         let _ = self.0.send(()).await;
     }
 }
 
-/// A trigger as the manifest wants it. Two that differ need clients of their own.
+/// A trigger as the manifest declares it. If this changes, the trigger is stopped and started again, because
+/// it needs new clients.
 #[derive(Clone, PartialEq)]
 struct Wanted {
     trigger: Arc<Trigger>,
@@ -78,7 +80,7 @@ struct Wanted {
 
 enum Phase<T> {
     Running(Box<Running<T>>),
-    /// It drains; what the manifest wants then is started when it is gone.
+    /// The trigger drains. If the manifest still declares it, it is started again when it has stopped.
     Stopping,
 }
 
@@ -100,7 +102,7 @@ pub struct Supervisor<E: Prepare = Engine, S: Start<E::Pool> = DataPlane> {
     budget: Arc<Budget>,
     registry: Box<dyn Registry>,
     changes: mpsc::Receiver<Change>,
-    /// For what runs beside the supervisor.
+    /// Other tasks send their results here.
     events: mpsc::Sender<Event<E>>,
     queue: mpsc::Receiver<Event<E>>,
     stop: mpsc::Receiver<()>,
@@ -109,7 +111,7 @@ pub struct Supervisor<E: Prepare = Engine, S: Start<E::Pool> = DataPlane> {
 }
 
 impl Supervisor {
-    /// Starts to watch what the manifest names. [`Supervisor::run`] does the rest.
+    /// Starts to watch the manifest and its components. [`Supervisor::run`] does everything else.
     pub fn new(manifest: Manifest, options: Options) -> std::io::Result<(Self, Stopper, watch::Receiver<Overview>)> {
         let (sender, changes) = mpsc::channel(16);
         let registry = Box::new(FileRegistry::start(sender)?);
@@ -118,7 +120,7 @@ impl Supervisor {
 }
 
 impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
-    /// A supervisor of triggers that `start` starts, and of files whose changes come from `registry`.
+    /// A supervisor that starts triggers by `start` and watches files by `registry`, which sends to `changes`.
     pub(super) fn with(
         manifest: Manifest,
         options: Options<E>,
@@ -150,7 +152,7 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
         (supervisor, Stopper(stopper), shown)
     }
 
-    /// Runs until it is told to stop and every trigger is gone.
+    /// Runs until it is told to stop and every trigger has stopped.
     pub async fn run(mut self) {
         self.apply();
         self.show();
@@ -196,7 +198,7 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
         }
     }
 
-    /// Makes what runs be what the manifest wants.
+    /// Stops and starts triggers, so that the triggers that the manifest declares are running.
     fn apply(&mut self) {
         let wanted = if self.stopping { BTreeMap::new() } else { self.wanted() };
         let surplus: Vec<_> = self
@@ -264,7 +266,7 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
         if self.stopping || self.manifest.triggers.contains_key(name) {
             tracing::info!(trigger = %name, group, "trigger draining");
         } else {
-            tracing::warn!(trigger = %name, group, "trigger draining: the manifest does not declare it any more");
+            tracing::warn!(trigger = %name, group, "trigger draining: it is no longer in the manifest");
         }
         let (events, trigger) = (self.events.clone(), name.clone());
         tokio::spawn(async move {
@@ -289,7 +291,7 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
                 self.replace_manifest(manifest);
             }
             Err(error) => {
-                tracing::error!("manifest refused, the last good one stays in force:\n{error}");
+                tracing::error!("manifest refused; the last valid one stays in use:\n{error}");
                 self.manifest_error = Some(error);
             }
         }
@@ -298,7 +300,7 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
     fn replace_manifest(&mut self, manifest: Manifest) {
         let manifest = (self.options.adapt)(manifest);
         if manifest.admin != self.manifest.admin {
-            tracing::warn!("the change of [admin] listen takes effect when the node is started again");
+            tracing::warn!("the change of [admin] listen takes effect only after a restart of the node");
         }
         self.budget.set_limit(manifest.limits.buffered_bytes);
         if manifest == self.manifest {
@@ -330,13 +332,13 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
         let revision = build.digest.short();
         match self.artifacts.compiled(path, build) {
             Taken::Overtaken => {
-                tracing::debug!(component = %path.display(), revision, "component dropped: there is a newer one");
+                tracing::debug!(component = %path.display(), revision, "component ignored: there is a newer one");
             }
             _ => tracing::info!(component = %path.display(), revision, "component compiled"),
         }
     }
 
-    /// Nothing replaces what serves.
+    /// A component was refused. The revision that serves continues to serve.
     fn refuse(&mut self, path: &Path, generation: Generation, reason: &str) {
         if self.artifacts.refused(path, generation, reason.to_owned()) == Taken::Refused {
             self.log_refusal(path, reason);
@@ -348,7 +350,7 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
         tracing::error!(component = %path.display(), serving, "component refused: {reason}");
     }
 
-    /// Starts instances for each trigger that could serve something better than it does.
+    /// Starts instances for each trigger that could serve a better revision than it does.
     fn prepare_all(&mut self) {
         let now = Instant::now().into_std();
         for (name, phase) in &mut self.triggers {
@@ -363,7 +365,7 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
             let offers: Vec<Offer> = self.artifacts.builds(path).map(offer).collect();
             let begun = running.adoption.begin(&offers, now);
             if let Some(serving) = running.adoption.serving() {
-                // A publication of what the trigger serves already proves itself.
+                // The trigger already serves the content of this publication, so its instances have started.
                 self.artifacts.started(path, serving.generation);
             }
             let Some((attempt, offer)) = begun else { continue };
@@ -383,13 +385,13 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
         }
     }
 
-    /// Instances are ready, or could not be started. Ready ones serve from the next call on, unless
-    /// something newer took their place meanwhile.
+    /// Instances have started, or could not be started. Started instances serve from the next call on, unless
+    /// a newer revision has replaced them meanwhile.
     fn warm(&mut self, name: &Name, attempt: Attempt, result: Result<E::Pool, PoolError>) {
         let Some(Phase::Running(running)) = self.triggers.get_mut(name) else { return };
         let Some(offer) = running.adoption.ended(attempt) else { return };
         let revision = offer.digest.short();
-        // What hangs may go on another time, as a machine may.
+        // A trigger that does not respond may respond later, so this is retried like a failure of the machine.
         let adopt =
             |pool| running.handle.adopt(pool, offer.digest).map_err(|error| PoolError::Machine(error.to_string()));
         match result.and_then(adopt) {
@@ -403,7 +405,7 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
                 match running.adoption.failed(offer, error.clone(), Instant::now().into_std()) {
                     Some(pause) => tracing::warn!(
                         trigger = %name, revision, serving,
-                        "revision not activated, next try in {pause:?}: {error}",
+                        "revision not activated; next try in {pause:?}: {error}",
                     ),
                     None => tracing::error!(trigger = %name, revision, serving, "revision refused: {error}"),
                 }
@@ -411,14 +413,14 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
         }
     }
 
-    /// When a revision that did not start is tried again.
+    /// The time when the next revision that did not start is tried again.
     fn next_try(&self) -> Option<Instant> {
         self.running().filter_map(|(_, running)| running.adoption.next_try()).min().map(Instant::from_std)
     }
 
     fn show(&self) {
         let triggers = self.running().map(|(name, running)| (name.to_string(), running.handle.status()));
-        // Why a trigger of a function does not serve its newest revision.
+        // For each function, why one of its triggers does not serve the newest revision.
         let errors: BTreeMap<_, _> = self
             .running()
             .filter_map(|(_, running)| Some((&running.wanted.trigger.function, running.adoption.error()?)))

@@ -35,7 +35,7 @@ fn a_signal_that_comes_twice_at_once_is_one() {
         let (pipe, mut node) = busy("twice", 1_500);
         let start = Instant::now();
         node.signal(Signal::Int);
-        wait::until("the first is taken", PATIENCE, || node.logs().contains("SIGINT: finishes what runs"));
+        wait::until("the first is taken", PATIENCE, || node.logs().contains("SIGINT: draining"));
         node.signal(Signal::Int);
         let in_time = start.elapsed() < Duration::from_millis(200);
         let exit = node.term();
@@ -53,7 +53,7 @@ fn a_signal_that_comes_twice_at_once_is_one() {
 fn a_hangup_ends_a_node_as_sigterm_does() {
     let (pipe, mut node) = busy("hangup", 1_500);
     node.signal(Signal::Hup);
-    wait::until("it is taken", PATIENCE, || node.logs().contains("SIGHUP: finishes what runs"));
+    wait::until("it is taken", PATIENCE, || node.logs().contains("SIGHUP: draining"));
     let exit = node.end();
     assert_eq!(exit.code, Some(0), "{}", node.logs());
     assert_eq!(pipe.output.read_all().len(), 1, "it had its time");
@@ -65,7 +65,7 @@ fn a_second_signal_ends_a_node_at_once() {
     node.signal(Signal::Int);
     wait::until("the node gives up", PATIENCE, || {
         node.signal(Signal::Int);
-        node.logs().contains("SIGINT again: ends at once")
+        node.logs().contains("SIGINT again: exiting at once")
     });
     assert_eq!(node.term().code, Some(1));
     assert_eq!(pipe.output.read_all(), []);

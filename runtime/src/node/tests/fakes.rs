@@ -1,4 +1,4 @@
-//! A control plane whose engine, triggers and files are in the hand of a test.
+//! A control plane with a fake engine, fake triggers and fake files, which a test controls.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -21,19 +21,19 @@ pub const MANIFEST: &str = "tidegate.toml";
 /// The component of the function `f`.
 pub const COMPONENT: &str = "f.wasm";
 
-/// Ends the start of instances.
+/// Sends the result of a start of instances.
 type Started = oneshot::Sender<Result<(), PoolError>>;
 
 /// What the fakes share with the test.
 #[derive(Default)]
 struct State {
-    /// Compilations under way, and instances that start, in the order in which they began.
+    /// The running compilations and starts of instances, in the order in which they began.
     compiling: Vec<(String, oneshot::Sender<Result<String, Rejected>>)>,
     starting: Vec<(String, Setup, Started)>,
-    /// The texts of the revisions that each trigger took on, in order, since it was started.
+    /// The texts of the revisions that each trigger has adopted since it was started, in order.
     adopted: BTreeMap<Name, Vec<String>>,
     statuses: BTreeMap<Name, watch::Sender<Status>>,
-    /// Triggers that were told to stop and do not end before the test says so.
+    /// Triggers that were told to stop. They end when the test tells them to.
     draining: BTreeMap<Name, oneshot::Sender<()>>,
     hangs: bool,
     watched: BTreeSet<PathBuf>,
@@ -49,7 +49,7 @@ impl Fakes {
 }
 
 impl Prepare for Fakes {
-    /// The text that a component consists of.
+    /// The content of a component, which is a text.
     type Compiled = String;
     type Pool = String;
 
@@ -178,13 +178,13 @@ impl World {
         world
     }
 
-    /// Lets everything happen that happens without time.
+    /// Lets all tasks run until all of them wait.
     pub async fn settle(&self) {
-        // Time stands still as long as a task can run.
+        // The paused clock advances only when no task can run.
         tokio::time::sleep(Duration::from_micros(1)).await;
     }
 
-    /// The file has these bytes now, or cannot be read.
+    /// Reports a new content of a file, or that it cannot be read.
     pub async fn write(&self, path: &str, content: Result<&str, &str>) {
         let content = content.map_err(str::to_owned);
         let content =
@@ -203,7 +203,7 @@ impl World {
         self.compile_ends(text, Ok(text.to_owned())).await;
     }
 
-    /// The engine ends the oldest compilation of this text.
+    /// Ends the oldest compilation of this text.
     #[track_caller]
     pub fn compile_ends(&self, text: &str, result: Result<String, Rejected>) -> impl Future<Output = ()> {
         let mut state = self.fakes.state();
@@ -215,7 +215,7 @@ impl World {
         self.settle()
     }
 
-    /// The engine has started instances of this revision for the trigger, or cannot.
+    /// Ends a start of instances of this revision for the trigger.
     #[track_caller]
     pub fn start_ends(&self, trigger: &str, text: &str, result: Result<(), PoolError>) -> impl Future<Output = ()> {
         let mut state = self.fakes.state();
@@ -227,18 +227,18 @@ impl World {
         self.settle()
     }
 
-    /// For which trigger instances of which revision are being started.
+    /// The running starts of instances, as `trigger:revision`.
     pub fn starting(&self) -> Vec<String> {
         let shown = |(text, setup, _): &(String, Setup, _)| format!("{}:{text}", setup.trigger.name);
         self.fakes.state().starting.iter().map(shown).collect()
     }
 
-    /// The revisions that a trigger took on since it was started.
+    /// The revisions that a trigger has adopted since it was started.
     pub fn adopted(&self, trigger: &str) -> Vec<String> {
         self.fakes.state().adopted.get(trigger).cloned().unwrap_or_default()
     }
 
-    /// Whether triggers hang, so that they take on nothing.
+    /// Whether triggers do not respond, so that they adopt nothing.
     pub fn hang(&self, hangs: bool) {
         self.fakes.state().hangs = hangs;
     }
@@ -247,7 +247,7 @@ impl World {
         self.fakes.state().draining.keys().map(ToString::to_string).collect()
     }
 
-    /// A trigger that was told to stop ends.
+    /// Ends a trigger that was told to stop.
     pub async fn drained(&self, trigger: &str) {
         let end = self.fakes.state().draining.remove(trigger).expect("it was told to stop");
         end.send(()).expect("somebody waits for it");

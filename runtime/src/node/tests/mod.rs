@@ -1,5 +1,5 @@
-//! The control plane with an engine, triggers and files that the test holds in its hand, on one thread and
-//! in time that stands still while anything can run.
+//! Tests of the control plane with a fake engine, fake triggers and fake files, on one thread and with a paused
+//! clock, which advances only when no task can run.
 
 mod fakes;
 
@@ -20,7 +20,7 @@ fn function() -> Result<(), PoolError> {
     Err(PoolError::Function("it panics".to_owned()))
 }
 
-/// Waits until instances are being started, at most a minute.
+/// Waits until a start of instances is running, for up to a minute.
 async fn next_start(world: &World) -> (Duration, Vec<String>) {
     let begun = Instant::now();
     while world.starting().is_empty() && begun.elapsed() < Duration::from_secs(60) {
@@ -68,7 +68,7 @@ async fn a_revision_whose_function_does_not_start_is_given_up() {
     sleep(Duration::from_secs(600)).await;
     assert!(world.starting().is_empty());
     assert_eq!(world.adopted("a"), ["v1"], "a trigger that paused stays paused");
-    // The next one is tried whatever became of the last one.
+    // A newer revision is tried nevertheless.
     world.publish("v3").await;
     world.start_ends("a", "v3", Ok(())).await;
     assert_eq!((world.adopted("a"), world.function_error()), (vec!["v1".to_owned(), "v3".to_owned()], None));
@@ -87,7 +87,7 @@ async fn a_revision_that_was_given_up_is_tried_when_it_is_published_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn new_settings_give_a_revision_that_was_given_up_another_chance() {
+async fn a_revision_that_was_given_up_is_tried_again_with_new_settings() {
     let world = World::serving_v1(&["a"]).await;
     world.publish("v2").await;
     world.start_ends("a", "v2", function()).await;
@@ -98,7 +98,7 @@ async fn new_settings_give_a_revision_that_was_given_up_another_chance() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_function_that_nothing_can_serve_for_is_tried_again() {
+async fn a_failed_function_is_tried_again_if_no_other_revision_serves() {
     let world = World::start(&manifest(&["a"])).await;
     world.publish("v1").await;
     world.start_ends("a", "v1", function()).await;
@@ -109,7 +109,7 @@ async fn a_function_that_nothing_can_serve_for_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_one_trigger_cannot_start_others_may_serve() {
+async fn a_revision_that_one_trigger_cannot_start_serves_other_triggers() {
     for failure in [machine(), function()] {
         let world = World::serving_v1(&["a", "b"]).await;
         world.publish("v2").await;
@@ -134,7 +134,7 @@ async fn a_new_trigger_takes_the_older_revision_while_the_newer_one_cannot_start
     world.write(MANIFEST, Ok(&manifest(&["a", "b"]))).await;
     world.start_ends("b", "v2", machine()).await;
     assert_eq!(world.starting(), ["b:v1"]);
-    // However long that takes, another try of the newer one does not take its place.
+    // Even if that takes long, another try of the newer one does not replace it.
     sleep(Duration::from_secs(5)).await;
     world.start_ends("b", "v1", Ok(())).await;
     assert_eq!(world.adopted("b"), ["v1"]);
@@ -161,15 +161,15 @@ async fn a_compilation_that_ends_late_does_not_overtake_a_newer_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_that_was_replaced_meanwhile_serves() {
+async fn a_revision_that_was_replaced_while_it_compiled_or_started_does_not_serve() {
     let world = World::serving_v1(&["a"]).await;
     world.write(COMPONENT, Ok("v2")).await;
-    // Back to what serves, while the other one compiles.
+    // A rollback to the revision that serves, while the other one compiles.
     world.write(COMPONENT, Ok("v1")).await;
     world.compiled("v2").await;
     world.compiled("v1").await;
     assert!(world.starting().is_empty());
-    // And while it starts.
+    // A rollback while the other one starts.
     world.publish("v3").await;
     world.publish("v1").await;
     world.start_ends("a", "v3", Ok(())).await;
@@ -177,7 +177,7 @@ async fn nothing_that_was_replaced_meanwhile_serves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_component_that_is_refused_leaves_what_serves_and_says_why() {
+async fn a_refused_component_does_not_replace_the_serving_revision() {
     let world = World::serving_v1(&["a"]).await;
     world.write(COMPONENT, Ok("junk")).await;
     world.compile_ends("junk", Err(crate::engine::inspect(b"junk").expect_err("no component"))).await;
@@ -190,7 +190,7 @@ async fn a_component_that_is_refused_leaves_what_serves_and_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trigger_that_hangs_holds_up_no_other() {
+async fn a_trigger_that_hangs_does_not_delay_others() {
     let mut world = World::serving_v1(&["a", "b"]).await;
     world.hang(true);
     world.publish("v2").await;
@@ -221,7 +221,7 @@ async fn a_manifest_without_triggers_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_manifest_whose_properties_exclude_each_other_changes_nothing() {
+async fn a_manifest_with_conflicting_properties_changes_nothing() {
     let world = World::serving_v1(&["a"]).await;
     let property = "[cluster.main.properties]\n\"max.poll.interval.ms\" = \"5000\"\n";
     world.write(MANIFEST, Ok(&(manifest(&["a"]) + property))).await;
@@ -230,7 +230,7 @@ async fn a_manifest_whose_properties_exclude_each_other_changes_nothing() {
     assert_eq!((world.running(), world.draining().len()), (vec!["a".to_owned()], 0));
 }
 
-/// What is logged while a test runs.
+/// The log of a test.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -251,7 +251,7 @@ impl Write for Log {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trigger_that_a_manifest_leaves_out_is_warned_of() {
+async fn a_trigger_that_is_removed_from_the_manifest_is_logged_as_a_warning() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
@@ -267,7 +267,7 @@ async fn a_trigger_that_a_manifest_leaves_out_is_warned_of() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_changed_trigger_starts_when_its_predecessor_is_gone() {
+async fn a_changed_trigger_starts_after_the_old_one_has_stopped() {
     let world = World::serving_v1(&["a", "b"]).await;
     let changed = manifest(&["a", "b"]).replace("in-b", "elsewhere");
     world.write(MANIFEST, Ok(&changed)).await;
@@ -279,7 +279,7 @@ async fn a_changed_trigger_starts_when_its_predecessor_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_stops_ends_when_all_its_triggers_are_gone() {
+async fn a_node_ends_after_all_its_triggers_have_stopped() {
     let mut world = World::serving_v1(&["a", "b"]).await;
     world.publish("v2").await;
     world.stop().await;

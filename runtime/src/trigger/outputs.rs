@@ -83,6 +83,8 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         partitions.extend(self.unacknowledged());
         partitions.sort_unstable();
         partitions.dedup();
+        // One that is to go does not begin anew: it is given back with what was sent for it.
+        partitions.retain(|&partition| self.partitions.get_mut(partition).is_some_and(|assigned| !assigned.leaving));
         partitions.into_iter().filter_map(|partition| self.restart(partition)).collect()
     }
 

@@ -323,6 +323,11 @@ impl<C: Clients> Driver<C> {
             tracing::info!(trigger = %self.context.trigger.name, revision = revision.short(), "trigger resumed with another revision");
             let positions = self.flow.resume();
             self.seek(&positions, now);
+            // No window knows of the messages of what began anew. Were the partition given away now, they would
+            // follow those of its next owner.
+            if !positions.is_empty() && self.flow.delivery.outstanding() > 0 && self.durability.is_open() {
+                self.purge(now);
+            }
         }
     }
 

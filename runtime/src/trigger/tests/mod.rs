@@ -63,6 +63,17 @@ fn the_records_of_a_call_are_done_together() {
 }
 
 #[test]
+fn a_partition_that_is_to_go_does_not_begin_anew_when_the_trigger_resumes() {
+    let mut world = World::new("on-exhausted = \"pause\"\nretry = { attempts = 1 }");
+    world.admit("k", "bad");
+    world.run(|_, _| Verdict::Retry);
+    assert!(world.flow.paused.is_some());
+    world.flow.partitions.get_mut(PARTITION).expect("it is assigned").leaving = true;
+    assert!(world.flow.resume().is_empty());
+    assert!(world.flow.partitions.get_mut(PARTITION).expect("it is assigned").leaving);
+}
+
+#[test]
 fn a_call_from_before_messages_go_one_by_one_runs_again() {
     let mut world = World::new("");
     ["first", "second"].iter().for_each(|value| world.admit("k", value));

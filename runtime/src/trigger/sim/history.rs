@@ -204,10 +204,7 @@ impl History<'_> {
         let now = world.now();
         for node in 0..world.nodes.len() {
             let seat = &world.nodes[node];
-            let (revisions, running) = seat.revisions();
-            if !seat.alive || running > 0 || now < seat.adopted_at + ms(1_000) {
-                continue;
-            }
+            let Some(revisions) = world.revisions_at_rest(node) else { continue };
             if revisions > 1 {
                 world.violation("nothing grows", format!("node {node} keeps revisions that were replaced"));
                 return;

@@ -135,6 +135,17 @@ impl World {
         Some(self.clock.reading())
     }
 
+    /// How many revisions a node keeps on which nothing runs and waits: no call, be it of a partition that is
+    /// another's by now, and no outcome for a producer that is given up.
+    pub fn revisions_at_rest(&self, node: usize) -> Option<usize> {
+        let seat = &self.nodes[node];
+        let (revisions, running) = seat.revisions();
+        let mut producers = self.producers.values().filter(|known| known.node == node && known.alive);
+        let waits = producers.any(|known| known.outstanding > 0 || known.abandoned);
+        let rests = seat.alive && running == 0 && !waits && self.now() >= seat.adopted_at + ms(1_000);
+        rests.then_some(revisions)
+    }
+
     /// Whether the loop breaks here. It does so once.
     pub fn breaks(&mut self, node: usize, spot: Spot) -> bool {
         let seat = &mut self.nodes[node];

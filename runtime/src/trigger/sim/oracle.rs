@@ -338,6 +338,8 @@ impl World {
             // Ages are kept in whole seconds.
             let slack = retry.max_backoff + ms(1_000);
             let aged = failed.first().is_some_and(|first| effect.at + slack >= first.at + retry.max_age);
+            // What is committed may speak of a record that had the same offset before the topic was made anew.
+            let aged = aged || page.found.is_some_and(|found| found.incarnation > 1);
             let deserved = match (self.items[id].fate, cause.as_str()) {
                 (Fate::TooLarge, "output") | (Fate::Unreadable, "unreadable") => true,
                 (_, "output" | "unreadable") => false,

@@ -130,6 +130,13 @@ pub(super) enum Verdict {
     Refused,
 }
 
+impl Producer {
+    /// Whether messages lie in it that it does not think of.
+    pub fn forgets(&self) -> bool {
+        self.outboxes.values().any(|outbox| outbox.forgotten && !outbox.queue.is_empty())
+    }
+}
+
 impl World {
     pub fn new_producer(&mut self, node: usize, batching: Batching) -> u64 {
         let producer = Producer {

@@ -61,7 +61,9 @@ impl World {
         let longest = open.iter().map(|(place, open)| (waits(place, open), open)).max_by_key(|(waits, _)| *waits);
         let Some((waits, &Open { id, node, .. })) = longest else { return };
         let seat = &self.nodes[node];
-        let disturbed = self.disturbances > 0 || now < seat.undisturbed_since;
+        // A producer that forgets a partition shows that when the next message is for it.
+        let forgets = self.producers.values().any(|known| known.alive && known.forgets());
+        let disturbed = self.disturbances > 0 || now < seat.undisturbed_since || forgets;
         let undisturbed = now.saturating_sub(seat.undisturbed_since);
         if !disturbed && waits.min(undisturbed) > HELD_UP + self.patience {
             let text = format!("{} is held up for {waits:?} on {}; {}", self.record(id), seat.name, self.unfinished());
@@ -94,9 +96,9 @@ impl World {
         let window = self.trigger.window.records.get() as usize;
         let (node, since) = self.owner(place)?;
         let mut ill: BTreeSet<KeyGroup> = BTreeSet::new();
-        // What retention removed is still in the window that it was fetched into.
-        let mut failed_ahead = if log.start > 0 { self.removed_ill(place) } else { 0 };
-        let (mut ahead, mut low) = (0, 0);
+        // What retention removed is still in the window that it was fetched into, if a part of it waits there.
+        let (removed, mut failed_ahead) = if log.start > 0 { self.removed(place) } else { (0, 0) };
+        let (mut ahead, mut low) = (if failed_ahead > 0 { removed } else { 0 }, 0);
         for entry in log.entries() {
             let group = self.books.key_group(entry.id);
             let is_healthy = self.books.is_healthy(entry.id);
@@ -105,7 +107,7 @@ impl World {
                 continue;
             }
             if ahead == 0 {
-                (ahead, low) = (failed_ahead as usize, if failed_ahead > 0 { 0 } else { entry.offset });
+                low = entry.offset;
             }
             ahead += 1;
             if !is_healthy || group.is_some_and(|group| ill.contains(&group)) {
@@ -137,10 +139,11 @@ impl World {
         records <= 1 || most <= metadata as u64 / 4 * 3
     }
 
-    /// How many records that fail are not in a partition's log any more.
-    fn removed_ill(&self, place: Place) -> u64 {
+    /// How many records are not in a partition's log any more, and how many of them fail.
+    fn removed(&self, place: Place) -> (usize, u64) {
         let pages = self.books.pages.iter().enumerate().filter(|(_, page)| page.removed && !page.before_start);
-        pages.filter(|&(id, _)| self.books.place(id) == Some(place) && !self.books.is_healthy(id)).count() as u64
+        let removed = || pages.clone().map(|(id, _)| id).filter(|&id| self.books.place(id) == Some(place));
+        (removed().count(), removed().filter(|&id| !self.books.is_healthy(id)).count() as u64)
     }
 
     /// How many records of each key group fail. Those that fail one after another each have their time,

@@ -261,7 +261,7 @@ async fn a_member_that_never_joined_is_closed_at_once() {
 #[tokio::test]
 async fn only_a_partition_that_the_function_has_set_is_refused_for_good() {
     let mut fixture = Fixture::new(2);
-    let named = |number: u64| (number % 50 == 0).then_some(5);
+    let named = |number: u64| number.is_multiple_of(50).then_some(5);
     // The sink knows no partitions, so the client chooses.
     for each in fixture.send(0, 200, named).await {
         match each.result {

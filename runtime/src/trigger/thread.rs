@@ -6,7 +6,7 @@
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -82,7 +82,7 @@ fn wait_until(until: Instant, future: impl Future<Output = ()>) {
     }
     WAKER.with(|waker| {
         let mut future = pin!(future);
-        while let Poll::Pending = future.as_mut().poll(&mut Context::from_waker(waker)) {
+        while future.as_mut().poll(&mut Context::from_waker(waker)).is_pending() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;

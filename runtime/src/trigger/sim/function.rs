@@ -183,7 +183,7 @@ impl World {
                 outcome.values.push(Some(value.as_bytes()));
             }
         }
-        if self.chance(2) {
+        if self.cluster.slow_calls && self.chance(2) {
             // A neighbour on the machine, a slow answer of somebody else.
             time += self.between(ms(100), ms(3_000));
         }

@@ -38,6 +38,8 @@ pub struct Cluster {
     /// Partitions of each input topic, and of each output topic.
     pub partitions: usize,
     pub outputs: usize,
+    /// Some calls take seconds.
+    pub slow_calls: bool,
 }
 
 impl Cluster {
@@ -54,6 +56,7 @@ impl Cluster {
             metadata_limit: if rng.u32(..10) == 0 { 100 } else { 4_096 },
             partitions: usize::try_from(shape.partitions).unwrap_or(1),
             outputs: rng.usize(1..=5),
+            slow_calls: true,
         }
     }
 }
@@ -86,7 +89,7 @@ pub struct Less {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Breadth {
     All,
-    /// Nothing for which more than a plain loop is needed: no retry that takes long, no refusals.
+    /// Nothing for which more than a plain loop is needed: no retry and no call that takes long, no refusals.
     Plain,
 }
 
@@ -103,6 +106,7 @@ impl Case {
         stress.shape(&mut shape, &mut pressing);
         let mut cluster = Cluster::draw(&mut rng, &shape);
         stress.cluster(&mut cluster, &mut pressing);
+        cluster.slow_calls = breadth == Breadth::All;
         let nodes = less.nodes.unwrap_or_else(|| rng.usize(1..=4)).min(stress.most_nodes());
         let mut items = shape.items(&mut of(2));
         if breadth == Breadth::Plain {

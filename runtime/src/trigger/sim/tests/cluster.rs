@@ -49,6 +49,7 @@ fn cluster(protocol: Protocol) -> Cluster {
         metadata_limit: 4_096,
         partitions: 4,
         outputs: 2,
+        slow_calls: false,
     }
 }
 

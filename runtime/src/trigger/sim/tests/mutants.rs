@@ -17,7 +17,7 @@ fn toy(mutant: Mutant) -> impl Fn(Parts<SimClients>, Now) -> Box<dyn Drives> + S
 #[test]
 fn the_simple_driver_keeps_every_promise() {
     let from = number("TIDEGATE_SEED").unwrap_or(1);
-    check(from, number("TIDEGATE_HISTORIES").unwrap_or(100), Breadth::Plain, &toy(Mutant::None));
+    check(from, number("TIDEGATE_HISTORIES").unwrap_or(300), Breadth::Plain, &toy(Mutant::None));
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn committing_what_was_taken_is_caught() {
 
 #[test]
 fn forgetting_attempts_is_caught() {
-    is_caught(Mutant::ForgetsAttempts, 100, &["attempts"]);
+    is_caught(Mutant::ForgetsAttempts, 400, &["attempts"]);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 pub mod fakes;
 
+use std::time::Duration;
+
 use fakes::{PARTITION, Verdict, World};
 
 use super::flow::Stop;
@@ -129,6 +131,8 @@ fn attempts_are_part_of_progress() {
     let progress = world.progress();
     assert_eq!((progress.low, progress.done.clone(), progress.failed[0].attempts), (0, vec![1..2], 1));
     let mut heir = World::new("");
+    // The wait before the next try, which is kept in whole seconds, is over.
+    heir.wait(Duration::from_secs(2));
     heir.flow.assign(PARTITION, &"orders".into(), progress);
     heir.admit("a", "bad");
     heir.admit("b", "good");

@@ -388,7 +388,7 @@ fn a_broker_that_acknowledges_nothing_is_a_problem_after_a_while() {
     world.admit("k", "v");
     world.run(ok);
     assert_eq!(world.flow.stalled_outputs(world.now.instant), None);
-    world.wait(std::time::Duration::from_secs(11));
+    world.wait(Duration::from_secs(11));
     world.flow.acknowledge(world.now);
     assert!(world.flow.stalled_outputs(world.now.instant).is_some());
     world.sink().corked = false;

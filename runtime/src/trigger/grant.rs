@@ -16,11 +16,16 @@ const FIRST_GUESS: usize = 64 << 10;
 const GROWTH: usize = 8;
 /// How slowly a large outcome is forgotten: this part of it at each call.
 const DECAY: usize = 64;
+/// After a call wanted more than it was granted, nothing is forgotten for so many calls. Otherwise small outcomes
+/// of other calls could lower the grant each time before the records that need it run again.
+const REMEMBERED: u32 = 1_000;
 
 /// What the outcomes of a revision take, as observed.
 #[derive(Debug)]
 pub struct Grant {
     largest: usize,
+    /// For how many calls nothing is forgotten.
+    remembered: u32,
 }
 
 /// For one call.
@@ -34,12 +39,12 @@ pub struct Granted {
 
 impl Grant {
     pub fn new() -> Self {
-        Self { largest: FIRST_GUESS }
+        Self { largest: FIRST_GUESS, remembered: 0 }
     }
 
     /// Every call may have the largest outcome.
     pub fn full() -> Self {
-        Self { largest: MAX_OUTCOME_BYTES / 2 }
+        Self { largest: MAX_OUTCOME_BYTES / 2, remembered: 0 }
     }
 
     /// For the next call.
@@ -50,12 +55,15 @@ impl Grant {
 
     /// An outcome took so much.
     pub fn observe(&mut self, took: usize) {
-        self.largest = took.max(self.largest - self.largest / DECAY);
+        let forgotten = if self.remembered == 0 { self.largest / DECAY } else { 0 };
+        self.remembered = self.remembered.saturating_sub(1);
+        self.largest = took.max(self.largest - forgotten);
     }
 
     /// A call wanted more than it was granted.
     pub fn was_too_small(&mut self, granted: usize) {
         self.largest = self.largest.max((granted * GROWTH / 2).min(MAX_OUTCOME_BYTES / 2));
+        self.remembered = REMEMBERED;
     }
 }
 
@@ -70,6 +78,16 @@ mod tests {
         assert_eq!(grant.next(), Granted { bytes: 6 << 20, reserved: 6 << 20 });
         (0..1_000).for_each(|_| grant.observe(1_000));
         assert_eq!(grant.next(), Granted { bytes: LEAST, reserved: 2_000 });
+    }
+
+    #[test]
+    fn small_outcomes_do_not_lower_a_grant_before_the_call_that_needs_it_runs_again() {
+        let mut grant = Grant::new();
+        grant.was_too_small(8 << 20);
+        (0..REMEMBERED).for_each(|_| grant.observe(0));
+        assert_eq!(grant.next().bytes, MAX_OUTCOME_BYTES);
+        (0..1_000).for_each(|_| grant.observe(0));
+        assert_eq!(grant.next().bytes, LEAST);
     }
 
     #[test]

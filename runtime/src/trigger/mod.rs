@@ -46,7 +46,7 @@ mod topology;
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use self::budget::Budget;
@@ -84,6 +84,8 @@ pub struct Handle {
     completions: mpsc::Sender<Completion>,
     status: watch::Receiver<Status>,
     task: JoinHandle<()>,
+    /// Ends a trigger that has no thread yet.
+    stopping: Arc<Notify>,
 }
 
 impl Handle {
@@ -107,6 +109,7 @@ impl Handle {
 
     /// Drains and ends the trigger.
     pub async fn stop(self) {
+        self.stopping.notify_one();
         let _ = self.commands.send(Command::Stop).await;
         let _ = self.task.await;
     }
@@ -147,6 +150,7 @@ pub fn start(context: Context) -> Handle {
         steering: Steering::ByCalls,
         rng: fastrand::Rng::new(),
     };
-    let task = tokio::spawn(thread::drive(parts));
-    Handle { commands, completions, status, task }
+    let stopping = Arc::new(Notify::new());
+    let task = tokio::spawn(thread::drive(parts, stopping.clone()));
+    Handle { commands, completions, status, task, stopping }
 }

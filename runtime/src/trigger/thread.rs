@@ -11,7 +11,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::clock::Now;
 use super::driver::{Driver, Parts, Turn};
@@ -21,8 +21,9 @@ use crate::kafka::Clients;
 /// How soon it is tried again to start a thread.
 const NO_THREAD: Duration = Duration::from_secs(5);
 
-/// Turns a trigger until it is gone, on a thread of its own. While the system has none, the trigger says so.
-pub async fn drive<C: Clients>(parts: Parts<C>) {
+/// Turns a trigger until it is gone, on a thread of its own. While the system has none, the trigger says so, and
+/// ends when it is told to stop by `stopping`; with a thread the driver hears of that by its commands.
+pub async fn drive<C: Clients>(parts: Parts<C>, stopping: Arc<Notify>) {
     let (name, status) = (parts.context.trigger.name.to_string(), parts.status.clone());
     let parts = Arc::new(Mutex::new(Some(parts)));
     loop {
@@ -37,7 +38,7 @@ pub async fn drive<C: Clients>(parts: Parts<C>) {
         };
         match thread::Builder::new().name(format!("t:{name}")).spawn(main) {
             Ok(_) => {
-                // Whatever it ends by.
+                // The sender is dropped at the end of the thread, also by a panic.
                 let _ = ended.await;
                 return;
             }
@@ -50,7 +51,10 @@ pub async fn drive<C: Clients>(parts: Parts<C>) {
                 status.send_modify(|status: &mut Status| {
                     (status.state, status.reason) = (State::Degraded, Some(reason));
                 });
-                tokio::time::sleep(NO_THREAD).await;
+                tokio::select! {
+                    () = tokio::time::sleep(NO_THREAD) => {}
+                    () = stopping.notified() => return,
+                }
             }
         }
     }

@@ -70,7 +70,7 @@ pub struct Calls {
     bytes: usize,
     /// Of the batches that are kept beside them.
     batch_bytes: usize,
-    /// Of the outcomes to come.
+    /// What the outcomes of the running calls may take.
     reserved: usize,
     /// The latest time at which messages went out that were acknowledged since.
     acknowledged: Option<Instant>,

@@ -146,7 +146,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             Ordering::Partition => Some(0),
             Ordering::None => None,
         };
-        // Of a partition that is not ours: revoked while the record was on its way to us.
+        // The partition was revoked while the record was on its way, or records before this one are missing.
         let Some(assigned) = self.partitions.get_mut(partition).filter(|assigned| !assigned.broken_off) else { return };
         self.counts.taken += 1;
         let window = &mut assigned.window;

@@ -1,8 +1,8 @@
 //! What belongs to one revision within a trigger.
 //!
-//! A *lane* is a revision with its instances, what its records cost and its outcomes take, its breaker and its counts. A call
-//! knows its lane, so what comes late is charged to the revision that ran it. One lane serves; those
-//! that it replaced stay until their last call has ended.
+//! A *lane* is a revision with its instances, what its records cost and its outcomes take, its breaker and its
+//! counts. A call knows its lane, so what comes late is charged to the revision that ran it. One lane
+//! serves; those that it replaced stay until their last call has ended.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

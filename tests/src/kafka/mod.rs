@@ -95,7 +95,7 @@ impl Kafka {
     fn start_at(pace: Pace, port: u16, settings: &str) -> Kafka {
         let start = Instant::now();
         let folder = tempfile::Builder::new().prefix("tidegate-kafka-").tempdir().expect("a folder for the broker");
-        // Of two values of a setting the later one counts.
+        // If a setting is given twice, the broker takes the later value.
         let properties = properties(port, net::free_port(), &folder.path().join("data")) + settings;
         fs::write(folder.path().join("server.properties"), properties).expect("the broker's settings are written");
         let mut own = Own { folder, process: None, pace };

@@ -102,7 +102,7 @@ enum Answer {
         side: Side,
         result: Result<Metadata, Error>,
     },
-    /// Of the group's coordinator.
+    /// The coordinator of the group answered, or did not.
     Group {
         client: u64,
         result: Result<(), Error>,

@@ -44,7 +44,7 @@ pub(super) struct Desk<M> {
     first: u64,
     next: u64,
     numbers: FxHashMap<(Partition, i64), u64>,
-    /// Of the entries.
+    /// How many bytes the entries hold.
     bytes: usize,
     /// Partitions that are new, and whether an assignment waits for its answer.
     new: Vec<Position>,

@@ -58,7 +58,7 @@ pub struct Stored {
     pub place: Place,
     pub offset: i64,
     pub metadata: String,
-    /// Of the topic that the member fetches.
+    /// The incarnation of the topic that the member fetches.
     pub incarnation: u32,
 }
 

@@ -82,7 +82,7 @@ struct History<'a> {
     topics: Arc<Topics>,
     drivers: Vec<Option<Box<dyn Drives>>>,
     commands: Vec<Option<mpsc::Sender<Command>>>,
-    /// Of each node, whatever runs there.
+    /// What runs on each node.
     budgets: Vec<Arc<Budget>>,
     revision: Revision,
     turns: u64,

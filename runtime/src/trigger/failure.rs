@@ -67,12 +67,13 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             let (sequence, record) = assigned.window.take_failed_before(unix_s)?;
             Some((place, assigned, sequence, record))
         })?;
-        let fault = assigned.window.last_fault(sequence).unwrap_or_else(|| {
-            Fault::new(
-                Cause::Retry,
-                "it failed under an earlier owner of the partition, and is too old to be tried again",
-            )
-        });
+        let fault = match record.defect() {
+            Some(defect) => unreadable(defect),
+            None => assigned.window.last_fault(sequence).unwrap_or_else(|| {
+                let reason = "it failed under an earlier owner of the partition, and is too old to be tried again";
+                Fault::new(Cause::Retry, reason)
+            }),
+        };
         let mut batch = self.calls.prepare(&assigned.topic, assigned.partition.number);
         batch.push(&record, assigned.window.failures(sequence).attempts);
         let number = self.calls.start(place, lane, vec![sequence], 0);
@@ -92,8 +93,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     /// other try would read more.
     pub(super) fn give_up(&mut self, call: u64, batch: Batch, defect: &str, now: Now) {
         let Some(key) = self.calls.ended(call) else { return };
-        let reason = format!("{defect}; the function was not called, and a dead letter lacks them too");
-        let fault = Fault::new(Cause::Unreadable, reason);
+        let fault = unreadable(defect);
         for case in self.cases(key) {
             self.fail(case, &batch, &fault, now);
         }
@@ -232,4 +232,9 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             "record {what}: {}", fault.reason,
         );
     }
+}
+
+/// What is wrong with a record that cannot be read whole.
+fn unreadable(defect: &str) -> Fault {
+    Fault::new(Cause::Unreadable, format!("{defect}; the function was not called, and a dead letter lacks them too"))
 }

@@ -180,12 +180,16 @@ impl World {
         self.trigger.on_exhausted == OnExhausted::Pause && (0..self.items.len()).any(given_up)
     }
 
+    /// Whether somebody has to publish another revision.
+    fn is_paused(&self) -> bool {
+        let paused = |node: &Node| node.alive && node.state() == Some(State::Paused);
+        self.trigger.on_exhausted == OnExhausted::Pause && self.nodes.iter().any(paused)
+    }
+
     /// Whether all is done, or stands still as the manifest says.
     pub fn finished(&self) -> bool {
         let alive = || self.nodes.iter().filter(|node| node.alive);
-        // Somebody has to publish another revision.
-        let may_pause = self.trigger.on_exhausted == OnExhausted::Pause;
-        if may_pause && alive().any(|node| node.state() == Some(State::Paused)) {
+        if self.is_paused() {
             return true;
         }
         let well = |node: &Node| node.state() == Some(State::Running) || node.rests();
@@ -288,7 +292,7 @@ impl World {
     /// Which effect of a key group is the last.
     fn judge_ends(&mut self, ends: &Ends) {
         // What stands still until another revision is published follows then.
-        if self.has_paused || self.may_pause() {
+        if self.has_paused || self.may_pause() || self.is_paused() {
             return;
         }
         let mut stale = Vec::new();
@@ -297,6 +301,9 @@ impl World {
             // What is repeated ends where its topic is deleted meanwhile.
             let removed = self.books.pages[newest].removed;
             let misplaced = ends.misplaced.get(&newest).is_some_and(|&number| number > ends.last_at[at]);
+            // The topic was made anew before the repetition went on, which it did in the new one.
+            let is_gone = at.1.is_some_and(|(place, incarnation)| incarnation < self.topics[place.topic].incarnation);
+            let misplaced = misplaced || is_gone && ends.last_of[&newest] > ends.last_at[at];
             if newest != last && !removed && !misplaced && !self.ended_elsewhere(ends, at, last, newest) {
                 stale.push((last, newest, at.1));
             }

@@ -1,8 +1,10 @@
 //! Stops a trigger whose records mostly fail, instead of pouring a topic into the dead letters.
 //!
-//! While it is open, single records probe now and then whether it is over. Attempts are counted
-//! only while it is closed, so an outage uses up nobody's retries. A record counts once, however often
-//! it fails: one that always fails says nothing about the others. Pure.
+//! While it is open, single records probe now and then whether it is over. It closes by the measure by which it
+//! opens: as soon as the probes do not mostly fail, although some do. Or else some bad records would stop
+//! all the good ones for as long as they are tried. Attempts are counted only while it is closed, so an
+//! outage uses up nobody's retries. A record counts once, however often it fails: one that always fails
+//! says nothing about the others. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +12,9 @@ use std::time::{Duration, Instant};
 const WINDOW: u32 = 256;
 /// Fewer records say nothing.
 const LEAST: u32 = 64;
-/// Share of failures at which it opens.
-const OPEN_AT: f64 = 0.75;
-/// Successful probes that close it.
+/// For each record that is handled so many fail when it opens.
+const ODDS: u32 = 3;
+/// Successful probes that close it, and one more for each [`ODDS`] that fail meanwhile.
 const PROBES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -41,7 +43,8 @@ struct Open {
     probing: bool,
     next_probe: Instant,
     pause: Duration,
-    successes: u32,
+    /// Successful probes, each worth [`ODDS`], less those that failed.
+    balance: u32,
 }
 
 impl Breaker {
@@ -64,9 +67,10 @@ impl Breaker {
             None => {
                 self.records += f64::from(handled + failed);
                 self.failures += f64::from(failed);
-                if self.records >= f64::from(LEAST) && self.failures >= OPEN_AT * self.records {
+                if self.records >= f64::from(LEAST) && self.failures >= f64::from(ODDS) * (self.records - self.failures)
+                {
                     self.open =
-                        Some(Open { probing: false, next_probe: now + FIRST_PAUSE, pause: FIRST_PAUSE, successes: 0 });
+                        Some(Open { probing: false, next_probe: now + FIRST_PAUSE, pause: FIRST_PAUSE, balance: 0 });
                 }
                 if self.records > f64::from(WINDOW) {
                     let decay = f64::from(WINDOW) / self.records;
@@ -79,7 +83,7 @@ impl Breaker {
                 open.probing = false;
                 open.pause = (open.pause * 2).min(LONGEST_PAUSE);
                 open.next_probe = now + open.pause;
-                open.successes = 0;
+                open.balance = open.balance.saturating_sub(failed);
             }
             // It says nothing new.
             Some(open) if handled == 0 && again > 0 => {
@@ -88,9 +92,10 @@ impl Breaker {
             }
             Some(open) => {
                 open.probing = false;
-                open.successes += handled;
                 open.next_probe = now;
-                if open.successes >= PROBES {
+                open.pause = FIRST_PAUSE;
+                open.balance += ODDS * handled;
+                if open.balance >= ODDS * PROBES {
                     *self = Self::new();
                 }
             }
@@ -150,6 +155,36 @@ mod tests {
         breaker.observe(seen(1_000_000, 0), start);
         for _ in 0..1_000 {
             breaker.observe(seen(0, 1), start);
+        }
+        assert!(breaker.is_open());
+    }
+
+    /// Such as those of one partition of two.
+    #[test]
+    fn probes_that_fail_now_and_then_do_not_keep_it_open() {
+        for (handled, failed) in [(1, 1), (2, 1), (1, 2)] {
+            let (mut breaker, start) = (Breaker::new(), Instant::now());
+            breaker.observe(seen(0, 64), start);
+            let (mut now, mut probes) = (start, 0);
+            while let Some(next) = breaker.next_probe() {
+                let is_good = probes % (handled + failed) < handled;
+                now = now.max(next);
+                breaker.probe(now);
+                breaker.observe(if is_good { seen(1, 0) } else { seen(0, 1) }, now);
+                probes += 1;
+            }
+            assert!(probes <= 24, "{probes} probes of which {handled} : {failed} succeed");
+            assert!(now < start + 2 * LONGEST_PAUSE, "{handled} : {failed} takes {:?}", now - start);
+        }
+    }
+
+    #[test]
+    fn probes_that_mostly_fail_keep_it_open() {
+        let (mut breaker, now) = (Breaker::new(), Instant::now());
+        breaker.observe(seen(0, 64), now);
+        for probe in 0..10_000 {
+            breaker.probe(now);
+            breaker.observe(if probe % 4 == 0 { seen(1, 0) } else { seen(0, 1) }, now);
         }
         assert!(breaker.is_open());
     }

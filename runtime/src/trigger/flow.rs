@@ -20,7 +20,7 @@ use super::lane::{Lanes, Steering};
 use super::partitions::{Assigned, Intake, Partitions};
 use super::progress::Progress;
 use super::route::Route;
-use super::sequencer::Sequence;
+use super::sequencer::{Sequence, Taken};
 use super::status::Counts;
 use crate::engine::{Call, CallError, Completion};
 use crate::kafka::{Partition, Sink};
@@ -218,20 +218,22 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         {
             let Some(lane) = self.lanes.serving_mut() else { return };
             let Some((place, assigned)) = self.partitions.next_ready(Route::STABLE) else { return };
-            let mut share = lane.sizing.share(assigned.window.ready(Route::STABLE), free);
-            if probing {
-                share.records = 1;
-            }
+            let share = lane.sizing.share(assigned.window.ready(Route::STABLE), free);
             let mut batch = self.calls.prepare(&assigned.topic, assigned.partition.number);
             let mut sequences = Vec::with_capacity(share.records);
             let mut defect = None;
-            assigned.window.take(Route::STABLE, share, |taken| {
+            let each = |taken: Taken<R>| {
                 sequences.push(taken.sequence);
                 batch.push(&taken.record, taken.attempt);
                 if let Some(found) = taken.record.defect() {
                     defect = Some(found.to_owned());
                 }
-            });
+            };
+            if probing {
+                assigned.window.take_one(Route::STABLE, self.rng.usize(..), each);
+            } else {
+                assigned.window.take(Route::STABLE, share, each);
+            }
             if batch.is_empty() {
                 self.calls.recycle(batch);
                 tried += 1;

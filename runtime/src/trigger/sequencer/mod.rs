@@ -38,9 +38,7 @@ mod take;
 #[cfg(test)]
 mod tests;
 
-pub use take::Share;
-#[cfg(test)]
-use take::Taken;
+pub use take::{Share, Taken};
 
 use self::ready::{Counts, Kind, Ready};
 use super::clock::Now;

@@ -135,6 +135,18 @@ impl Ready {
         }
     }
 
+    /// Takes the entries of a record away, wherever they are. Looks at all of them.
+    pub(super) fn take_out(&mut self, kind: Kind, sequence: Sequence) {
+        match kind {
+            Kind::Fresh => {
+                self.fresh.retain(|&entry| entry != sequence);
+                self.again.retain(|&Reverse(entry)| entry != sequence);
+            }
+            Kind::Retry => self.retries.retain(|&entry| entry != sequence),
+            Kind::Suspect => self.suspects.retain(|&Reverse(entry)| entry != sequence),
+        }
+    }
+
     /// All kinds, the one whose turn it is first. The next time it is the turn of another.
     pub(super) fn turns(&mut self) -> [Kind; 3] {
         let first = self.turn;

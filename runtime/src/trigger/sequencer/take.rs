@@ -37,6 +37,34 @@ impl<R> Window<R> {
         }
     }
 
+    /// Hands out one record of a route alone, which is to say something about the others: one that never failed, if
+    /// there is any. `lot` is any number, which draws it. In the order of their offsets some that fail would
+    /// hide all the good ones behind them.
+    pub fn take_one(&mut self, route: Route, lot: usize, mut each: impl FnMut(Taken<R>)) {
+        self.takes = self.takes.wrapping_add(1);
+        for kind in [Kind::Fresh, Kind::Suspect] {
+            if let Some(sequence) = self.drawn(route, kind, lot) {
+                self.ready_of(route).take_out(kind, sequence);
+                each(self.start(sequence));
+                return;
+            }
+        }
+        self.take_retries(route, Share { records: 1, bytes: usize::MAX }, &mut each);
+    }
+
+    /// Any record of a kind that may run.
+    fn drawn(&self, route: Route, kind: Kind, lot: usize) -> Option<Sequence> {
+        let may_run_ahead = self.allowance() > 0;
+        let candidates =
+            self.slots.iter().zip(self.base..).filter(|(slot, _)| slot.state == State::Ready && slot.route == route);
+        let mut candidates = candidates.map(|(_, sequence)| sequence).filter(|&sequence| {
+            let may_start = may_run_ahead || sequence == self.base || self.has_failed(sequence);
+            may_start && self.kind(sequence) == kind
+        });
+        let most = candidates.clone().count();
+        candidates.nth(lot.checked_rem(most)?)
+    }
+
     /// Fresh records, or suspects, with those behind them that may ride along.
     fn take_in_order(&mut self, route: Route, kind: Kind, share: Share, each: &mut impl FnMut(Taken<R>)) -> usize {
         let (mut taken, mut bytes, mut most) = (0, 0, share.records);
@@ -126,5 +154,50 @@ impl<R> Window<R> {
         if route == self.slot(sequence).route && self.slot(rider).state == State::Behind {
             self.ready_of(route).add_rider(kind, rider);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::trigger::clock::Now;
+    use crate::trigger::progress::{MAX_METADATA, Progress};
+    use crate::trigger::sequencer::Limits;
+
+    /// Good records are found, however many bad ones lie before them.
+    #[test]
+    fn a_record_that_is_taken_alone_is_any_that_never_failed() {
+        let limits = Limits { records: 10_000, bytes: usize::MAX, metadata: MAX_METADATA };
+        let mut window = Window::new(Progress::at(0), limits);
+        let now = Now { instant: Instant::now(), unix: Duration::from_secs(1_800_000_000) };
+        for offset in 0..400 {
+            window.admit(offset, None, Route::STABLE, 10, offset, now);
+        }
+        let mut failing = Vec::new();
+        window.take(Route::STABLE, Share { records: 3, bytes: usize::MAX }, |one| failing.push(one.sequence));
+        for &sequence in &failing {
+            window.failed(sequence, true, now);
+            window.wait(sequence, Duration::ZERO, now, 0, |_| {});
+        }
+        window.wake(now.instant);
+
+        let (mut rng, mut drawn) = (fastrand::Rng::with_seed(1), Vec::new());
+        for _ in 0..40 {
+            window.take_one(Route::STABLE, rng.usize(..), |one| drawn.push(one.sequence));
+        }
+        assert_eq!(drawn.iter().collect::<BTreeSet<_>>().len(), 40);
+        assert!((10..30).contains(&drawn.iter().filter(|&&sequence| sequence >= 200).count()), "{drawn:?}");
+        assert!(failing.iter().all(|sequence| !drawn.contains(sequence)), "they say nothing new");
+
+        let mut rest = BTreeSet::new();
+        while window.has_ready() {
+            window.take(Route::STABLE, Share { records: 7, bytes: usize::MAX }, |one| {
+                assert!(rest.insert(one.sequence), "{} is taken twice", one.sequence);
+            });
+        }
+        assert_eq!(rest.len(), 360, "all the others are still there");
     }
 }

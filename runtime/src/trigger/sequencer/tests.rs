@@ -119,7 +119,12 @@ impl World {
     fn take(&mut self) {
         let share = Share { records: self.rng.usize(1..50), bytes: self.rng.usize(1..5_000) };
         let mut taken = Vec::new();
-        self.window.take(Route::STABLE, share, |one| taken.push(one));
+        if self.rng.u8(..4) == 0 {
+            self.window.take_one(Route::STABLE, self.rng.usize(..), |one| taken.push(one));
+            assert!(taken.len() <= 1);
+        } else {
+            self.window.take(Route::STABLE, share, |one| taken.push(one));
+        }
         assert!(taken.len() <= share.records);
         let mut in_this_call = BTreeSet::new();
         for one in &taken {

@@ -187,8 +187,12 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
 
     /// Whether there is work enough for all instances. More would only lie in memory and grow cold;
     /// it is better left with the client. Records that wait for their key do not count, so that
-    /// others run ahead of them.
+    /// others run ahead of them. And while single records probe, it is never enough: those at hand may all be
+    /// of one partition, and say nothing about the others.
     pub fn has_enough_work(&self) -> bool {
+        if self.lanes.serving().is_some_and(|lane| lane.breaker.is_open()) {
+            return false;
+        }
         let batches = BATCHES_AT_HAND * self.trigger.batch.records.get() as usize;
         self.partitions.startable() >= batches.min(MOST_AT_HAND)
     }

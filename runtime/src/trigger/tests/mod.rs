@@ -368,6 +368,18 @@ fn an_outage_opens_the_breaker_and_buries_nobody() {
 }
 
 #[test]
+fn bad_records_at_hand_do_not_keep_others_from_being_probed() {
+    let mut world = World::new("batch = { records = 10 }");
+    (0..500).for_each(|n| world.admit(&format!("k{n}"), &format!("v{n}")));
+    assert!(world.flow.has_enough_work());
+    while world.obstacle().is_none() {
+        world.run(|_, _| Verdict::Retry);
+        world.pass_time();
+    }
+    assert!(!world.flow.has_enough_work(), "those of other partitions may still be with the client");
+}
+
+#[test]
 fn a_full_sink_stops_calls() {
     let mut world = World::new("batch = { records = 10 }");
     world.sink().corked = true;

@@ -124,6 +124,8 @@ pub struct Books {
     retry: RetryPolicy,
     /// What a member knows to be committed.
     known: BTreeMap<(u64, Place), Progress>,
+    /// When an owner began with a partition.
+    begun: BTreeMap<Place, Vec<Duration>>,
     commits: BTreeMap<(u64, u64), Vec<Stored>>,
     /// What nodes took and did not finish, in bytes.
     held: BTreeMap<(usize, usize), usize>,
@@ -145,6 +147,7 @@ impl Books {
             retry: trigger.retry,
             known: BTreeMap::new(),
             commits: BTreeMap::new(),
+            begun: BTreeMap::new(),
             held: BTreeMap::new(),
             last_progress: Duration::ZERO,
         }
@@ -246,6 +249,16 @@ impl Books {
     pub fn commit_ended(&mut self, member: u64, number: u64, done: bool) {
         let positions = self.commits.remove(&(member, number)).unwrap_or_default();
         for stored in positions.into_iter().filter(|_| done) {
+    /// An owner begins with a partition, or begins again.
+    pub fn begun(&mut self, place: Place, now: Duration) {
+        self.begun.entry(place).or_default().push(now);
+    }
+
+    /// Whether an owner of a partition began with it between these times.
+    pub fn has_begun(&self, place: Place, since: Duration, until: Duration) -> bool {
+        self.begun.get(&place).is_some_and(|times| times.iter().any(|&at| since < at && at <= until))
+    }
+
             let progress = Progress::decode(stored.offset, &stored.metadata);
             self.known.insert((member, stored.place), progress.unwrap_or_else(|_| Progress::at(stored.offset)));
         }

@@ -88,6 +88,7 @@ impl World {
 
     /// A partition is begun, or gone on with.
     pub fn note_start(&mut self, place: Place, offset: i64) {
+        self.books.begun(place, self.now());
         let fresh = self.group.committed(place).is_none();
         // Partitions that are added to a topic later are read from their beginning, if the group starts at
         // the end. Who comes after a topic was made anew cannot know that it was.
@@ -331,10 +332,11 @@ impl World {
     }
 
     /// Only records that failed become dead letters, after as many attempts as the manifest says, and
-    /// none twice from the same owner.
+    /// none twice from the same owner, unless it gave the partition back meanwhile: the group may give it to the
+    /// same one before it knows of that.
     fn judge_dead_letters(&mut self) {
         let mut wrong = Vec::new();
-        let mut once = BTreeSet::new();
+        let mut last = BTreeMap::new();
         for effect in &self.books.effects {
             let Kind::DeadLetter { attempts, cause } = &effect.emitted.kind else { continue };
             let id = effect.emitted.id;
@@ -356,7 +358,10 @@ impl World {
             if !deserved || failed.is_empty() && cause != "output" && cause != "unreadable" {
                 wrong.push(format!("{} does not deserve it, {}", effect.emitted, self.record(id)));
             }
-            if !once.insert((id, effect.producer, effect.grant)) {
+            let before = last.insert((id, effect.producer, effect.grant), effect.at);
+            let began_anew =
+                |before| page.found.is_some_and(|found| self.books.has_begun(found.place, before, effect.at));
+            if before.is_some_and(|before| !began_anew(before)) {
                 wrong.push(format!("{} is the second one from the same owner", effect.emitted));
             }
         }

@@ -135,11 +135,13 @@ impl World {
     }
 
     /// A commit may cross the deletion of its topic, and then says of another topic's records that they
-    /// are done. Kafka cannot tell, and neither can a member.
+    /// are done. So may an offset where to begin, which is committed then. Kafka cannot tell, and neither can a
+    /// member.
     pub fn excuse_crossing(&mut self, stored: &Stored) {
         let topic = &self.topics[stored.place.topic];
         let Some(log) = topic.log(stored.place.partition) else { return };
-        if stored.incarnation != topic.incarnation {
+        let was_beyond = topic.incarnation > 1 && stored.offset > log.end;
+        if stored.incarnation != topic.incarnation || was_beyond {
             let ids: Vec<usize> = log.entries().iter().map(|entry| entry.id).collect();
             self.books.removed(&ids);
             self.group.crossed.insert(stored.place);

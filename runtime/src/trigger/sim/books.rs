@@ -66,6 +66,8 @@ pub struct Effect {
 #[derive(Clone, Copy, Debug)]
 pub struct Try {
     pub at: Duration,
+    /// Its number, as far as who called knows of others.
+    pub attempt: u32,
     pub verdict: Verdict,
 }
 
@@ -122,10 +124,10 @@ pub struct Books {
     ordering: Ordering,
     on_exhausted: OnExhausted,
     retry: RetryPolicy,
-    /// What a member knows to be committed.
-    known: BTreeMap<(u64, Place), Progress>,
     /// When an owner began with a partition.
     begun: BTreeMap<Place, Vec<Duration>>,
+    /// What a member knows to be committed.
+    known: BTreeMap<(u64, Place), Progress>,
     commits: BTreeMap<(u64, u64), Vec<Stored>>,
     /// What nodes took and did not finish, in bytes.
     held: BTreeMap<(usize, usize), usize>,
@@ -145,9 +147,9 @@ impl Books {
             ordering: trigger.ordering,
             on_exhausted: trigger.on_exhausted,
             retry: trigger.retry,
+            begun: BTreeMap::new(),
             known: BTreeMap::new(),
             commits: BTreeMap::new(),
-            begun: BTreeMap::new(),
             held: BTreeMap::new(),
             last_progress: Duration::ZERO,
         }
@@ -199,8 +201,12 @@ impl Books {
 
     /// A record was tried so often, or for so long, that it may be given up.
     pub fn is_exhausted(&self, id: usize, now: Duration) -> bool {
-        let page = &self.pages[id];
-        let failed: Vec<&Try> = page.tries.iter().filter(|tried| tried.verdict != Verdict::Handled).collect();
+        self.is_exhausted_by(id, &self.pages[id].tries, now)
+    }
+
+    /// Such tries of a record are so many, or the first of them is so long ago, that it may be given up.
+    fn is_exhausted_by(&self, id: usize, tries: &[Try], now: Duration) -> bool {
+        let failed: Vec<&Try> = tries.iter().filter(|tried| tried.verdict != Verdict::Handled).collect();
         // Ages are kept in whole seconds.
         let slack = self.retry.max_backoff + Duration::from_secs(1);
         let aged = failed.first().is_some_and(|first| now + slack >= first.at + self.retry.max_age);
@@ -212,12 +218,22 @@ impl Books {
 
     /// The record has all the effects that it is to have, or needs none.
     pub fn is_settled(&self, id: usize, now: Duration) -> bool {
+        self.has_its_effects(id) || self.on_exhausted == OnExhausted::Skip && self.is_exhausted(id, now)
+    }
+
+    /// Nobody works at it any more. Where little of the progress fits into a commit, the next owner may know nothing
+    /// of earlier tries, and has all of them before it again.
+    pub fn is_out_of_the_way(&self, id: usize, now: Duration) -> bool {
+        let tries = &self.pages[id].tries;
+        let anew = tries.iter().rposition(|tried| tried.attempt == 1).unwrap_or(0);
+        let is_skipped = || self.on_exhausted == OnExhausted::Skip && self.is_exhausted_by(id, &tries[anew..], now);
+        self.has_its_effects(id) || is_skipped()
+    }
+
+    fn has_its_effects(&self, id: usize) -> bool {
         let page = &self.pages[id];
-        if page.removed || page.before_start || page.dead_letters > 0 {
-            return true;
-        }
-        let skipped = self.on_exhausted == OnExhausted::Skip && self.is_exhausted(id, now);
-        skipped || page.seen.len() == self.messages[id] && (page.worked || !page.seen.is_empty())
+        let is_left_out = page.removed || page.before_start || page.dead_letters > 0;
+        is_left_out || page.seen.len() == self.messages[id] && (page.worked || !page.seen.is_empty())
     }
 
     /// It should be handled at its first try.
@@ -231,6 +247,16 @@ impl Books {
         for page in &mut self.pages {
             page.before_start |= page.found.is_some_and(|found| found.place == place && found.offset < offset);
         }
+    }
+
+    /// An owner begins with a partition, or begins again.
+    pub fn begun(&mut self, place: Place, now: Duration) {
+        self.begun.entry(place).or_default().push(now);
+    }
+
+    /// Whether an owner of a partition began with it between these times.
+    pub fn has_begun(&self, place: Place, since: Duration, until: Duration) -> bool {
+        self.begun.get(&place).is_some_and(|times| times.iter().any(|&at| since < at && at <= until))
     }
 
     pub fn know(&mut self, member: u64, place: Place, progress: Progress) {
@@ -249,16 +275,6 @@ impl Books {
     pub fn commit_ended(&mut self, member: u64, number: u64, done: bool) {
         let positions = self.commits.remove(&(member, number)).unwrap_or_default();
         for stored in positions.into_iter().filter(|_| done) {
-    /// An owner begins with a partition, or begins again.
-    pub fn begun(&mut self, place: Place, now: Duration) {
-        self.begun.entry(place).or_default().push(now);
-    }
-
-    /// Whether an owner of a partition began with it between these times.
-    pub fn has_begun(&self, place: Place, since: Duration, until: Duration) -> bool {
-        self.begun.get(&place).is_some_and(|times| times.iter().any(|&at| since < at && at <= until))
-    }
-
             let progress = Progress::decode(stored.offset, &stored.metadata);
             self.known.insert((member, stored.place), progress.unwrap_or_else(|_| Progress::at(stored.offset)));
         }

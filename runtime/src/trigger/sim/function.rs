@@ -159,7 +159,7 @@ impl World {
             let grant = self.believes(invoker.node, id);
             self.check_try(invoker.node, id, attempt, call.batch.offsets()[index]);
             let at = self.now();
-            self.books.tried(id, Try { at, verdict });
+            self.books.tried(id, Try { at, attempt, verdict });
             let reason = match verdict {
                 Verdict::Trap => {
                     trapped = true;

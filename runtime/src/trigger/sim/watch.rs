@@ -102,7 +102,7 @@ impl World {
         for entry in log.entries() {
             let group = self.books.key_group(entry.id);
             let is_healthy = self.books.is_healthy(entry.id);
-            if self.books.is_settled(entry.id, now) {
+            if self.books.is_out_of_the_way(entry.id, now) {
                 ahead += usize::from(ahead > 0);
                 continue;
             }

@@ -311,6 +311,7 @@ impl History<'_> {
             let now = world.now();
             let seat = &mut world.nodes[node];
             seat.adopted_at = now;
+            seat.probes.forget();
             seat.revisions.push(Arc::downgrade(&running));
         }
         let invoker = SimInvoker {

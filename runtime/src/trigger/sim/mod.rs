@@ -10,7 +10,7 @@
 //! | [`load`], [`function`] | the records, and what the function makes of them |
 //! | [`plan`], [`stress`], [`fault`] | a case: cluster, manifest, load and faults, drawn from a seed |
 //! | [`history`], [`node`], [`neighbour`], [`panics`] | runs a case |
-//! | [`books`], [`oracle`], [`watch`] | what happened, and whether a promise was broken |
+//! | [`books`], [`oracle`], [`watch`], [`probes`] | what happened, and whether a promise was broken |
 //! | [`shrink`] | the smallest case that breaks the same promise |
 //! | [`toy`] | a simple driver and wrong ones, by which the simulation itself is tested |
 //!
@@ -42,6 +42,7 @@ mod node;
 mod oracle;
 mod panics;
 mod plan;
+mod probes;
 mod producer;
 mod question;
 mod shrink;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use super::probes::Probes;
 use super::time::ms;
 use super::world::{Event, Node, Spot, World};
 use crate::engine::Completion;
@@ -36,6 +37,7 @@ impl Node {
             instances_refused_until: Duration::ZERO,
             adopted_at: Duration::ZERO,
             revisions: Vec::new(),
+            probes: Probes::default(),
             neighbours: Vec::new(),
             alone_since: Duration::ZERO,
             bug: None,
@@ -73,6 +75,11 @@ impl Node {
         let Some(status) = &self.status else { return false };
         let status = status.borrow();
         !status.conditions.is_empty() && status.conditions.iter().all(|condition| RESTING.contains(&condition.code))
+    }
+
+    /// It shows a condition.
+    pub fn says(&self, code: &str) -> bool {
+        self.status.as_ref().is_some_and(|status| status.borrow().conditions.iter().any(|known| known.code == code))
     }
 
     pub fn reason(&self) -> Option<String> {

@@ -51,6 +51,7 @@ impl World {
             self.has_paused = true;
             return;
         }
+        self.watch_probes();
         let open = self.all_held_up();
         // It may have had to wait for its window, or for others to fit into a commit, until just now.
         let since =

@@ -22,6 +22,7 @@ use super::member::Member;
 use super::neighbour::Neighbour;
 use super::oracle::Violation;
 use super::plan::Cluster;
+use super::probes::Probes;
 use super::producer::{Acknowledged, Producer};
 use super::question::Asked;
 use super::time::{Agenda, Clock, ms};
@@ -136,6 +137,8 @@ pub struct Node {
     /// When it was given a revision last, and the calls that run of each, as long as it keeps the revision.
     pub adopted_at: Duration,
     pub revisions: Vec<Weak<AtomicUsize>>,
+    /// What it was called with while its breaker was open.
+    pub probes: Probes,
     /// Other triggers that run there.
     pub neighbours: Vec<Neighbour>,
     /// When the last of them went.

@@ -18,6 +18,9 @@ pub enum Stress {
     /// Many records of one partition wait for a retry, while others are healthy. In most cases the brokers take
     /// so little metadata that none of the partition may run ahead.
     Crowd,
+    /// Many records of one partition fail, and come first, so that the breaker of who owns it opens. All others are
+    /// healthy, and some of them in the same partition or none.
+    Flood,
     /// Large records and messages, and little memory, of which other triggers of a node want their part.
     Memory,
 }
@@ -35,6 +38,7 @@ impl Stress {
             0 => Self::Holes,
             1 => Self::Crowd,
             2 | 3 => Self::Memory,
+            4 => Self::Flood,
             _ => Self::None,
         }
     }
@@ -44,6 +48,7 @@ impl Stress {
             Self::None => return,
             Self::Holes => (rng.usize(40..120), rng.i32(1..=3), 1_000, ms(rng.u64(100..5_000))),
             Self::Crowd => (rng.usize(120..220), rng.i32(2..=4), 100_000, ms(rng.u64(2_000..10_000))),
+            Self::Flood => (rng.usize(150..250), rng.i32(2..=4), 100_000, ms(rng.u64(2_000..10_000))),
             Self::Memory => (rng.usize(200..350), rng.i32(1..=6), [10, 1_000][rng.usize(..2)], ms(rng.u64(100..5_000))),
         };
         *shape = Shape { records, inputs: 1, partitions, keys, failing: 0, gaps: 0, slow: false, over, ..*shape };
@@ -52,7 +57,7 @@ impl Stress {
     pub fn cluster(self, cluster: &mut Cluster, rng: &mut fastrand::Rng) {
         cluster.metadata_limit = match self {
             Self::None => cluster.metadata_limit,
-            Self::Holes | Self::Memory => 4_096,
+            Self::Holes | Self::Flood | Self::Memory => 4_096,
             Self::Crowd => [150, 300, 600, 4_096][rng.usize(..4)],
         };
     }
@@ -71,10 +76,16 @@ impl Stress {
                 let failing = rng.usize(1..7);
                 items.iter_mut().take(failing).for_each(|item| item.fate = Fate::AlwaysRetry);
             }
-            Self::Crowd => {
-                let failing = rng.usize(20..=items.len() / 5);
+            Self::Crowd | Self::Flood => {
+                let few = self == Self::Crowd;
+                let failing = if few { rng.usize(20..=items.len() / 5) } else { rng.usize(60..=items.len() / 2) };
                 for item in items.iter_mut().take(failing) {
                     (item.fate, item.partition, item.at) = (Fate::AlwaysRetry, 0, Duration::ZERO);
+                }
+                // Then no probe of their partition succeeds.
+                let only_bad = !few && rng.bool();
+                for item in items.iter_mut().skip(failing).filter(|item| only_bad && item.partition == 0) {
+                    item.partition = 1;
                 }
             }
             Self::Memory => {
@@ -98,7 +109,7 @@ impl Stress {
                 "window = { records = 500 }\nbatch = { records = 500 }",
                 "window = { records = 200 }\nbatch = { records = 1 }",
             ]),
-            Self::Crowd => one_of(&[
+            Self::Crowd | Self::Flood => one_of(&[
                 "window = { records = 500 }\nbatch = { records = 1 }",
                 "window = { records = 500 }\nbatch = { records = 5 }",
                 "window = { records = 100 }\nbatch = { records = 5 }",

@@ -149,7 +149,8 @@ impl World {
         call: &Call,
     ) -> (Result<Checked, CallError>, Duration, Vec<(usize, u32, Option<u64>)>, usize) {
         let items = self.items.clone();
-        let alone = ids.len() == 1 && invoker.running.load(Ordering::Relaxed) == 1;
+        let is_alone = ids.len() == 1 && invoker.running.load(Ordering::Relaxed) == 1;
+        let is_probe = is_alone && self.nodes[invoker.node].says("most-fail");
         let mut time = self.between(Duration::from_micros(50), ms(2));
         let mut outcome = Outcome::default();
         let (mut worked, mut trapped) = (Vec::new(), false);
@@ -161,7 +162,10 @@ impl World {
             self.check_try(invoker.node, id, attempt, call.batch.offsets()[index]);
             let at = self.now();
             self.books.tried(id, Try { at, attempt, verdict });
-            self.nodes[invoker.node].probes.tried(id, alone, verdict == Verdict::Handled);
+            if let Some(place) = self.books.place(id) {
+                let handled = verdict == Verdict::Handled;
+                self.nodes[invoker.node].probes.tried((id, place), is_probe, handled, at);
+            }
             let reason = match verdict {
                 Verdict::Trap => {
                     trapped = true;

@@ -140,7 +140,8 @@ impl History<'_> {
         world.after(Duration::ZERO, Event::Coordinator);
         let failing = self.case.items.iter().filter(|item| item.fate != super::load::Fate::Ok).count();
         if failing * 4 > self.case.items.len() {
-            // The breaker may open; then one record after another is tried, with pauses.
+            // The breaker may open; then one record after another is tried, with pauses. What waits meanwhile is
+            // watched by how long they were.
             world.patience = ms(35_000) * failing as u32;
         }
     }

@@ -1,12 +1,18 @@
 //! Watches the breakers of nodes: one that opened because most records fail closes when its probes do not.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use super::time::ms;
+use super::topics::Place;
 use super::world::World;
 
 /// Successful probes that are enough if none fails, and failed ones for each that has to succeed more.
 const ENOUGH: usize = 3;
 const ODDS: usize = 3;
+/// How long after a failed probe there is none: twice as long each time, until one succeeds.
+const FIRST_PAUSE: Duration = ms(500);
+const LONGEST_PAUSE: Duration = ms(30_000);
 
 /// The records that a node was called with since its breaker opened, as far as was looked.
 #[derive(Default)]
@@ -15,23 +21,45 @@ pub struct Probes {
     failed: BTreeSet<usize>,
     /// It had no reason to be open when it was looked at last.
     is_late: bool,
+    pause: Duration,
+    /// When probes failed, and how long there was none then.
+    pauses: Vec<(Duration, Duration)>,
+    /// When there were probes, and of which partition.
+    turns: Vec<(Duration, Place)>,
 }
 
 impl Probes {
-    /// The function was called with a record. `alone`: with no other one, and no other call runs.
-    pub fn tried(&mut self, id: usize, alone: bool, handled: bool) {
-        if !alone {
-            self.forget();
-        } else if handled {
-            self.handled.insert(id);
-        } else {
-            self.failed.insert(id);
+    /// The function was called with a record. `is_probe`: the node shows that its breaker is open, and calls it with
+    /// no other one while no other call runs.
+    pub fn tried(&mut self, (id, place): (usize, Place), is_probe: bool, handled: bool, now: Duration) {
+        if !is_probe {
+            return self.forget();
         }
+        self.turns.push((now, place));
+        if handled {
+            self.handled.insert(id);
+            self.pause = FIRST_PAUSE;
+        } else if self.failed.insert(id) {
+            // One that fails again says nothing new, and makes nobody wait longer.
+            self.pause = (2 * self.pause.max(FIRST_PAUSE)).min(LONGEST_PAUSE);
+            self.pauses.push((now, self.pause));
+        }
+    }
+
+    /// How long the records of a partition may have had to wait since then because new ones failed. Not at all,
+    /// if it did not have its turn among so many.
+    pub fn paused(&self, place: Place, partitions: usize, since: Duration) -> Duration {
+        let others = self.turns.iter().rev().take_while(|(at, probed)| *at >= since && *probed != place);
+        if others.count() > partitions {
+            return Duration::ZERO;
+        }
+        self.pauses.iter().filter(|&&(at, pause)| at + pause > since).map(|(_, pause)| pause).sum()
     }
 
     /// The breaker is closed, or another one.
     pub fn forget(&mut self) {
-        *self = Self::default();
+        let (pauses, turns) = (std::mem::take(&mut self.pauses), std::mem::take(&mut self.turns));
+        *self = Self { pauses, turns, ..Self::default() };
     }
 
     /// Whether so many succeeded that the breaker has no reason to be open. Twice as many as are enough, because

@@ -66,7 +66,11 @@ impl World {
         let forgets = self.producers.values().any(|known| known.alive && known.forgets());
         let disturbed = self.disturbances > 0 || now < seat.undisturbed_since || forgets;
         let undisturbed = now.saturating_sub(seat.undisturbed_since);
-        if !disturbed && waits.min(undisturbed) > HELD_UP + self.patience {
+        // While most records fail, single ones probe whether that is over, of each partition in its turn.
+        let owned = seat.member.and_then(|member| self.members.get(&member)).map_or(0, |member| member.owned.len());
+        let paused = self.books.place(id).map(|place| seat.probes.paused(place, owned, now.saturating_sub(waits)));
+        let paused = paused.unwrap_or_default();
+        if !disturbed && waits.min(undisturbed) > HELD_UP + paused {
             let text = format!("{} is held up for {waits:?} on {}; {}", self.record(id), seat.name, self.unfinished());
             return self.violation("nothing stuck", text);
         }

@@ -213,7 +213,7 @@ pub struct World {
     pub calm_since: Duration,
     /// Faults that go on now.
     pub disturbances: usize,
-    /// How much longer than usual a record may take.
+    /// How much longer than usual all records together may take.
     pub patience: Duration,
     /// Something waited for a person at some time.
     pub has_paused: bool,

@@ -21,4 +21,5 @@ pub mod net;
 pub mod node;
 pub mod place;
 pub mod process;
+pub mod proxy;
 pub mod wait;

@@ -119,6 +119,7 @@ java:
 
 languages:
 	@{ python3 -c 'import ensurepip, venv' 2>/dev/null && command -v npm >/dev/null; } || { \
-		echo "The tests build functions in Python and JavaScript, which needs Python 3 with venv, and npm:"; \
+		echo "The tests need Python 3 with venv, and npm. They build functions in Python and JavaScript,"; \
+		echo "and they start a server of S3 and SQS that is written in Python:"; \
 		echo "  apt-get install python3-venv npm    (Debian)"; \
 		echo "  brew install python node            (macOS)"; exit 1; }

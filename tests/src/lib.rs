@@ -11,6 +11,7 @@
 //! Helpers panic when they cannot do their part; the message says what was tried, where, and what
 //! the other side wrote last.
 
+pub mod aws;
 pub mod chance;
 pub mod functions;
 pub mod http;

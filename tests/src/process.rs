@@ -12,6 +12,8 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
 use crate::wait;
 
 /// Reads names of signals and sends them to `$1`. At the end of the pipe it kills `$1` and removes
@@ -86,6 +88,15 @@ impl Process {
             // The guard is gone only together with the child.
             let _ = writeln!(pipe, "{}", signal.name());
         }
+    }
+
+    /// [`Signal::Stop`], and waits until it stands still.
+    pub fn freeze(&mut self) {
+        assert!(self.ended().is_none(), "only a process that runs can stand still");
+        self.signal(Signal::Stop);
+        let child = Pid::from_raw(self.child.id().cast_signed()).expect("a child has a number");
+        // The state is left to be found again.
+        waitid(WaitId::Pid(child), WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT).expect("a child can be waited for");
     }
 
     /// How it ended, if it has.

@@ -2,8 +2,9 @@
 //!
 //! A test starts an Apache Kafka ([`kafka::Kafka`]), runs the `tidegate` binary against it
 //! ([`node::Node`]) and compares what arrives on the topics with what an oracle says must arrive
-//! ([`model::Model`]). Everything is a child process on the loopback interface that ends with the
-//! test process, however that ends.
+//! ([`model::Model`]). If a test wants one, a server of S3 and SQS is there too ([`aws::Aws`]). A
+//! [`proxy::Proxy`] breaks the connections to any of them. Everything is a child process on the
+//! loopback interface that ends with the test process, however that ends.
 //!
 //! Nothing here waits by sleeping for a guessed time: [`wait::until`] polls a condition, and the
 //! limits it takes only decide when a test that will fail does so.

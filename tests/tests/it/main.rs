@@ -6,6 +6,7 @@
 mod address;
 mod author;
 mod author_go;
+mod aws;
 mod bindings_go;
 mod broker;
 mod dev;

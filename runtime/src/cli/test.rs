@@ -249,7 +249,7 @@ fn is_for(manifest: &Manifest, folder: &Path) -> bool {
 
 /// The folder of the project that builds a function.
 fn project(function: &Function) -> Option<PathBuf> {
-    let manifest::Component::File(component) = &function.component;
+    let manifest::Component::File(component) = &function.component else { return None };
     dev::project(component)?.canonicalize().ok()
 }
 
@@ -267,8 +267,13 @@ fn find<'a>(manifest: &'a Manifest, arguments: &Arguments) -> Result<&'a Functio
 /// The bytes of the component to test.
 fn component(arguments: &Arguments, function: Option<&Function>) -> Result<Vec<u8>, Failure> {
     if let (true, Some(function)) = (arguments.no_build, function) {
-        let manifest::Component::File(path) = &function.component;
-        return Ok(invoke::read(path)?);
+        return match &function.component {
+            manifest::Component::File(path) => Ok(invoke::read(path)?),
+            manifest::Component::Object(object) => {
+                let message = format!("the component of {} is {object}, which is not fetched", function.name);
+                Err(Failure::usage(format!("{message}: leave out --no-build to test what the project builds")))
+            }
+        };
     }
     let aside = tempfile::tempdir().context("no place to build")?;
     let path = aside.path().join("function.wasm");

@@ -1,5 +1,5 @@
 //! Turns the manifest as it is written into a [`Manifest`]. Reports every broken field, and every mistake that only
-//! shows when several values are compared. Clusters, limits and the order of steps are here. Functions and triggers
+//! shows when several values are compared. Clusters, limits and the order of steps are here. The other sections
 //! have modules of their own.
 //!
 //! A check that lacks a value says nothing about it, so no mistake is reported twice.
@@ -13,7 +13,8 @@ use super::diagnostic::Report;
 use super::field::At;
 use super::raw::{RawAdmin, RawCluster, RawLimits, RawManifest};
 use super::topics::{self, Kafka};
-use super::{Admin, Cluster, ClusterCheck, Environment, Limits, Manifest, Name, function, properties, trigger};
+use super::{Admin, Cluster, ClusterCheck, Environment, Limits, Manifest, Name};
+use super::{control, function, properties, registry, secret, trigger};
 
 /// The manifest. It may only be used if the report stays empty.
 pub(super) fn manifest(
@@ -37,6 +38,7 @@ pub(super) fn manifest(
     let kafka = Kafka::new(clusters.sound.values().map(Arc::as_ref));
     topics::refuse_shared_groups(&routes, &kafka, report);
     topics::refuse_cycles(&routes, &kafka, report);
+    let control = control::check(raw.control, &clusters, &routes, &kafka, report);
     let limits: RawLimits = raw.limits.or_default(report);
     let admin: RawAdmin = raw.admin.or_default(report);
     Manifest {
@@ -45,7 +47,12 @@ pub(super) fn manifest(
         functions: functions.sound,
         triggers: triggers.sound,
         limits: Limits { buffered_bytes: limits.buffered.or_default(report).0 },
-        admin: Admin { listen: admin.listen.or_default(report).0 },
+        admin: Admin {
+            listen: admin.listen.or_default(report).0,
+            token: secret::token(admin.token, folder, environment, report),
+        },
+        registry: registry::check(raw.registry.or_default(report), report),
+        control,
     }
 }
 

@@ -19,6 +19,11 @@ pub(super) struct Declared<T> {
 }
 
 impl<T> Declared<T> {
+    /// All names, including those of broken entries. `None`: the section itself is broken.
+    pub(super) fn names(&self) -> Option<&BTreeSet<String>> {
+        self.names.as_ref()
+    }
+
     /// The name, if it is declared. Otherwise an error is reported.
     pub(super) fn resolve(&self, name: At<Name>, report: &mut Report) -> Option<Name> {
         let names = self.names.as_ref()?;

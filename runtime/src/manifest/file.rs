@@ -1,4 +1,4 @@
-//! Reads manifests and files of secrets. Both are text of limited size.
+//! Reads manifests, and the files of secrets and public keys. All are text of limited size.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -9,6 +9,9 @@ const MANIFEST_BYTES: u64 = 1 << 20;
 
 /// The largest secret. In practice the largest ones are certificate chains of a few KiB.
 const SECRET_BYTES: u64 = 64 << 10;
+
+/// The largest file of a public key. One of minisign has about 120 bytes.
+const PUBLIC_KEY_BYTES: u64 = 4 << 10;
 
 /// Reads a manifest. The error says why that fails, and what to do if there is none.
 pub(super) fn manifest(path: &Path) -> Result<String, String> {
@@ -31,6 +34,11 @@ pub(super) fn secret(path: &Path) -> Result<String, String> {
         }
     }
     Ok(text)
+}
+
+/// Reads a public key. The error says why that fails.
+pub(super) fn public_key(path: &Path) -> Result<String, String> {
+    text(path, PUBLIC_KEY_BYTES)
 }
 
 fn text(path: &Path, limit: u64) -> Result<String, String> {

@@ -1,16 +1,15 @@
-//! Functions: components, environment, secrets, folders.
+//! Functions: components, environment, secrets, folders, keys of signatures.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, Report};
 use super::field::{At, Field, Key};
-use super::raw::{RawFunction, RawSecret};
+use super::raw::RawFunction;
 use super::shapes::RawFolder;
 use super::words::{FilePath, ReuseWord};
-use super::{Component, Environment, Folder, Function, Name, Reuse, Secret, file, http};
+use super::{Environment, Folder, Function, Name, Reuse, file, http, rollout, secret};
 
 /// The start of the names of variables that Tidegate sets itself.
 const RESERVED: &str = "TIDEGATE_";
@@ -24,8 +23,9 @@ pub(super) fn check(
     report: &mut Report,
 ) -> Option<Function> {
     let example = "component = \"functions/name.wasm\"";
-    let path = raw.component.required("component", &name, example, report);
-    let component = path.and_then(|path| component(&path, folder, report));
+    let component = raw.component.required("component", &name, example, report);
+    let rollout = rollout::check(raw.rollout, report);
+    let require_signature = public_key(raw.require_signature, folder, report);
     let reuse = reuse(raw.reuse, raw.max_calls.given(report).map(|at| at.map(|max| max.0)), report);
     let env = raw.env.or_default(report);
     let secrets = raw.secrets.or_default(report);
@@ -38,7 +38,7 @@ pub(super) fn check(
         report.add(diagnostic.also(&given.span, "the other one"));
     }
     let secrets = secrets.into_iter().filter_map(|(name, raw)| {
-        let secret = secret(raw.given(report)?, folder, environment, report)?;
+        let secret = secret::read(raw.given(report)?, folder, environment, report)?;
         Some((name.value.clone(), secret))
     });
     let secrets = secrets.collect();
@@ -59,22 +59,10 @@ pub(super) fn check(
         reuse,
         http: http::check(raw.allow_hosts, raw.allow_networks, raw.http, report),
         folders,
-        component: component?,
+        rollout,
+        require_signature,
+        component: component?.value.in_folder(folder),
     })
-}
-
-fn component(path: &At<FilePath>, folder: &Path, report: &mut Report) -> Option<Component> {
-    let text = path.value.0.to_string_lossy();
-    let Some((scheme, _)) = text.split_once("://") else {
-        return Some(Component::File(folder.join(&path.value.0)));
-    };
-    let title = match scheme {
-        "s3" => "this version cannot take components from S3",
-        _ => "a component cannot be taken from there",
-    };
-    let label = "expected the path of a file, relative to the folder of the manifest";
-    report.add(Diagnostic::new(&path.span, title, label));
-    None
 }
 
 fn reuse(word: Field<ReuseWord>, max_calls: Option<At<u64>>, report: &mut Report) -> Reuse {
@@ -135,34 +123,31 @@ fn folder(seen: &Key, raw: At<RawFolder>, base: &Path, report: &mut Report) -> O
     }
 }
 
-/// Reads a secret. No error shows what was read.
-fn secret(raw: At<RawSecret>, folder: &Path, environment: &Environment, report: &mut Report) -> Option<Secret> {
-    let broken = raw.value.env.is_broken() || raw.value.file.is_broken();
-    let sources = (raw.value.env.given(report), raw.value.file.given(report));
-    let text = match sources {
-        (Some(variable), None) => {
-            let text = environment(&variable.value.0);
-            if text.is_none() {
-                let title = format!("the environment variable `{}` is not set", variable.value.0);
-                report.add(Diagnostic::new(&variable.span, title, "set it where Tidegate is started"));
-            }
-            text
+/// Reads the public key that components have to be signed with.
+fn public_key(raw: Field<FilePath>, folder: &Path, report: &mut Report) -> Option<String> {
+    let raw = raw.given(report)?;
+    let path = folder.join(&raw.value.0);
+    let looked = format!("looked at {}", path.display());
+    let help = "`minisign -G` makes a pair of keys: the public one is in minisign.pub";
+    match file::public_key(&path) {
+        Ok(text) if is_public_key(&text) => return Some(text),
+        Ok(_) => {
+            report.add(Diagnostic::new(&raw.span, "not a public key of minisign", looked).help(help));
         }
-        (None, Some(path)) => match file::secret(&folder.join(&path.value.0)) {
-            Ok(text) => Some(text),
-            Err(why) => {
-                let title = format!("cannot read the secret: {why}");
-                let shown = folder.join(&path.value.0);
-                report.add(Diagnostic::new(&path.span, title, format!("looked at {}", shown.display())));
-                None
-            }
-        },
-        _ if broken => None,
-        _ => {
-            let label = "expected { env = \"NAME\" } or { file = \"/run/secrets/name\" }";
-            report.add(Diagnostic::new(&raw.span, "a secret comes from one place", label));
-            None
+        Err(why) => {
+            let title = format!("cannot read the public key: {why}");
+            report.add(Diagnostic::new(&raw.span, title, looked).help(help));
         }
-    };
-    text.map(|text| Secret(Arc::from(text)))
+    }
+    None
+}
+
+/// Whether a text looks like a public key of minisign: a line of comment, and 42 bytes in base64 of which the first
+/// two are `Ed`. A secret key is longer. Whether the key is one of Ed25519 is not checked.
+fn is_public_key(text: &str) -> bool {
+    let mut lines = text.lines();
+    let is_comment = lines.next().is_some_and(|line| line.starts_with("untrusted comment:"));
+    let in_base64 = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
+    let is_key = |line: &str| line.len() == 56 && line.starts_with("RW") && line.bytes().all(in_base64);
+    is_comment && lines.next().is_some_and(|line| is_key(line.trim_end())) && lines.all(|line| line.trim().is_empty())
 }

@@ -7,14 +7,13 @@
 //! 1. TOML is parsed. After a syntax error nothing else is checked, because any further error would be a guess.
 //! 2. `substitute`: `${NAME}` is replaced in strings.
 //! 3. `schema`: unknown keys are refused. The JSON Schema for editors decides which keys there are.
-//! 4. `raw`, `words`, `amounts`, `shapes`, `hosts`, `field`: serde reads the values. A value that does not fit is kept
-//!    as a broken field, so that one pass finds all of them.
-//! 5. `check`, `declared`, `function`, `http`, `properties`, `trigger`, `topics`: mistakes that only show when several
-//!    values are compared.
+//! 4. `raw`, `words`, `amounts`, `shapes`, `component`, `hosts`, `field`: serde reads the values. A value that does not
+//!    fit is kept as a broken field, so that one pass finds all of them.
+//! 5. `check` and the modules that it calls: mistakes that only show when several values are compared.
 //!
-//! Bounds: a manifest has at most 1 MiB, the file of a secret at most 64 KiB. This module reads these files and the
-//! environment, and nothing else. It does not check whether a component exists, librdkafka knows a property, or a
-//! topic can be reached: their users find out.
+//! Bounds: a manifest has at most 1 MiB, the file of a secret 64 KiB, that of a public key 4 KiB. This module reads
+//! these files and the environment, and nothing else. It does not check whether a component exists, librdkafka knows a
+//! property, or a topic can be reached: their users find out.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -32,6 +31,8 @@ use toml::de::DeTable;
 mod amounts;
 mod brokers;
 mod check;
+mod component;
+mod control;
 mod declared;
 mod diagnostic;
 mod field;
@@ -41,7 +42,10 @@ mod hosts;
 mod http;
 mod properties;
 mod raw;
+mod registry;
+mod rollout;
 mod schema;
+mod secret;
 mod shapes;
 mod substitute;
 mod topics;
@@ -51,11 +55,16 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use component::{Component, InvalidComponent, ObjectName};
+pub use control::Control;
 pub use diagnostic::Errors;
 pub use hosts::{AllowedHost, Host, InvalidEntry, Network, Origin, Scheme};
 pub use http::Http;
 pub use properties::owned_by_tools;
+pub use registry::Registry;
+pub use rollout::{AbortIf, Multiple, Rollout, Share};
 pub use schema::json_schema;
+pub use secret::Secret;
 
 use diagnostic::{Diagnostic, Report};
 
@@ -130,6 +139,7 @@ fn understand(
         return None;
     }
     substitute::in_table(tree.get_mut(), environment, report);
+    registry::refuse_credentials(tree.get_mut(), report);
     schema::refuse_unknown_keys(tree.get_mut(), report);
     match raw::RawManifest::deserialize(toml::de::Deserializer::from(tree)) {
         Ok(raw) => Some(check::manifest(raw, path, environment, accepts, report)),
@@ -159,6 +169,10 @@ pub struct Manifest {
     pub limits: Limits,
     /// The admin server.
     pub admin: Admin,
+    /// Where components in S3 come from, and how often to look for new ones.
+    pub registry: Registry,
+    /// How the nodes of a fleet hear of each other. Without it each is alone.
+    pub control: Option<Control>,
 }
 
 impl Manifest {
@@ -284,6 +298,11 @@ pub struct Function {
     pub http: Http,
     /// The folders that it sees, by their absolute paths in the function. There are no other files.
     pub folders: BTreeMap<String, Folder>,
+    /// How a new revision takes over. Without it, it gets all records at once.
+    pub rollout: Option<Rollout>,
+    /// The minisign public key that a component has to be signed with: the text of its file. Without it no signature
+    /// is needed.
+    pub require_signature: Option<String>,
 }
 
 /// A folder of this node that a function sees. If it does not exist, an instance cannot start.
@@ -293,31 +312,6 @@ pub struct Folder {
     pub path: PathBuf,
     /// Whether the function may change what is in it.
     pub is_writable: bool,
-}
-
-/// Where a component is.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Component {
-    /// A file. A relative path was joined to the folder of the manifest.
-    File(PathBuf),
-}
-
-/// A text that is never shown. It prints as `[secret]`.
-#[derive(Clone, PartialEq)]
-pub struct Secret(Arc<str>);
-
-impl Secret {
-    /// The text itself, to be handed to the function. It must not be logged.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
-    }
 }
 
 /// Whether an instance serves more than one call.
@@ -487,8 +481,10 @@ pub struct Limits {
 }
 
 /// The admin server: is the node alive and ready, and if not, why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// Where it listens.
+    /// Where it listens. If that is not a loopback address and there is no token, `/health` and `/v1` are refused.
     pub listen: SocketAddr,
+    /// What requests of `/health` and `/v1` have to carry: one or more visible ASCII characters.
+    pub token: Option<Secret>,
 }

@@ -13,9 +13,11 @@ use serde_json::Value;
 use super::amounts::{DAY, GIB, HOUR, KIB, MIB, MINUTE, NO_DEFAULT, NO_MAXIMUM, Period, SECOND, Size, TIB, Whole};
 use super::field::{Field, Key};
 use super::hosts::{AllowedHost, Network};
+use super::registry::{Endpoint, Queue};
+use super::rollout::{Percentage, Step};
 use super::shapes::{RawFolder, RawOutput, Scalar};
-use super::words::{Brokers, DeliveryWord, FilePath, Group, Listen, ReuseWord, Spelling, Topic, Variable};
-use super::{Member, Name, OnExhausted, Ordering, Start};
+use super::words::{Brokers, DeliveryWord, FilePath, Group, Listen, Region, ReuseWord, Spelling, Topic, Variable};
+use super::{Component, Member, Multiple, Name, OnExhausted, Ordering, Start};
 
 /// A section of named tables.
 pub(super) type Section<T> = Field<BTreeMap<Key, Field<T>>>;
@@ -45,6 +47,11 @@ pub(super) struct RawManifest {
     pub limits: Field<RawLimits>,
     /// The admin server: is the node alive and ready, and if not, why.
     pub admin: Field<RawAdmin>,
+    /// Where components in S3 come from. Without it: AWS, in the region that its SDK finds.
+    pub registry: Field<RawRegistry>,
+    /// How the nodes of a fleet hear of each other: through a topic that all of them read. Without it
+    /// each node is alone.
+    pub control: Field<RawControl>,
 }
 
 /// A Kafka cluster.
@@ -65,8 +72,10 @@ pub(super) struct RawCluster {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table [function.name]")]
 #[schemars(extend("required" = ["component"]))]
 pub(super) struct RawFunction {
-    /// The file of the component, relative to the folder of the manifest. Required.
-    pub component: Field<FilePath>,
+    /// The component: a file, relative to the folder of the manifest, or an object in S3 such as
+    /// "s3://bucket/path/name.wasm". A bucket is 3 to 63 of a-z, 0-9, '.' and '-'. A key is 1 to 1024
+    /// bytes, is taken as it is written and does not end in '/'. Required.
+    pub component: Field<Component>,
     /// Environment variables of the function. Names that start with TIDEGATE_ are refused.
     pub env: Field<BTreeMap<Key, Field<String>>>,
     /// Further environment variables, whose values come from elsewhere and are never logged.
@@ -97,6 +106,12 @@ pub(super) struct RawFunction {
     /// for writing too. Without it there are no files. All instances of a function see the same
     /// folders; how much is written there has no limit. `tidegate check` warns of one that is not there.
     pub folders: Field<BTreeMap<Key, Field<RawFolder>>>,
+    /// How a new revision takes over. Without it, it gets all records at once.
+    pub rollout: Field<RawRollout>,
+    /// The file of a minisign public key, relative to the folder of the manifest, at most 4 KiB. A
+    /// component that is not signed with this key is refused. It is read when the manifest is loaded.
+    /// Without it no signature is needed.
+    pub require_signature: Field<FilePath>,
 }
 
 /// Limits of each request by HTTP.
@@ -123,6 +138,53 @@ pub(super) struct RawHttp {
     /// How many requests may be under way at once to one entry of allow-hosts, 1 to 10000. Further
     /// ones wait. So many connections at most are kept for the next requests.
     pub connections: Field<Whole<1, 10_000, 100>>,
+}
+
+/// How a new revision takes over.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "a table such as { steps = [\"5%\", \"25%\"], bake = \"2m\" }"
+)]
+pub(super) struct RawRollout {
+    /// The shares of keys that the new revision gets, one step after another, before it gets all: 1 to
+    /// 10 percentages with at most two decimals, above 0% and below 100%, each above the one before.
+    /// Required unless shadow = true.
+    #[schemars(extend("maxItems" = 10))]
+    pub steps: Field<Vec<Field<Step>>>,
+    /// How long each step takes at least, 1s to 7days. The step of a shadow takes as long.
+    pub bake: Field<Period<SECOND, { 7 * DAY }, { 2 * MINUTE }>>,
+    /// How many records the new revision has to handle in each step before the next one, 0 to
+    /// 1000000000. Before that neither failure-rate nor latency ends the rollout.
+    pub min_records: Field<Whole<0, 1_000_000_000, 100>>,
+    /// What ends the rollout: all nodes go back to the revision before. Only the limits that are given
+    /// count. Without any: failure-rate = "5%" and traps = 1.
+    pub abort_if: Field<RawAbortIf>,
+    /// Whether the new revision is a shadow before the first step: for the time of bake it is called
+    /// with all records beside the revision that serves, and what it sends goes nowhere. It is not, if
+    /// nothing is said. Without steps it gets all records after that.
+    pub shadow: Field<bool>,
+}
+
+/// Limits that end a rollout when the new revision reaches one.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "a table such as { failure-rate = \"1%\", traps = 1, latency = \"2x\" }"
+)]
+pub(super) struct RawAbortIf {
+    /// Failed records among all that the new revision handled: a percentage with at most two
+    /// decimals, above 0% and at most 100%.
+    pub failure_rate: Field<Percentage<10_000>>,
+    /// So many calls that trapped, from 1 on. It does not wait for min-records.
+    pub traps: Field<Whole<1, NO_MAXIMUM, NO_DEFAULT>>,
+    /// So many times as long as the revision that serves takes: a multiple with at most two decimals
+    /// such as "1.5x", above 1x and at most 1000x.
+    pub latency: Field<Multiple>,
 }
 
 /// Where a secret comes from: one of the two. It is read when the manifest is loaded.
@@ -285,7 +347,52 @@ pub(super) struct RawLimits {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table [admin]")]
 pub(super) struct RawAdmin {
-    /// Where it listens: IP address and port. It has no password, so keep it on the loopback
-    /// address or in a network of your own.
+    /// Where it listens: IP address and port. On another address than a loopback one everybody who
+    /// reaches it can ask the probes /livez and /readyz; /health and /v1 are refused there unless there
+    /// is a token.
     pub listen: Field<Listen>,
+    /// What a request for /health or /v1 has to carry, as "Authorization: Bearer" and the token: one or
+    /// more visible ASCII characters, better 32 random ones. It comes from { env = "NAME" } or
+    /// { file = "/run/secrets/name" } when the manifest is loaded. Without it nothing is asked for, and
+    /// only on a loopback address are these paths answered.
+    pub token: Field<RawSecret>,
+}
+
+/// Where components in S3 come from. Credentials do not stand here: they come from the default chain of
+/// the AWS SDK (environment, profile, web identity, container, instance).
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table [registry]")]
+pub(super) struct RawRegistry {
+    /// The region of the buckets: 1 to 63 of a-z, A-Z, 0-9, '_' and '-', such as "eu-central-1".
+    /// Without it: what the default chain of the AWS SDK finds, as in AWS_REGION.
+    pub region: Field<Region>,
+    /// The URL of a store that speaks the protocol of S3, such as "http://localhost:9000": http or
+    /// https, without a user or query. Without it: AWS.
+    pub endpoint: Field<Endpoint>,
+    /// Whether the bucket stands in the path of a URL and not in its host. Most stores that are not
+    /// AWS's need true.
+    #[schemars(extend("default" = false))]
+    pub path_style: Field<bool>,
+    /// The URL of the SQS queue that gets the notifications of the buckets, http or https, without a
+    /// user or query. Without it new revisions are only found every reconcile.
+    pub queue: Field<Queue>,
+    /// How often to look for new revisions, notified or not, 1s to 1h.
+    pub reconcile: Field<Period<SECOND, HOUR, { 10 * SECOND }>>,
+    /// The most that a component from S3 may have, 1KiB to 1GiB. A larger one is refused.
+    pub max_size: Field<Size<KIB, GIB, { 64 * MIB }>>,
+}
+
+/// How the nodes of a fleet hear of each other.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table [control]")]
+pub(super) struct RawControl {
+    /// The cluster of the topic. Required if more than one is declared; otherwise it is that one.
+    pub cluster: Field<Name>,
+    /// The compacted topic that all nodes of the fleet read and write. No trigger may use it.
+    #[schemars(extend("default" = "tidegate-control"))]
+    pub topic: Field<Topic>,
+    /// The name that the nodes which belong together share: 1 to 63 of a-z, 0-9 and '-', the first one
+    /// a letter. Several fleets can share a topic.
+    #[schemars(extend("default" = "default"))]
+    pub fleet: Field<Name>,
 }

@@ -52,7 +52,7 @@ impl Kafka {
     }
 
     /// The name that stands for a cluster and all clusters that are the same.
-    fn one<'a>(&'a self, cluster: &'a Name) -> &'a Name {
+    pub(super) fn one<'a>(&'a self, cluster: &'a Name) -> &'a Name {
         self.same.get(cluster).unwrap_or(cluster)
     }
 }

@@ -13,8 +13,9 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use super::brokers::addresses;
 use super::diagnostic::{either, nearest};
-use super::hosts::{AllowedHost, InvalidEntry, Network};
-use super::{Member, Name, OnExhausted, Ordering};
+use super::hosts::{AllowedHost, Network};
+use super::registry::{Endpoint, Queue};
+use super::{Component, Member, Name, OnExhausted, Ordering};
 
 /// A type that is written as a string.
 pub(super) trait Spelling: Sized {
@@ -268,6 +269,29 @@ impl Spelling for FilePath {
 
 spelled!(FilePath);
 
+/// A region of AWS, or what another store calls one.
+pub(super) struct Region(pub(super) String);
+
+impl Spelling for Region {
+    const NOUN: &'static str = "region";
+
+    fn expected() -> String {
+        "a region: 1 to 63 of a-z, A-Z, 0-9, '_' and '-', such as \"eu-central-1\"".to_owned()
+    }
+
+    fn spelled(text: &str) -> Option<Self> {
+        let legal = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
+        let named = (1..=63).contains(&text.len()) && text.bytes().all(legal);
+        named.then(|| Self(text.to_owned()))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[a-zA-Z0-9_-]{1,63}$", "examples": ["eu-central-1"] })
+    }
+}
+
+spelled!(Region);
+
 /// The name of an environment variable of this node.
 pub(super) struct Variable(pub(super) String);
 
@@ -317,7 +341,7 @@ macro_rules! entry {
 
 struct EntryVisitor<T>(&'static str, PhantomData<T>);
 
-impl<T: FromStr<Err = InvalidEntry>> Visitor<'_> for EntryVisitor<T> {
+impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for EntryVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -338,4 +362,19 @@ entry!(
     Network,
     "a network such as \"10.0.0.0/8\"",
     json_schema!({ "type": "string", "pattern": "^[0-9a-fA-F.:]+(/[0-9]{1,3})?$" })
+);
+entry!(
+    Component,
+    "the path of a file, or an object in S3 such as \"s3://bucket/path/name.wasm\"",
+    json_schema!({ "type": "string", "minLength": 1, "examples": ["functions/name.wasm", "s3://bucket/path/name.wasm"] })
+);
+entry!(
+    Endpoint,
+    "a URL such as \"http://localhost:9000\"",
+    json_schema!({ "type": "string", "pattern": "^[hH][tT][tT][pP][sS]?://[^/?#@\\\\\\s][^?#\\\\\\s]*$" })
+);
+entry!(
+    Queue,
+    "the URL of a queue such as \"https://sqs.eu-central-1.amazonaws.com/123456789012/tidegate\"",
+    json_schema!({ "type": "string", "pattern": "^[hH][tT][tT][pP][sS]?://[^/?#@\\\\\\s]+/[^?#\\\\\\s]+$" })
 );

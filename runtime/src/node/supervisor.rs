@@ -218,7 +218,13 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
                 self.start(&name, wanted);
             }
         }
-        let components = self.manifest.functions.values().map(|function| path_of(function).to_owned());
+        let components = self.manifest.functions.values().filter_map(|function| {
+            let path = path_of(function);
+            if path.is_none() {
+                tracing::warn!(function = %function.name, "ignored: {} is in S3", function.component);
+            }
+            path.map(Path::to_owned)
+        });
         let watched: BTreeSet<_> = components.chain([self.manifest.path.clone()]).collect();
         self.artifacts.retain(&watched);
         self.registry.watch(watched);
@@ -300,7 +306,7 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
     fn replace_manifest(&mut self, manifest: Manifest) {
         let manifest = (self.options.adapt)(manifest);
         if manifest.admin != self.manifest.admin {
-            tracing::warn!("the change of [admin] listen takes effect only after a restart of the node");
+            tracing::warn!("the change of [admin] takes effect only after a restart of the node");
         }
         self.budget.set_limit(manifest.limits.buffered_bytes);
         if manifest == self.manifest {
@@ -356,7 +362,7 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
         for (name, phase) in &mut self.triggers {
             let Phase::Running(running) = phase else { continue };
             let Some(function) = self.manifest.functions.get(&running.wanted.trigger.function) else { continue };
-            let path = path_of(function);
+            let Some(path) = path_of(function) else { continue };
             let offer = |build: &Build<_>| Offer {
                 generation: build.generation,
                 digest: build.digest,
@@ -397,7 +403,9 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
         match result.and_then(adopt) {
             Ok(()) => {
                 tracing::info!(trigger = %name, revision, "revision activated");
-                self.artifacts.started(path_of(&offer.function), offer.generation);
+                if let Some(path) = path_of(&offer.function) {
+                    self.artifacts.started(path, offer.generation);
+                }
                 running.adoption.serves(offer);
             }
             Err(error) => {
@@ -428,11 +436,10 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
         let functions = self.manifest.functions.iter().map(|(name, function)| {
             let path = path_of(function);
             let view = FunctionView {
-                component: path.display().to_string(),
-                revision: self.artifacts.good(path).map(|good| good.digest.to_string()),
-                error: self
-                    .artifacts
-                    .error(path)
+                component: function.component.to_string(),
+                revision: path.and_then(|path| self.artifacts.good(path)).map(|good| good.digest.to_string()),
+                error: path
+                    .and_then(|path| self.artifacts.error(path))
                     .map(str::to_owned)
                     .or_else(|| errors.get(name).map(ToString::to_string)),
                 http: self.options.engine.http_counts(name),
@@ -456,8 +463,9 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
     }
 }
 
-fn path_of(function: &Function) -> &Path {
+fn path_of(function: &Function) -> Option<&Path> {
     match &function.component {
-        Component::File(path) => path,
+        Component::File(path) => Some(path),
+        Component::Object(_) => None,
     }
 }

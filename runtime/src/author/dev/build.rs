@@ -93,6 +93,7 @@ impl Builder {
         }
         let is_its = |function: &&Arc<Function>| match &function.component {
             Component::File(path) => *path == target.component,
+            Component::Object(_) => false,
         };
         let functions: Vec<&Arc<Function>> = self.manifest.functions.values().filter(is_its).collect();
         let [function] = functions.as_slice() else {

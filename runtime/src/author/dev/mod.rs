@@ -70,10 +70,11 @@ pub fn topics(manifest: &Manifest) -> BTreeMap<String, Role> {
     topics
 }
 
-/// The files of the components of a manifest.
+/// The files of the components of a manifest. Components in S3 have none.
 pub fn components(manifest: &Manifest) -> BTreeSet<&Path> {
-    let components = manifest.functions.values().map(|function| match &function.component {
-        Component::File(path) => path.as_path(),
+    let components = manifest.functions.values().filter_map(|function| match &function.component {
+        Component::File(path) => Some(path.as_path()),
+        Component::Object(_) => None,
     });
     components.collect()
 }

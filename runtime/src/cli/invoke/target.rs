@@ -51,6 +51,11 @@ impl Target {
         trigger.batch.records = arguments.batch.unwrap_or(trigger.batch.records);
         let component = match (&arguments.component, &function.component) {
             (Some(path), _) | (None, Component::File(path)) => path.clone(),
+            (None, Component::Object(object)) => {
+                let message = format!("the component of {} is {object}, which is not fetched", function.name);
+                let instead = format!("give the file itself, `tidegate invoke FILE.wasm --function {}`", function.name);
+                return Err(Failure::usage(format!("{message}: {instead}")));
+            }
         };
         Ok(Self {
             component,

@@ -25,6 +25,21 @@ fn map<T, const N: usize>(pairs: [(&str, T); N]) -> BTreeMap<Name, Arc<T>> {
     pairs.map(|(key, value)| (name(key), Arc::new(value))).into()
 }
 
+fn share(basis_points: u16) -> Share {
+    Share::of_basis_points(basis_points).unwrap()
+}
+
+fn default_registry() -> Registry {
+    Registry {
+        region: None,
+        endpoint: None,
+        path_style: false,
+        queue: None,
+        reconcile: Duration::from_secs(10),
+        max_bytes: 64 << 20,
+    }
+}
+
 /// The trigger `t` with all defaults.
 fn default_trigger() -> Trigger {
     Trigger {
@@ -77,6 +92,17 @@ fn takes_the_sample_whose_values_are_the_defaults() {
     let component = testdata().join("good/functions/enrich.wasm");
     assert_eq!(enrich.component, Component::File(component));
     assert_eq!(enrich.reuse, Reuse::Pooled { max_calls: NonZeroU64::new(10_000) });
+    let rollout = Rollout {
+        steps: vec![share(500), share(2_500)],
+        bake: Duration::from_secs(120),
+        min_records: 100,
+        abort_if: AbortIf { failure_rate: Some(share(500)), traps: Some(NonZeroU64::MIN), latency: None },
+        shadow: false,
+    };
+    assert_eq!(enrich.rollout, Some(rollout));
+    assert_eq!(manifest.registry, default_registry());
+    let control = Control { cluster: name("main"), topic: "tidegate-control".to_owned(), fleet: name("default") };
+    assert_eq!(manifest.control, Some(control));
 }
 
 #[test]
@@ -103,6 +129,8 @@ fn fills_in_defaults() {
             connections: count(100),
         },
         folders: BTreeMap::new(),
+        rollout: None,
+        require_signature: None,
     };
     let cluster = Cluster { name: name("main"), brokers: "localhost".to_owned(), properties: BTreeMap::new() };
     let expected = Manifest {
@@ -111,7 +139,9 @@ fn fills_in_defaults() {
         functions: map([("f", function)]),
         triggers: map([("t", default_trigger())]),
         limits: Limits { buffered_bytes: 512 << 20 },
-        admin: Admin { listen: "127.0.0.1:7070".parse().unwrap() },
+        admin: Admin { listen: "127.0.0.1:7070".parse().unwrap(), token: None },
+        registry: default_registry(),
+        control: None,
     };
     assert_eq!(read(text).unwrap(), expected);
 }
@@ -125,8 +155,8 @@ fn takes_every_value_that_is_given() {
         component: Component::File("/opt/enrich.wasm".into()),
         env: texts([("GREETING", "hello world"), ("LITERAL", "${WHO}")]),
         secrets: [
-            ("KEY".to_owned(), Secret("swordfish, expected nothing".into())),
-            ("CERTIFICATE".to_owned(), Secret("first line\nsecond line".into())),
+            ("KEY".to_owned(), Secret::new("swordfish, expected nothing")),
+            ("CERTIFICATE".to_owned(), Secret::new("first line\nsecond line")),
         ]
         .into(),
         deadline: Duration::from_secs(90),
@@ -149,10 +179,22 @@ fn takes_every_value_that_is_given() {
             ("/a/b".to_owned(), Folder { path: "/srv/scratch".into(), is_writable: true }),
             ("/c".to_owned(), Folder { path: testdata().join("good/c"), is_writable: false }),
         ]),
+        rollout: Some(Rollout {
+            steps: [50, 2_500, 9_999].map(share).to_vec(),
+            bake: Duration::from_secs(7 * 24 * 3600),
+            min_records: 0,
+            abort_if: AbortIf {
+                failure_rate: Some(share(5)),
+                traps: NonZeroU64::new(3),
+                latency: Multiple::of_hundredths(150),
+            },
+            shadow: true,
+        }),
+        require_signature: None,
     };
     let plain = Function {
         name: name("plain"),
-        component: Component::File(testdata().join("good/plain.wasm")),
+        component: Component::Object(ObjectName::new("my.bucket-1", "path/plain.wasm?a%20b").unwrap()),
         env: BTreeMap::new(),
         secrets: BTreeMap::new(),
         deadline: Duration::from_secs(1),
@@ -160,6 +202,8 @@ fn takes_every_value_that_is_given() {
         reuse: Reuse::Pooled { max_calls: NonZeroU64::new(3) },
         http: Http::default(),
         folders: BTreeMap::new(),
+        rollout: None,
+        require_signature: Some(std::fs::read_to_string(testdata().join("good/key.pub")).unwrap()),
     };
     let expected = Manifest {
         path,
@@ -167,7 +211,16 @@ fn takes_every_value_that_is_given() {
         functions: map([("enrich-2", enrich), ("plain", plain)]),
         triggers: map([("orders", orders()), ("payments", payments())]),
         limits: Limits { buffered_bytes: 3 << 29 },
-        admin: Admin { listen: "[::1]:8080".parse().unwrap() },
+        admin: Admin { listen: "[::1]:8080".parse().unwrap(), token: Some(Secret::new("swordfish")) },
+        registry: Registry {
+            region: Some("RegionOne".to_owned()),
+            endpoint: "http://localhost:9000/base".parse().ok(),
+            path_style: true,
+            queue: "https://sqs.eu-central-1.amazonaws.com/123456789012/tidegate".parse().ok(),
+            reconcile: Duration::from_secs(3600),
+            max_bytes: 1 << 30,
+        },
+        control: Some(Control { cluster: name("out"), topic: "nodes".to_owned(), fleet: name("blue") }),
     };
     assert_eq!(manifest, expected);
 }

@@ -13,6 +13,7 @@ mod http;
 mod properties;
 mod schema;
 mod substitution;
+mod versions;
 
 /// A manifest in which everything but `body` is in order, for a test of one thing in it.
 fn with_trigger(body: &str) -> String {

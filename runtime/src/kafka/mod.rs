@@ -39,7 +39,7 @@ pub use reader::KafkaReader;
 pub use settings::check_properties;
 pub use sink::KafkaSink;
 pub use source::Source;
-pub use wake::Wake;
+pub use wake::{Wake, block_until};
 
 /// A partition of one of the topics of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

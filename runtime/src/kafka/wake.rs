@@ -4,8 +4,12 @@
 //! needs no file descriptor, and it makes a system call only if the loop is waiting.
 
 use std::ffi::c_void;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use rdkafka::bindings as c;
 use tokio::sync::Notify;
@@ -63,5 +67,57 @@ impl WakeCallback {
         if callback.enabled.load(Ordering::SeqCst) {
             callback.handle.notify.notify_one();
         }
+    }
+}
+
+/// Waits on this thread for a future, or until a time. `None`: the time came first. Needs no tokio runtime,
+/// unless the future needs one.
+pub fn block_until<T>(until: Instant, future: impl Future<Output = T>) -> Option<T> {
+    struct Unpark(Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    thread_local! {
+        static WAKER: Waker = Arc::new(Unpark(thread::current())).into();
+    }
+    WAKER.with(|waker| {
+        let mut future = pin!(future);
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(waker)) {
+                return Some(output);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO {
+                return None;
+            }
+            thread::park_timeout(left);
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_ends_when_another_thread_wakes_it_or_the_time_has_come() {
+        let far = Instant::now() + Duration::from_secs(600);
+        let (ours, theirs) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let other = {
+            let (ours, theirs) = (ours.clone(), theirs.clone());
+            thread::spawn(move || {
+                theirs.notify_one();
+                block_until(far, ours.notified())
+            })
+        };
+        assert_eq!(block_until(far, theirs.notified()), Some(()));
+        ours.notify_one();
+        assert_eq!(other.join().expect("it ends"), Some(()));
+
+        let soon = Instant::now() + Duration::from_millis(1);
+        assert_eq!(block_until(soon, std::future::pending::<()>()), None);
+        assert!(Instant::now() >= soon);
     }
 }

@@ -4,11 +4,9 @@
 //! scheduler would wake two of its own and ask the kernel which event it was.
 
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Wake, Waker};
-use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
@@ -16,7 +14,7 @@ use tokio::sync::{Notify, oneshot};
 use super::clock::Now;
 use super::driver::{Driver, Parts, Turn};
 use super::status::{State, Status};
-use crate::kafka::Clients;
+use crate::kafka::{Clients, block_until};
 
 /// How soon it is tried again to start a thread.
 const NO_THREAD: Duration = Duration::from_secs(5);
@@ -67,58 +65,8 @@ fn run<C: Clients>(mut driver: Driver<C>) {
         match turned {
             Ok(Turn::Over) => return,
             Ok(Turn::Again) => {}
-            Ok(Turn::Park(until)) => wait_until(until, driver.park()),
+            Ok(Turn::Park(until)) => drop(block_until(until, driver.park())),
             Err(panic) => driver.recover(&*panic, Now::read()),
         }
-    }
-}
-
-/// Waits on this thread for a future, or until a time.
-fn wait_until(until: Instant, future: impl Future<Output = ()>) {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    thread_local! {
-        static WAKER: Waker = Arc::new(Unpark(thread::current())).into();
-    }
-    WAKER.with(|waker| {
-        let mut future = pin!(future);
-        while future.as_mut().poll(&mut Context::from_waker(waker)).is_pending() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            thread::park_timeout(left);
-        }
-    });
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::sync::Notify;
-
-    use super::*;
-
-    #[test]
-    fn a_wait_ends_when_another_thread_wakes_it_or_the_time_has_come() {
-        let far = Instant::now() + Duration::from_secs(600);
-        let (ours, theirs) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let other = {
-            let (ours, theirs) = (ours.clone(), theirs.clone());
-            thread::spawn(move || {
-                theirs.notify_one();
-                wait_until(far, ours.notified());
-            })
-        };
-        wait_until(far, theirs.notified());
-        ours.notify_one();
-        other.join().expect("it ends");
-
-        let soon = Instant::now() + Duration::from_millis(1);
-        wait_until(soon, std::future::pending());
-        assert!(Instant::now() >= soon);
     }
 }

@@ -1,4 +1,4 @@
-//! Creates topics, for tools.
+//! Creates topics.
 
 use std::time::Duration;
 
@@ -23,10 +23,24 @@ pub enum Created {
 
 /// Creates a topic with the default number of replicas of the broker. Waits up to `limit`.
 pub async fn create_topic(cluster: &Cluster, name: &str, partitions: i32, limit: Duration) -> Result<Created, Error> {
+    create_topic_with(cluster, name, partitions, &[], limit).await
+}
+
+/// The same with settings of the topic, by Kafka's names.
+pub async fn create_topic_with(
+    cluster: &Cluster,
+    name: &str,
+    partitions: i32,
+    settings_of_topic: &[(&str, &str)],
+    limit: Duration,
+) -> Result<Created, Error> {
     let context = Context { owner: "create" };
     let client: AdminClient<Context> =
         settings(cluster, "tidegate-create", &[]).create_with_context(context).map_err(Error::invalid)?;
-    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(BROKER_DEFAULT));
+    let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(BROKER_DEFAULT));
+    for (key, value) in settings_of_topic {
+        topic = topic.set(key, value);
+    }
     let options = AdminOptions::new().request_timeout(Some(limit)).operation_timeout(Some(limit));
     let results = match client.create_topics([&topic], &options).await {
         Err(KafkaError::AdminOp(RDKafkaErrorCode::UnsupportedFeature | RDKafkaErrorCode::OperationTimedOut)) => {

@@ -87,6 +87,10 @@ impl Drop for Queue {
 pub(super) struct QueueEvent(NonNull<c::rd_kafka_event_t>);
 
 impl QueueEvent {
+    pub(super) fn pointer(&self) -> *mut c::rd_kafka_event_t {
+        self.0.as_ptr()
+    }
+
     pub(super) fn kind(&self) -> i32 {
         // SAFETY: the event lives.
         unsafe { c::rd_kafka_event_type(self.0.as_ptr()) }

@@ -77,10 +77,22 @@ impl Scan {
         isolation: Isolation,
         wake: &Arc<WakeHandle>,
     ) -> Result<Self, Error> {
-        let queue_kbytes = (QUEUE_BYTES >> 10).to_string();
+        Self::with(cluster, "tidegate", topics, isolation, Duration::from_millis(100), wake)
+    }
+
+    /// Creates a client with this id. A broker that has no new records answers a request after `fetch_wait`.
+    pub(super) fn with(
+        cluster: &Cluster,
+        client_id: &str,
+        topics: &[String],
+        isolation: Isolation,
+        fetch_wait: Duration,
+        wake: &Arc<WakeHandle>,
+    ) -> Result<Self, Error> {
+        let (queue_kbytes, wait_ms) = ((QUEUE_BYTES >> 10).to_string(), fetch_wait.as_millis().to_string());
         let mut config = settings(
             cluster,
-            "tidegate",
+            client_id,
             &[
                 ("auto.offset.reset", "error"),
                 ("enable.partition.eof", "true"),
@@ -89,7 +101,7 @@ impl Scan {
                 // How long fetching stops after the queue was full. With the default of 1 s the queue would run
                 // empty.
                 ("fetch.queue.backoff.ms", "10"),
-                ("fetch.wait.max.ms", "100"),
+                ("fetch.wait.max.ms", &wait_ms),
             ],
         );
         config.set(
@@ -129,6 +141,10 @@ impl Scan {
         let handle =
             NonNull::new(handle).ok_or_else(|| Error::invalid(format!("{name:?} is not a valid name of a topic")))?;
         Ok(Topic { name: name.to_owned(), handle })
+    }
+
+    pub(super) fn client(&self) -> &Arc<Client> {
+        &self.client
     }
 
     /// A reader for requests that block the calling thread.

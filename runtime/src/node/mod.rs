@@ -5,6 +5,7 @@ mod adoption;
 mod artifacts;
 mod edges;
 pub mod overview;
+pub mod relay;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;

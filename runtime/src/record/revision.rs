@@ -14,6 +14,19 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// Reads the text that `Display` writes: 64 hexadecimal digits in lower case.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let is_hex = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if text.len() != 64 || !is_hex {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
     /// Its first 12 hexadecimal digits: enough for people.
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()
@@ -29,5 +42,19 @@ impl fmt::Display for Digest {
 impl fmt::Debug for Digest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, formatter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_read_as_it_is_written() {
+        let digest = Digest::of(b"a");
+        assert_eq!(Digest::from_hex(&digest.to_string()), Some(digest));
+        for bad in ["", "ab", &"é".repeat(32), &"g".repeat(64), &digest.to_string().to_uppercase()] {
+            assert_eq!(Digest::from_hex(bad), None, "{bad}");
+        }
     }
 }

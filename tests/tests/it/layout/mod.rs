@@ -59,6 +59,10 @@ const PURE: &[&str] = &[
     "trigger/topology",
     "node/adoption",
     "node/artifacts",
+    "node/relay/fleet",
+    "node/relay/heartbeat",
+    "node/relay/message",
+    "node/relay/outbox",
 ];
 const IMPURE_WORDS: &[&str] = &["async", "await", "tokio"];
 const IMPURE_STD: &[&str] = &["io", "fs", "net", "thread", "process", "env"];

@@ -76,6 +76,7 @@ async fn start(project: &Path, broker: &Arc<EmbeddedBroker>) -> anyhow::Result<(
         engine,
         node: "demo".into(),
         environment: |_| None,
+        kept: None,
         adapt: Box::new(move |manifest| embed(manifest, &broker, PARTITIONS)),
     };
     let (supervisor, stopper, _) = Supervisor::new(manifest, options)?;

@@ -91,6 +91,7 @@ async fn develop(manifest: Manifest, arguments: &Arguments, engine: crate::engin
         engine,
         node: "dev".into(),
         environment: node::environment,
+        kept: node::kept_folder(),
         adapt: Box::new(move |manifest| {
             let manifest = embed(manifest, &adapted, partitions);
             taken_on.send_replace(manifest.clone());

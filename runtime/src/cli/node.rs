@@ -17,6 +17,11 @@ pub(super) fn cache_folder() -> Option<PathBuf> {
         .or_else(|| named("HOME").map(|folder| folder.join(".cache").join("tidegate")))
 }
 
+/// The folder for components that were downloaded, over a restart.
+pub(super) fn kept_folder() -> Option<PathBuf> {
+    cache_folder().map(|folder| folder.join("objects"))
+}
+
 pub(super) fn engine() -> anyhow::Result<Engine> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(Engine::new(&Settings { cache: cache_folder(), threads })?)

@@ -34,7 +34,13 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let name = node::name(arguments.node.as_deref())?;
     let engine = node::engine()?;
     let runtime = node::runtime()?;
-    let options = Options { engine, node: name, environment: node::environment, adapt: Box::new(|manifest| manifest) };
+    let options = Options {
+        engine,
+        node: name,
+        environment: node::environment,
+        kept: node::kept_folder(),
+        adapt: Box::new(|manifest| manifest),
+    };
     runtime.block_on(serve(Node { manifest, options }))?;
     // All triggers are drained. Threads that block in the Kafka client need not end first.
     runtime.shutdown_background();
@@ -50,12 +56,14 @@ pub(super) struct Node {
 /// Runs a node until a signal ends it.
 pub(super) async fn serve(Node { manifest, options }: Node) -> anyhow::Result<()> {
     let address = manifest.admin.listen;
+    let access = admin::Access::new(address, manifest.admin.token.as_ref());
     let listener = admin::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address} ([admin] listen): is another tidegate running here?"))?;
     tracing::info!(node = %options.node, admin = %address, "starting tidegate {}", env!("CARGO_PKG_VERSION"));
-    let (supervisor, stopper, overview) = Supervisor::new(manifest, options).context("cannot watch files")?;
-    let admin = tokio::spawn(admin::serve(listener, overview));
+    let (supervisor, stopper, news) = Supervisor::new(manifest, options).context("cannot watch files")?;
+    let admin = tokio::spawn(admin::serve(listener, access, news.overview()));
+    let news = tokio::spawn(news.run());
     let stopping = tokio::spawn(async move {
         let signal = signals::stop().await?;
         tracing::info!("{signal}: draining");
@@ -68,6 +76,8 @@ pub(super) async fn serve(Node { manifest, options }: Node) -> anyhow::Result<()
         anyhow::Ok(())
     });
     supervisor.run().await;
+    // It tells the other nodes that this one stops, for which it takes a second or two at most.
+    let _ = news.await;
     stopping.abort();
     admin.abort();
     tracing::info!("stopped");

@@ -13,6 +13,7 @@ use super::cache::Cache;
 use super::host::Host;
 use super::http;
 use super::queue::Queue;
+use crate::manifest;
 use crate::record::revision::Digest;
 
 /// The prefix of the names of all interfaces of the contract.
@@ -183,7 +184,7 @@ impl Compiler {
     /// job that still waits is given up when a newer job of the same source comes.
     pub(super) async fn compile(
         &self,
-        source: Option<PathBuf>,
+        source: Option<manifest::Component>,
         bytes: Arc<[u8]>,
         digest: Digest,
     ) -> Result<Compiled, Rejected> {

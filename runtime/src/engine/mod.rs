@@ -22,7 +22,7 @@ mod printed;
 mod queue;
 mod ticker;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub(crate) use http::testing;
 pub use http::{Failure as HttpFailure, HttpCounts, HttpDialer, HttpStream, target as http_target};
 pub use pool::{Pool, PoolError, Setup};
 
-use crate::manifest::Name;
+use crate::manifest::{Component, Name};
 use crate::record::batch::Batch;
 use crate::record::outcome::{Checked, Fault};
 use crate::record::revision::Digest;
@@ -164,10 +164,15 @@ impl Engine {
         self.inner.compiler.compile(None, bytes, digest).await
     }
 
-    /// Like [`Engine::compile`], for a file that may change. If newer bytes of the same file come while these
-    /// wait for the thread, these are refused and never compiled.
-    pub async fn compile_newest(&self, file: &Path, bytes: Arc<[u8]>, digest: Digest) -> Result<Compiled, Rejected> {
-        self.inner.compiler.compile(Some(file.to_owned()), bytes, digest).await
+    /// Like [`Engine::compile`], for a source whose content may change. If newer bytes of the same source come while
+    /// these wait for the thread, these are refused and never compiled.
+    pub async fn compile_newest(
+        &self,
+        source: &Component,
+        bytes: Arc<[u8]>,
+        digest: Digest,
+    ) -> Result<Compiled, Rejected> {
+        self.inner.compiler.compile(Some(source.clone()), bytes, digest).await
     }
 }
 

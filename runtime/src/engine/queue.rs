@@ -4,8 +4,8 @@
 //! component. A new job takes the position of the one it replaces. So a job waits for at most one job of
 //! each other source, and for the running one.
 
+use crate::manifest::Component;
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 /// The length is bounded by the number of sources plus the number of callers that wait for a job without a
@@ -16,7 +16,7 @@ pub(super) struct Queue<T> {
 }
 
 struct Waiting<T> {
-    jobs: VecDeque<(Option<PathBuf>, T)>,
+    jobs: VecDeque<(Option<Component>, T)>,
     is_closed: bool,
 }
 
@@ -27,7 +27,7 @@ impl<T> Queue<T> {
 
     /// Adds a job. If a job of the same source is still in the queue, it is replaced and returned. A job
     /// without a source is never replaced.
-    pub(super) fn push(&self, source: Option<PathBuf>, job: T) -> Option<T> {
+    pub(super) fn push(&self, source: Option<Component>, job: T) -> Option<T> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let older = waiting.jobs.iter_mut().find(|(other, _)| other.is_some() && *other == source);
         let replaced = match older {
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn the_newest_job_of_a_source_replaces_the_waiting_one() {
         let queue = Queue::new();
-        let source = |name: &str| Some(PathBuf::from(name));
+        let source = |name: &str| Some(Component::File(name.into()));
         assert_eq!(queue.push(source("slow"), 1), None);
         assert_eq!(queue.push(source("other"), 2), None);
         assert_eq!(queue.push(source("slow"), 3), Some(1));
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn the_next_job_of_a_source_is_queued_behind_the_others() {
         let queue = Queue::new();
-        let source = |name: &str| Some(PathBuf::from(name));
+        let source = |name: &str| Some(Component::File(name.into()));
         queue.push(source("slow"), 1);
         queue.push(source("other"), 2);
         assert_eq!(queue.pop(), Some(1));

@@ -44,12 +44,15 @@ mod properties;
 mod raw;
 mod registry;
 mod rollout;
+mod runs;
 mod schema;
 mod secret;
 mod shapes;
+mod shares;
 mod substitute;
 mod topics;
 mod trigger;
+mod urls;
 mod words;
 
 #[cfg(test)]
@@ -62,9 +65,10 @@ pub use hosts::{AllowedHost, Host, InvalidEntry, Network, Origin, Scheme};
 pub use http::Http;
 pub use properties::owned_by_tools;
 pub use registry::Registry;
-pub use rollout::{AbortIf, Multiple, Rollout, Share};
+pub use rollout::{AbortIf, Rollout};
 pub use schema::json_schema;
 pub use secret::Secret;
+pub use shares::{Multiple, Share};
 
 use diagnostic::{Diagnostic, Report};
 
@@ -173,29 +177,6 @@ pub struct Manifest {
     pub registry: Registry,
     /// How the nodes of a fleet hear of each other. Without it each is alone.
     pub control: Option<Control>,
-}
-
-impl Manifest {
-    /// Checks that a node has something to do. A file without any trigger is one that is still being
-    /// written, or was emptied by mistake: taking it at its word would stop everything.
-    ///
-    /// # Errors
-    ///
-    /// One, if the manifest declares no trigger.
-    pub fn check_runs(&self) -> Result<(), Errors> {
-        if !self.triggers.is_empty() {
-            return Ok(());
-        }
-        let path = self.path.display();
-        let title = if self.functions.is_empty() {
-            format!("{path} declares no function and no trigger")
-        } else {
-            format!("{path} declares no trigger, so a node has nothing to do")
-        };
-        let help = "declare functions as [function.NAME] and what calls them as [trigger.NAME]; to stop what runs, \
-                    stop the node";
-        Err(Errors::about_file(&self.path, title).help(help))
-    }
 }
 
 /// The name of a cluster, function or trigger: 1 to 63 of `a-z`, `0-9` and `-`, the first one a

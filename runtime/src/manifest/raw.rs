@@ -13,9 +13,9 @@ use serde_json::Value;
 use super::amounts::{DAY, GIB, HOUR, KIB, MIB, MINUTE, NO_DEFAULT, NO_MAXIMUM, Period, SECOND, Size, TIB, Whole};
 use super::field::{Field, Key};
 use super::hosts::{AllowedHost, Network};
-use super::registry::{Endpoint, Queue};
-use super::rollout::{Percentage, Step};
 use super::shapes::{RawFolder, RawOutput, Scalar};
+use super::shares::{Percentage, Step};
+use super::urls::{Endpoint, Queue};
 use super::words::{Brokers, DeliveryWord, FilePath, Group, Listen, Region, ReuseWord, Spelling, Topic, Variable};
 use super::{Component, Member, Multiple, Name, OnExhausted, Ordering, Start};
 

@@ -14,7 +14,7 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use super::brokers::addresses;
 use super::diagnostic::{either, nearest};
 use super::hosts::{AllowedHost, Network};
-use super::registry::{Endpoint, Queue};
+use super::urls::{Endpoint, Queue};
 use super::{Component, Member, Name, OnExhausted, Ordering};
 
 /// A type that is written as a string.

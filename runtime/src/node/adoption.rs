@@ -154,19 +154,23 @@ impl Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use crate::manifest::Component;
+    use crate::record::revision::Origin;
+    use crate::registry::Standing;
 
     use super::*;
     use crate::node::artifacts::{Artifacts, Build};
 
     fn function() -> Arc<Function> {
         let text = "function.f = { component = \"f.wasm\" }";
-        let manifest = crate::manifest::parse(Path::new("tidegate.toml"), text, &|_| None).expect("a manifest");
+        let manifest =
+            crate::manifest::parse(std::path::Path::new("tidegate.toml"), text, &|_| None).expect("a manifest");
         manifest.functions["f"].clone()
     }
 
     fn offers(artifacts: &Artifacts<()>, function: &Arc<Function>) -> Vec<Offer> {
-        let builds = artifacts.builds(Path::new("f.wasm"));
+        let source = Component::File("f.wasm".into());
+        let builds = artifacts.builds(&source);
         builds
             .map(|build| Offer { generation: build.generation, digest: build.digest, function: function.clone() })
             .collect()
@@ -176,7 +180,7 @@ mod tests {
     /// in the future unless a start is running, and in the end the newest revision serves.
     #[test]
     fn in_any_history_the_newest_revision_serves_in_the_end() {
-        let path = Path::new("f.wasm");
+        let source = &Component::File("f.wasm".into());
         let function = function();
         for seed in 0..2_000 {
             let mut rng = fastrand::Rng::with_seed(seed);
@@ -185,9 +189,12 @@ mod tests {
             for step in 0..60 {
                 let is_calm = step >= 40;
                 match rng.u8(..4) {
-                    0 if !is_calm || artifacts.builds(path).next().is_none() => {
-                        let (generation, digest) = (artifacts.changed(path), Digest::of(&[rng.u8(..3)]));
-                        artifacts.compiled(path, Build { generation, digest, compiled: () });
+                    0 if !is_calm || artifacts.builds(source).next().is_none() => {
+                        let (generation, digest) =
+                            (artifacts.changed(source, Standing::Newest), Digest::of(&[rng.u8(..3)]));
+                        let origin = Origin::File;
+                        artifacts
+                            .compiled(source, Build { generation, digest, origin, published_ms: None, compiled: () });
                     }
                     1 => now += Duration::from_secs(rng.u64(..40)),
                     _ => {
@@ -201,7 +208,7 @@ mod tests {
                                 1 if !is_calm => drop(adoption.failed(offer, PoolError::Machine(String::new()), now)),
                                 _ => {
                                     adoption.serves(offer);
-                                    artifacts.started(path, generation);
+                                    artifacts.started(source, generation);
                                 }
                             }
                         }
@@ -223,12 +230,12 @@ mod tests {
                 running.extend(begun);
                 for (attempt, _) in running.drain(..) {
                     if let Some(offer) = adoption.ended(attempt) {
-                        artifacts.started(path, offer.generation);
+                        artifacts.started(source, offer.generation);
                         adoption.serves(offer);
                     }
                 }
             }
-            let newest = artifacts.builds(path).next().expect("published").digest;
+            let newest = artifacts.builds(source).next().expect("published").digest;
             let was_given_up = adoption.error().is_some_and(|error| matches!(error, PoolError::Function(_)));
             let serving = adoption.serving().map(|serving| serving.digest);
             assert!(was_given_up || serving == Some(newest), "seed {seed}: the newest is not served");

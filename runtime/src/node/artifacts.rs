@@ -2,9 +2,10 @@
 //! is still to be tried, and which results are outdated. Pure: nothing here waits or does IO.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
-use crate::record::revision::Digest;
+use crate::manifest::Component;
+use crate::record::revision::{Digest, Origin};
+use crate::registry::Standing;
 
 /// A number for each content of a component. A newer content has a higher number, so that results which
 /// arrive in another order can be compared.
@@ -16,6 +17,9 @@ pub struct Generation(u64);
 pub struct Build<C> {
     pub generation: Generation,
     pub digest: Digest,
+    pub origin: Origin,
+    /// When it was published, in milliseconds since 1970-01-01 UTC, if the source tells that.
+    pub published_ms: Option<i64>,
     pub compiled: C,
 }
 
@@ -30,13 +34,17 @@ struct Artifact<C> {
     candidate: Option<Build<C>>,
     /// Why the newest content did not become a build.
     error: Option<String>,
+    /// Whether the content is an older one, in place of the newest, which has the error.
+    stands_in: bool,
+    /// Why the source cannot be asked now.
+    away: Option<String>,
 }
 
 /// All components that are watched.
 #[derive(Debug)]
 pub struct Artifacts<C> {
     last: Generation,
-    components: BTreeMap<PathBuf, Artifact<C>>,
+    components: BTreeMap<Component, Artifact<C>>,
 }
 
 /// How a result of the compiler was used.
@@ -56,27 +64,38 @@ impl<C> Artifacts<C> {
     }
 
     /// Removes all components that are not watched any more.
-    pub fn retain(&mut self, watched: &BTreeSet<PathBuf>) {
-        self.components.retain(|path, _| watched.contains(path));
+    pub fn retain(&mut self, watched: &BTreeSet<Component>) {
+        self.components.retain(|source, _| watched.contains(source));
     }
 
-    /// A component has new content. Returns the number of this content.
-    pub fn changed(&mut self, path: &Path) -> Generation {
+    /// A component has another content to be taken. Returns the number of this content.
+    pub fn changed(&mut self, source: &Component, standing: Standing) -> Generation {
         self.last.0 += 1;
-        self.components.entry(path.to_owned()).or_insert_with(Artifact::new).newest = self.last;
+        let artifact = self.components.entry(source.clone()).or_insert_with(Artifact::new);
+        artifact.newest = self.last;
+        // It is said of the newest content, and an older one changes nothing about that.
+        artifact.stands_in = standing == Standing::Older;
+        artifact.away = None;
         self.last
     }
 
-    /// A component cannot be read.
-    pub fn unreadable(&mut self, path: &Path, reason: String) {
-        let generation = self.changed(path);
-        self.refused(path, generation, reason);
+    /// A component has no content that can be taken.
+    pub fn unreadable(&mut self, source: &Component, reason: String) {
+        let generation = self.changed(source, Standing::Newest);
+        self.refused(source, generation, reason);
+    }
+
+    /// The source of a component cannot be asked now, or can again. What was found before stays as it is.
+    pub fn away(&mut self, source: &Component, reason: Option<String>) {
+        self.components.entry(source.clone()).or_insert_with(Artifact::new).away = reason;
     }
 
     /// Stores a build that the compiler has finished.
-    pub fn compiled(&mut self, path: &Path, build: Build<C>) -> Taken {
-        let Some(artifact) = self.newest(path, build.generation) else { return Taken::Overtaken };
-        artifact.error = None;
+    pub fn compiled(&mut self, source: &Component, build: Build<C>) -> Taken {
+        let Some(artifact) = self.newest(source, build.generation) else { return Taken::Overtaken };
+        if !artifact.stands_in {
+            artifact.error = None;
+        }
         if artifact.good.as_ref().is_some_and(|good| good.digest == build.digest) {
             // A rollback to the build that has already started. No candidate is left.
             (artifact.good, artifact.candidate) = (Some(build), None);
@@ -86,16 +105,19 @@ impl<C> Artifacts<C> {
         Taken::Build
     }
 
-    /// Stores the reason why a content was refused.
-    pub fn refused(&mut self, path: &Path, generation: Generation, reason: String) -> Taken {
-        let Some(artifact) = self.newest(path, generation) else { return Taken::Overtaken };
-        artifact.error = Some(reason);
+    /// Stores the reason why a content was refused. If it stood in for a newer one, the reason why that one was
+    /// refused stays.
+    pub fn refused(&mut self, source: &Component, generation: Generation, reason: String) -> Taken {
+        let Some(artifact) = self.newest(source, generation) else { return Taken::Overtaken };
+        if !artifact.stands_in {
+            artifact.error = Some(reason);
+        }
         Taken::Refused
     }
 
     /// Instances of a build have started.
-    pub fn started(&mut self, path: &Path, generation: Generation) {
-        if let Some(artifact) = self.components.get_mut(path)
+    pub fn started(&mut self, source: &Component, generation: Generation) {
+        if let Some(artifact) = self.components.get_mut(source)
             && let Some(candidate) = artifact.candidate.take_if(|candidate| candidate.generation == generation)
         {
             artifact.good = Some(candidate);
@@ -103,29 +125,34 @@ impl<C> Artifacts<C> {
     }
 
     /// The builds that instances can be created from, the newest first.
-    pub fn builds(&self, path: &Path) -> impl Iterator<Item = &Build<C>> {
-        let artifact = self.components.get(path);
+    pub fn builds(&self, source: &Component) -> impl Iterator<Item = &Build<C>> {
+        let artifact = self.components.get(source);
         artifact.into_iter().flat_map(|artifact| artifact.candidate.iter().chain(&artifact.good))
     }
 
     /// The newest build whose instances have started.
-    pub fn good(&self, path: &Path) -> Option<&Build<C>> {
-        self.components.get(path)?.good.as_ref()
+    pub fn good(&self, source: &Component) -> Option<&Build<C>> {
+        self.components.get(source)?.good.as_ref()
+    }
+
+    /// Why the source cannot be asked now.
+    pub fn away_reason(&self, source: &Component) -> Option<&str> {
+        self.components.get(source)?.away.as_deref()
     }
 
     /// Why the newest content was refused.
-    pub fn error(&self, path: &Path) -> Option<&str> {
-        self.components.get(path)?.error.as_deref()
+    pub fn error(&self, source: &Component) -> Option<&str> {
+        self.components.get(source)?.error.as_deref()
     }
 
-    fn newest(&mut self, path: &Path, generation: Generation) -> Option<&mut Artifact<C>> {
-        self.components.get_mut(path).filter(|artifact| artifact.newest == generation)
+    fn newest(&mut self, source: &Component, generation: Generation) -> Option<&mut Artifact<C>> {
+        self.components.get_mut(source).filter(|artifact| artifact.newest == generation)
     }
 }
 
 impl<C> Artifact<C> {
     fn new() -> Self {
-        Self { newest: Generation::default(), good: None, candidate: None, error: None }
+        Self { newest: Generation::default(), good: None, candidate: None, error: None, stands_in: false, away: None }
     }
 }
 
@@ -135,18 +162,24 @@ mod tests {
 
     const PATH: &str = "a.wasm";
 
-    fn path() -> &'static Path {
-        Path::new(PATH)
+    fn source() -> Component {
+        Component::File(PATH.into())
     }
 
     fn build(generation: Generation, text: &str) -> Build<()> {
-        Build { generation, digest: Digest::of(text.as_bytes()), compiled: () }
+        Build {
+            generation,
+            digest: Digest::of(text.as_bytes()),
+            origin: Origin::File,
+            published_ms: None,
+            compiled: (),
+        }
     }
 
     /// Checks the texts that the builds were made from, the newest first.
     #[track_caller]
     fn check_builds(artifacts: &Artifacts<()>, expected: &[&str]) {
-        let found: Vec<Digest> = artifacts.builds(path()).map(|build| build.digest).collect();
+        let found: Vec<Digest> = artifacts.builds(&source()).map(|build| build.digest).collect();
         let expected: Vec<Digest> = expected.iter().map(|text| Digest::of(text.as_bytes())).collect();
         assert_eq!(found, expected);
     }
@@ -154,68 +187,97 @@ mod tests {
     #[test]
     fn a_build_is_a_candidate_until_it_has_started() {
         let mut artifacts = Artifacts::new();
-        let one = artifacts.changed(path());
-        assert_eq!(artifacts.compiled(path(), build(one, "one")), Taken::Build);
-        assert!(artifacts.good(path()).is_none());
-        artifacts.started(path(), one);
-        let two = artifacts.changed(path());
-        artifacts.compiled(path(), build(two, "two"));
+        let one = artifacts.changed(&source(), Standing::Newest);
+        assert_eq!(artifacts.compiled(&source(), build(one, "one")), Taken::Build);
+        assert!(artifacts.good(&source()).is_none());
+        artifacts.started(&source(), one);
+        let two = artifacts.changed(&source(), Standing::Newest);
+        artifacts.compiled(&source(), build(two, "two"));
         check_builds(&artifacts, &["two", "one"]);
-        artifacts.started(path(), two);
+        artifacts.started(&source(), two);
         check_builds(&artifacts, &["two"]);
     }
 
     #[test]
     fn a_result_that_arrives_after_newer_content_is_ignored() {
         let mut artifacts = Artifacts::new();
-        let (old, new) = (artifacts.changed(path()), artifacts.changed(path()));
-        assert_eq!(artifacts.compiled(path(), build(old, "old")), Taken::Overtaken, "before the newer result");
-        assert_eq!(artifacts.compiled(path(), build(new, "new")), Taken::Build);
-        assert_eq!(artifacts.compiled(path(), build(old, "old")), Taken::Overtaken, "and after it");
-        assert_eq!(artifacts.refused(path(), old, "damaged".to_owned()), Taken::Overtaken);
-        assert_eq!(artifacts.error(path()), None);
+        let (old, new) =
+            (artifacts.changed(&source(), Standing::Newest), artifacts.changed(&source(), Standing::Newest));
+        assert_eq!(artifacts.compiled(&source(), build(old, "old")), Taken::Overtaken, "before the newer result");
+        assert_eq!(artifacts.compiled(&source(), build(new, "new")), Taken::Build);
+        assert_eq!(artifacts.compiled(&source(), build(old, "old")), Taken::Overtaken, "and after it");
+        assert_eq!(artifacts.refused(&source(), old, "damaged".to_owned()), Taken::Overtaken);
+        assert_eq!(artifacts.error(&source()), None);
         check_builds(&artifacts, &["new"]);
     }
 
     #[test]
     fn a_refused_content_keeps_the_older_builds_and_stores_the_reason() {
         let mut artifacts = Artifacts::new();
-        let one = artifacts.changed(path());
-        artifacts.compiled(path(), build(one, "one"));
-        let two = artifacts.changed(path());
-        assert_eq!(artifacts.refused(path(), two, "damaged".to_owned()), Taken::Refused);
+        let one = artifacts.changed(&source(), Standing::Newest);
+        artifacts.compiled(&source(), build(one, "one"));
+        let two = artifacts.changed(&source(), Standing::Newest);
+        assert_eq!(artifacts.refused(&source(), two, "damaged".to_owned()), Taken::Refused);
         check_builds(&artifacts, &["one"]);
-        assert_eq!(artifacts.error(path()), Some("damaged"));
-        artifacts.unreadable(path(), "away".to_owned());
-        assert_eq!(artifacts.error(path()), Some("away"));
-        let three = artifacts.changed(path());
-        artifacts.compiled(path(), build(three, "three"));
-        assert_eq!(artifacts.error(path()), None);
+        assert_eq!(artifacts.error(&source()), Some("damaged"));
+        artifacts.unreadable(&source(), "away".to_owned());
+        assert_eq!(artifacts.error(&source()), Some("away"));
+        let three = artifacts.changed(&source(), Standing::Newest);
+        artifacts.compiled(&source(), build(three, "three"));
+        assert_eq!(artifacts.error(&source()), None);
     }
 
     #[test]
     fn a_rollback_to_the_good_build_drops_the_candidate() {
         let mut artifacts = Artifacts::new();
-        let one = artifacts.changed(path());
-        artifacts.compiled(path(), build(one, "one"));
-        artifacts.started(path(), one);
-        let two = artifacts.changed(path());
-        artifacts.compiled(path(), build(two, "two"));
-        let back = artifacts.changed(path());
-        artifacts.compiled(path(), build(back, "one"));
+        let one = artifacts.changed(&source(), Standing::Newest);
+        artifacts.compiled(&source(), build(one, "one"));
+        artifacts.started(&source(), one);
+        let two = artifacts.changed(&source(), Standing::Newest);
+        artifacts.compiled(&source(), build(two, "two"));
+        let back = artifacts.changed(&source(), Standing::Newest);
+        artifacts.compiled(&source(), build(back, "one"));
         check_builds(&artifacts, &["one"]);
-        assert_eq!(artifacts.good(path()).map(|good| good.generation), Some(back));
-        artifacts.started(path(), two);
+        assert_eq!(artifacts.good(&source()).map(|good| good.generation), Some(back));
+        artifacts.started(&source(), two);
+        check_builds(&artifacts, &["one"]);
+    }
+
+    #[test]
+    fn an_older_content_that_stands_in_leaves_the_reason_why_the_newest_was_refused() {
+        let mut artifacts = Artifacts::new();
+        let newest = artifacts.changed(&source(), Standing::Newest);
+        artifacts.refused(&source(), newest, "damaged".to_owned());
+        let older = artifacts.changed(&source(), Standing::Older);
+        artifacts.refused(&source(), older, "damaged too".to_owned());
+        let oldest = artifacts.changed(&source(), Standing::Older);
+        artifacts.compiled(&source(), build(oldest, "oldest"));
+        check_builds(&artifacts, &["oldest"]);
+        assert_eq!(artifacts.error(&source()), Some("damaged"));
+        let next = artifacts.changed(&source(), Standing::Newest);
+        artifacts.compiled(&source(), build(next, "next"));
+        assert_eq!(artifacts.error(&source()), None);
+    }
+
+    #[test]
+    fn a_source_that_cannot_be_asked_changes_no_content() {
+        let mut artifacts = Artifacts::new();
+        let one = artifacts.changed(&source(), Standing::Newest);
+        artifacts.away(&source(), Some("refused".to_owned()));
+        assert_eq!(artifacts.compiled(&source(), build(one, "one")), Taken::Build);
+        assert_eq!(artifacts.away_reason(&source()), Some("refused"));
+        artifacts.away(&source(), None);
+        assert_eq!(artifacts.away_reason(&source()), None);
         check_builds(&artifacts, &["one"]);
     }
 
     #[test]
     fn components_that_are_not_watched_are_removed() {
         let mut artifacts = Artifacts::new();
-        let one = artifacts.changed(path());
+        let one = artifacts.changed(&source(), Standing::Newest);
         artifacts.retain(&BTreeSet::new());
-        assert_eq!(artifacts.compiled(path(), build(one, "one")), Taken::Overtaken);
-        let again = artifacts.changed(path());
+        assert_eq!(artifacts.compiled(&source(), build(one, "one")), Taken::Overtaken);
+        let again = artifacts.changed(&source(), Standing::Newest);
         assert!(again > one, "numbers are not reused");
         check_builds(&artifacts, &[]);
     }

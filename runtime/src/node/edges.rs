@@ -1,16 +1,14 @@
 //! What the control plane controls, as traits: the engine, the triggers, and the file watcher. Each trait has
 //! one production implementation in this module, and one in the tests.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
 use crate::engine::{Compiled, Completion, Engine, HttpCounts, Pool, PoolError, Rejected, Setup};
-use crate::manifest::Name;
+use crate::manifest::{Component, Name};
 use crate::record::revision::Digest;
-use crate::registry::file::{Content, FileRegistry};
+use crate::registry::{Content, Sources, Verdict, Watched};
 use crate::trigger::{self, Context, Handle, Status, Unresponsive};
 
 /// Compiles components and starts instances of them.
@@ -23,7 +21,7 @@ pub trait Prepare: Clone + Send + Sync + 'static {
     /// and the caller ignores the result.
     fn compile(
         &self,
-        component: &Path,
+        source: &Component,
         content: Content,
     ) -> impl Future<Output = Result<Self::Compiled, Rejected>> + Send;
 
@@ -61,18 +59,21 @@ pub trait Serve<P>: Send + 'static {
     fn stop(self) -> impl Future<Output = ()> + Send;
 }
 
-/// Watches files.
+/// Watches the manifest and the components.
 pub trait Registry: Send + 'static {
-    /// Replaces the list of watched files. Each new file is reported as a change at once.
-    fn watch(&self, paths: BTreeSet<PathBuf>);
+    /// Replaces what is watched. Each new source is reported as a change at once.
+    fn watch(&self, watched: Watched);
+
+    /// Tells a source what became of the content that it reported.
+    fn judged(&self, source: &Component, verdict: Verdict);
 }
 
 impl Prepare for Engine {
     type Compiled = Compiled;
     type Pool = Pool;
 
-    async fn compile(&self, component: &Path, content: Content) -> Result<Compiled, Rejected> {
-        self.compile_newest(component, content.bytes, content.digest).await
+    async fn compile(&self, source: &Component, content: Content) -> Result<Compiled, Rejected> {
+        self.compile_newest(source, content.bytes, content.digest).await
     }
 
     async fn warm(
@@ -119,8 +120,12 @@ impl Serve<Pool> for Handle {
     }
 }
 
-impl Registry for FileRegistry {
-    fn watch(&self, paths: BTreeSet<PathBuf>) {
-        self.watch(paths);
+impl Registry for Sources {
+    fn watch(&self, watched: Watched) {
+        self.watch(watched);
+    }
+
+    fn judged(&self, source: &Component, verdict: Verdict) {
+        self.judged(source, verdict);
     }
 }

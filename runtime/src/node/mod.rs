@@ -4,6 +4,8 @@ pub mod admin;
 mod adoption;
 mod artifacts;
 mod edges;
+pub mod news;
+mod outside;
 pub mod overview;
 pub mod relay;
 pub mod supervisor;

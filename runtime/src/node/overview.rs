@@ -7,6 +7,7 @@ use serde::{Serialize as _, Serializer};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::outside::Outside;
 use crate::engine::HttpCounts;
 use crate::trigger::{State, Status};
 
@@ -17,6 +18,8 @@ pub struct Overview {
     pub functions: BTreeMap<String, FunctionView>,
     /// Why the content of the manifest file was refused. The node still runs the last valid manifest.
     pub manifest_error: Option<String>,
+    /// Where the node hears of new revisions.
+    pub outside: Outside,
     /// Whether the manifest was applied once. Before that, triggers may be missing here.
     pub started: bool,
     pub stopping: bool,
@@ -28,6 +31,12 @@ pub struct FunctionView {
     pub component: String,
     /// SHA-256 of the component.
     pub revision: Option<String>,
+    /// Which publication of the component it is: `file`, or the version or entity tag of an object.
+    pub origin: Option<String>,
+    /// When it was published, in milliseconds since 1970-01-01 UTC, if the source tells that.
+    pub published_ms: Option<i64>,
+    /// Why the source of the component cannot be asked now. What serves goes on.
+    pub away: Option<String>,
     /// Why the newest content of the component is not that revision.
     pub error: Option<String>,
     /// The counts of its HTTP requests, as they are when this is serialized.

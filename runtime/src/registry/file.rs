@@ -10,36 +10,17 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use crate::record::revision::Digest;
+use super::{Change, Content, Found, Standing};
+use crate::manifest::Component;
+use crate::record::revision::{Digest, Origin};
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_millis(250);
-
-/// A watched file has other bytes than before, or cannot be read.
-#[derive(Clone, Debug)]
-pub struct Change {
-    pub path: PathBuf,
-    pub content: Result<Content, String>,
-}
-
-/// The bytes of a file, read whole.
-#[derive(Clone)]
-pub struct Content {
-    pub bytes: Arc<[u8]>,
-    pub digest: Digest,
-}
-
-impl std::fmt::Debug for Content {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{} bytes, {}", self.bytes.len(), self.digest)
-    }
-}
 
 /// Looks at files on a thread of its own, since a file system may hang. It ends with its handle or
 /// with the receiver of its changes.
@@ -84,8 +65,8 @@ fn look(mut wanted: watch::Receiver<BTreeSet<PathBuf>>, changes: &mpsc::Sender<C
         // that tell the same must lie apart.
         let is_time = Instant::now() >= next_look;
         for (path, watch) in watches.iter_mut().filter(|(_, watch)| is_time || watch.seen.is_none()) {
-            if let Some(content) = watch.look(path)
-                && changes.blocking_send(Change { path: path.clone(), content }).is_err()
+            if let Some(found) = watch.look(path)
+                && changes.blocking_send(Change { source: Component::File(path.clone()), found }).is_err()
             {
                 return;
             }
@@ -128,7 +109,7 @@ impl Look {
 }
 
 impl Watch {
-    fn look(&mut self, path: &Path) -> Option<Result<Content, String>> {
+    fn look(&mut self, path: &Path) -> Option<Found> {
         let look = Look::at(path);
         let first = self.seen.is_none();
         let settled = self.seen.replace(look) == Some(look);
@@ -145,11 +126,19 @@ impl Watch {
             Ok(bytes) => {
                 let digest = Digest::of(&bytes);
                 let new = self.digest.replace(digest) != Some(digest);
-                new.then(|| Ok(Content { bytes: bytes.into(), digest }))
+                new.then(|| {
+                    Found::Content(Content {
+                        bytes: bytes.into(),
+                        digest,
+                        origin: Origin::File,
+                        published_ms: None,
+                        standing: Standing::Newest,
+                    })
+                })
             }
             Err(error) => {
                 self.digest = None;
-                Some(Err(format!("cannot read {}: {error}", path.display())))
+                Some(Found::Nothing(format!("cannot read {}: {error}", path.display())))
             }
         }
     }
@@ -160,7 +149,10 @@ mod tests {
     use super::*;
 
     fn content(watch: &mut Watch, path: &Path) -> Option<Result<Vec<u8>, ()>> {
-        watch.look(path).map(|change| change.map(|content| content.bytes.to_vec()).map_err(drop))
+        watch.look(path).map(|found| match found {
+            Found::Content(content) => Ok(content.bytes.to_vec()),
+            _ => Err(()),
+        })
     }
 
     #[test]

@@ -56,7 +56,7 @@ const UNSEEN_LIMIT: Duration = Duration::from_secs(30);
 const PARTITION: Partition = Partition { topic: 0, number: 0 };
 
 /// Follows the topic until one of the channels is closed, or no client can be created.
-pub(super) fn run(settings: Settings, writes: mpsc::Receiver<Write>, notices: mpsc::Sender<Notice>) {
+pub(super) fn run(settings: Settings, writes: mpsc::Receiver<Write>, notices: &mpsc::Sender<Notice>) {
     let ended = Follower::new(settings, writes, notices.clone()).and_then(Follower::follow);
     if let Err(error) = ended {
         // This fails only if nobody listens any more.

@@ -109,7 +109,7 @@ impl Notices {
     pub fn start(settings: Settings) -> Result<Self, Error> {
         let (writes, to_write) = mpsc::channel(WRITES);
         let (sender, notices) = mpsc::channel(NOTICES);
-        let main = move || follower::run(settings, to_write, sender);
+        let main = move || follower::run(settings, to_write, &sender);
         thread::Builder::new().name("kafka-notices".to_owned()).spawn(main).map_err(|error| Error::local(&error))?;
         Ok(Self { writes, notices })
     }

@@ -232,7 +232,7 @@ fn write(value: &impl Serialize) -> Vec<u8> {
 }
 
 fn digest(text: &str) -> Result<Digest, Ignored> {
-    Digest::from_hex(text).ok_or_else(|| Ignored::Value(format!("{text:?} is not a SHA-256 digest")))
+    text.parse::<Digest>().map_err(|_| Ignored::Value(format!("{text:?} is not a SHA-256 digest")))
 }
 
 impl TryFrom<AbortValue> for Abort {

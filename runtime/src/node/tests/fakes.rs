@@ -1,7 +1,7 @@
 //! A control plane with a fake engine, fake triggers and fake files, which a test controls.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::engine::{Completion, HttpCounts, PoolError, Rejected, Setup};
-use crate::manifest::{self, Name};
+use crate::manifest::{self, Component, Name};
 use crate::node::edges::{Prepare, Registry, Serve, Start};
 use crate::node::overview::Overview;
 use crate::node::supervisor::{Options, Stopper, Supervisor};
-use crate::record::revision::Digest;
-use crate::registry::file::{Change, Content};
+use crate::record::revision::{Digest, Origin};
+use crate::registry::{Change, Content, Found, Standing, Verdict, Watched};
 use crate::trigger::{Context, Status, Unresponsive};
 
 pub const MANIFEST: &str = "tidegate.toml";
@@ -36,7 +36,9 @@ struct State {
     /// Triggers that were told to stop. They end when the test tells them to.
     draining: BTreeMap<Name, oneshot::Sender<()>>,
     hangs: bool,
-    watched: BTreeSet<PathBuf>,
+    watched: BTreeSet<Component>,
+    /// What sources were told of their contents.
+    verdicts: Vec<(String, Verdict)>,
 }
 
 #[derive(Clone, Default)]
@@ -53,7 +55,7 @@ impl Prepare for Fakes {
     type Compiled = String;
     type Pool = String;
 
-    async fn compile(&self, _component: &Path, content: Content) -> Result<String, Rejected> {
+    async fn compile(&self, _source: &Component, content: Content) -> Result<String, Rejected> {
         let text = String::from_utf8(content.bytes.to_vec()).expect("text");
         let (done, result) = oneshot::channel();
         self.state().compiling.push((text, done));
@@ -119,8 +121,12 @@ impl Serve<String> for FakeTrigger {
 }
 
 impl Registry for Fakes {
-    fn watch(&self, paths: BTreeSet<PathBuf>) {
-        self.state().watched = paths;
+    fn watch(&self, watched: Watched) {
+        self.state().watched = watched.sources;
+    }
+
+    fn judged(&self, source: &Component, verdict: Verdict) {
+        self.state().verdicts.push((source.to_string(), verdict));
     }
 }
 
@@ -131,6 +137,12 @@ pub struct World {
     overview: watch::Receiver<Overview>,
     stopper: Option<Stopper>,
     pub task: JoinHandle<()>,
+}
+
+/// A text as the content of a component.
+pub fn content(text: &str, origin: Origin, standing: Standing) -> Found {
+    let digest = Digest::of(text.as_bytes());
+    Found::Content(Content { bytes: text.as_bytes().into(), digest, origin, published_ms: None, standing })
 }
 
 /// A manifest with the function `f` and these triggers of it.
@@ -156,6 +168,7 @@ impl World {
         let options = Options {
             engine: fakes.clone(),
             node: "node".into(),
+            kept: None,
             environment: |_| None,
             adapt: Box::new(|manifest| manifest),
         };
@@ -186,11 +199,22 @@ impl World {
 
     /// Reports a new content of a file, or that it cannot be read.
     pub async fn write(&self, path: &str, content: Result<&str, &str>) {
-        let content = content.map_err(str::to_owned);
-        let content =
-            content.map(|text| Content { bytes: text.as_bytes().into(), digest: Digest::of(text.as_bytes()) });
-        self.changes.send(Change { path: path.into(), content }).await.expect("the supervisor runs");
+        let found = match content {
+            Ok(text) => self::content(text, Origin::File, Standing::Newest),
+            Err(reason) => Found::Nothing(reason.to_owned()),
+        };
+        self.find(&Component::File(path.into()), found).await;
+    }
+
+    /// Reports what was found at a source.
+    pub async fn find(&self, source: &Component, found: Found) {
+        self.changes.send(Change { source: source.clone(), found }).await.expect("the supervisor runs");
         self.settle().await;
+    }
+
+    /// What the source was told since the last time that this was asked.
+    pub fn verdicts(&self) -> Vec<(String, Verdict)> {
+        std::mem::take(&mut self.fakes.state().verdicts)
     }
 
     /// Writes the component and compiles it.
@@ -273,6 +297,11 @@ impl World {
         self.overview.borrow().functions["f"].error.clone()
     }
 
+    /// Why the source of the function cannot be asked.
+    pub fn away(&self) -> Option<String> {
+        self.overview.borrow().functions["f"].away.clone()
+    }
+
     /// The text of the revision that the function shows, if it is one of these.
     pub fn shown<'a>(&self, texts: &[&'a str]) -> Option<&'a str> {
         let revision = self.overview.borrow().functions["f"].revision.clone()?;
@@ -280,6 +309,6 @@ impl World {
     }
 
     pub fn watches(&self, path: &str) -> bool {
-        self.fakes.state().watched.contains(Path::new(path))
+        self.fakes.state().watched.contains(&Component::File(path.into()))
     }
 }

@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use self::fakes::{COMPONENT, MANIFEST, World, manifest, manifest_with};
+use self::fakes::{COMPONENT, MANIFEST, World, content, manifest, manifest_with};
 use crate::engine::PoolError;
+use crate::manifest::Component;
+use crate::record::revision::{Digest, Origin};
+use crate::registry::{Found, Standing, Verdict};
 
 fn machine() -> Result<(), PoolError> {
     Err(PoolError::Machine("its folder is not there".to_owned()))
@@ -228,6 +231,60 @@ async fn a_manifest_with_conflicting_properties_changes_nothing() {
     let error = world.manifest_error().expect("refused");
     assert!(error.contains("session.timeout.ms") && error.contains("tidegate.toml:11"), "{error}");
     assert_eq!((world.running(), world.draining().len()), (vec!["a".to_owned()], 0));
+}
+
+/// A component in S3, and a version of it, as a look reports it.
+fn object() -> Component {
+    "s3://bucket/f.wasm".parse().expect("an object")
+}
+
+fn version(text: &str, standing: Standing) -> Found {
+    content(text, Origin::Version(text.to_owned()), standing)
+}
+
+/// A node with the trigger `a`, whose function is an object, and which has taken no version of it yet.
+async fn with_object() -> World {
+    World::start(&manifest(&["a"]).replace(COMPONENT, "s3://bucket/f.wasm")).await
+}
+
+fn older_than(text: &str) -> Vec<(String, Verdict)> {
+    vec![("s3://bucket/f.wasm".to_owned(), Verdict::OlderWanted(Some(Origin::Version(text.to_owned()))))]
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_version_serves_if_the_newest_cannot_and_none_has_served() {
+    let world = with_object().await;
+    world.find(&object(), version("v3", Standing::Newest)).await;
+    world.compile_ends("v3", Err(crate::engine::inspect(b"junk").expect_err("no component"))).await;
+    assert_eq!(world.verdicts(), older_than("v3"));
+    world.find(&object(), version("v2", Standing::Older)).await;
+    world.compiled("v2").await;
+    world.start_ends("a", "v2", function()).await;
+    assert_eq!(world.verdicts(), older_than("v2"), "it fails at its start");
+    world.find(&object(), version("v1", Standing::Older)).await;
+    world.compiled("v1").await;
+    world.start_ends("a", "v1", Ok(())).await;
+    let good = vec![("s3://bucket/f.wasm".to_owned(), Verdict::Good(Digest::of(b"v1")))];
+    assert_eq!((world.adopted("a"), world.verdicts()), (vec!["v1".to_owned()], good));
+    assert!(world.function_error().is_some_and(|error| error.starts_with("not a component")), "the newest one's");
+    // From now on one serves, and stays if a newer one is refused.
+    world.find(&object(), version("v4", Standing::Newest)).await;
+    world.compile_ends("v4", Err(crate::engine::inspect(b"junk").expect_err("no component"))).await;
+    world.find(&object(), Found::Nothing("it was deleted".to_owned())).await;
+    assert_eq!((world.adopted("a"), world.verdicts()), (vec!["v1".to_owned()], Vec::new()));
+    assert_eq!(world.function_error().as_deref(), Some("it was deleted"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_stops_nothing() {
+    let world = with_object().await;
+    world.find(&object(), version("v1", Standing::Kept)).await;
+    world.find(&object(), Found::Away("refused".to_owned())).await;
+    world.compiled("v1").await;
+    world.start_ends("a", "v1", Ok(())).await;
+    assert_eq!((world.adopted("a"), world.away()), (vec!["v1".to_owned()], Some("refused".to_owned())));
+    world.find(&object(), Found::Back).await;
+    assert_eq!((world.away(), world.function_error()), (None, None));
 }
 
 /// The log of a test.

@@ -9,23 +9,27 @@
 //! [`super::artifacts`] knows the revisions of each component, [`super::adoption`] decides which one a trigger
 //! takes next, and [`super::edges`] contains the interfaces to the engine, the triggers and the file watcher.
 
+mod components;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::adoption::{Adoption, Attempt, Offer};
-use super::artifacts::{Artifacts, Build, Generation, Taken};
-use super::edges::{DataPlane, Prepare, Registry, Serve, Start};
-use super::overview::{FunctionView, Overview};
+use self::components::Publication;
 use crate::engine::{Engine, PoolError, Rejected, Setup};
 use crate::kafka::check_properties;
-use crate::manifest::{self, Cluster, Component, Function, Manifest, Name, Trigger};
+use crate::manifest::{self, Cluster, Component, Manifest, Name, Trigger};
+use crate::node::adoption::{Adoption, Attempt, Offer};
+use crate::node::artifacts::{Artifacts, Build};
+use crate::node::edges::{DataPlane, Prepare, Registry, Serve, Start};
+use crate::node::news::News;
+use crate::node::outside::Outside;
+use crate::node::overview::{FunctionView, Overview};
 use crate::record::Topics;
-use crate::record::revision::Digest;
-use crate::registry::file::{Change, Content, FileRegistry};
+use crate::registry::{Change, Found, Sources, Verdict, Watched};
 use crate::trigger::Context;
 use crate::trigger::budget::Budget;
 
@@ -36,6 +40,8 @@ pub struct Options<E = Engine> {
     pub node: Arc<str>,
     /// Returns the value of an environment variable that a manifest refers to.
     pub environment: fn(&str) -> Option<String>,
+    /// The folder where the components of objects are kept over a restart.
+    pub kept: Option<PathBuf>,
     /// Changes a manifest before it is applied. `tidegate dev` points its clusters elsewhere.
     pub adapt: Box<dyn Fn(Manifest) -> Manifest + Send>,
 }
@@ -43,9 +49,8 @@ pub struct Options<E = Engine> {
 /// The result of an operation that runs in another task.
 enum Event<E: Prepare> {
     Compiled {
-        path: PathBuf,
-        generation: Generation,
-        digest: Digest,
+        source: Component,
+        publication: Publication,
         result: Result<E::Compiled, Rejected>,
     },
     Warm {
@@ -111,16 +116,18 @@ pub struct Supervisor<E: Prepare = Engine, S: Start<E::Pool> = DataPlane> {
 }
 
 impl Supervisor {
-    /// Starts to watch the manifest and its components. [`Supervisor::run`] does everything else.
-    pub fn new(manifest: Manifest, options: Options) -> std::io::Result<(Self, Stopper, watch::Receiver<Overview>)> {
+    /// Starts to watch the manifest and its components. [`Supervisor::run`] and [`News::run`] do everything else.
+    pub fn new(manifest: Manifest, options: Options) -> std::io::Result<(Self, Stopper, News)> {
         let (sender, changes) = mpsc::channel(16);
-        let registry = Box::new(FileRegistry::start(sender)?);
-        Ok(Self::with(manifest, options, DataPlane, registry, changes))
+        let sources = Sources::start(sender, options.kept.clone())?;
+        let (objects, node) = (sources.objects().clone(), options.node.clone());
+        let (supervisor, stopper, overview) = Self::with(manifest, options, DataPlane, Box::new(sources), changes);
+        Ok((supervisor, stopper, News::new(node, overview, objects)))
     }
 }
 
 impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
-    /// A supervisor that starts triggers by `start` and watches files by `registry`, which sends to `changes`.
+    /// A supervisor that starts triggers by `start` and watches the manifest and the components by `registry`, which sends to `changes`.
     pub(super) fn with(
         manifest: Manifest,
         options: Options<E>,
@@ -167,8 +174,8 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
             tokio::select! {
                 Some(event) = self.queue.recv() => self.take(event),
                 Some(change) = self.changes.recv() => {
-                    if change.path == self.manifest.path {
-                        self.manifest_changed(change.content);
+                    if change.source == Component::File(self.manifest.path.clone()) {
+                        self.manifest_changed(change.found);
                     } else {
                         self.component_changed(change);
                     }
@@ -186,9 +193,9 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
 
     fn take(&mut self, event: Event<E>) {
         match event {
-            Event::Compiled { path, generation, digest, result } => match result {
-                Ok(compiled) => self.compiled(&path, Build { generation, digest, compiled }),
-                Err(rejected) => self.refuse(&path, generation, &rejected.reason),
+            Event::Compiled { source, publication, result } => match result {
+                Ok(compiled) => self.compiled(&source, publication, compiled),
+                Err(rejected) => self.refuse(&source, &publication, &rejected.reason),
             },
             Event::Warm { trigger, attempt, result } => self.warm(&trigger, attempt, result),
             Event::Gone { trigger } => {
@@ -218,16 +225,10 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
                 self.start(&name, wanted);
             }
         }
-        let components = self.manifest.functions.values().filter_map(|function| {
-            let path = path_of(function);
-            if path.is_none() {
-                tracing::warn!(function = %function.name, "ignored: {} is in S3", function.component);
-            }
-            path.map(Path::to_owned)
-        });
-        let watched: BTreeSet<_> = components.chain([self.manifest.path.clone()]).collect();
-        self.artifacts.retain(&watched);
-        self.registry.watch(watched);
+        let components = self.manifest.functions.values().map(|function| function.component.clone());
+        let sources: BTreeSet<_> = components.chain([Component::File(self.manifest.path.clone())]).collect();
+        self.artifacts.retain(&sources);
+        self.registry.watch(Watched { sources, settings: self.manifest.registry.clone() });
     }
 
     fn wanted(&self) -> BTreeMap<Name, Wanted> {
@@ -282,8 +283,13 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
         });
     }
 
-    fn manifest_changed(&mut self, content: Result<Content, String>) {
+    fn manifest_changed(&mut self, found: Found) {
         let path = self.manifest.path.clone();
+        let content = match found {
+            Found::Content(content) => Ok(content),
+            Found::Nothing(reason) | Found::Away(reason) => Err(reason),
+            Found::Back => return,
+        };
         let parsed = content.and_then(|content| {
             let text = str::from_utf8(&content.bytes).map_err(|_| "the manifest is not UTF-8".to_owned())?;
             let accepts = |cluster: &Cluster| check_properties(cluster).map_err(|error| error.reason);
@@ -317,65 +323,26 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
         self.apply();
     }
 
-    fn component_changed(&mut self, Change { path, content }: Change) {
-        let content = match content {
-            Ok(content) => content,
-            Err(reason) => {
-                self.log_refusal(&path, &reason);
-                self.artifacts.unreadable(&path, reason);
-                return;
-            }
-        };
-        let (generation, digest) = (self.artifacts.changed(&path), content.digest);
-        let (engine, events) = (self.options.engine.clone(), self.events.clone());
-        tokio::spawn(async move {
-            let result = engine.compile(&path, content).await;
-            let _ = events.send(Event::Compiled { path, generation, digest, result }).await;
-        });
-    }
-
-    fn compiled(&mut self, path: &Path, build: Build<E::Compiled>) {
-        let revision = build.digest.short();
-        match self.artifacts.compiled(path, build) {
-            Taken::Overtaken => {
-                tracing::debug!(component = %path.display(), revision, "component ignored: there is a newer one");
-            }
-            _ => tracing::info!(component = %path.display(), revision, "component compiled"),
-        }
-    }
-
-    /// A component was refused. The revision that serves continues to serve.
-    fn refuse(&mut self, path: &Path, generation: Generation, reason: &str) {
-        if self.artifacts.refused(path, generation, reason.to_owned()) == Taken::Refused {
-            self.log_refusal(path, reason);
-        }
-    }
-
-    fn log_refusal(&self, path: &Path, reason: &str) {
-        let serving = self.artifacts.good(path).map(|good| good.digest.short());
-        tracing::error!(component = %path.display(), serving, "component refused: {reason}");
-    }
-
     /// Starts instances for each trigger that could serve a better revision than it does.
     fn prepare_all(&mut self) {
         let now = Instant::now().into_std();
         for (name, phase) in &mut self.triggers {
             let Phase::Running(running) = phase else { continue };
             let Some(function) = self.manifest.functions.get(&running.wanted.trigger.function) else { continue };
-            let Some(path) = path_of(function) else { continue };
+            let source = &function.component;
             let offer = |build: &Build<_>| Offer {
                 generation: build.generation,
                 digest: build.digest,
                 function: function.clone(),
             };
-            let offers: Vec<Offer> = self.artifacts.builds(path).map(offer).collect();
+            let offers: Vec<Offer> = self.artifacts.builds(source).map(offer).collect();
             let begun = running.adoption.begin(&offers, now);
             if let Some(serving) = running.adoption.serving() {
                 // The trigger already serves the content of this publication, so its instances have started.
-                self.artifacts.started(path, serving.generation);
+                self.artifacts.started(source, serving.generation);
             }
             let Some((attempt, offer)) = begun else { continue };
-            let build = self.artifacts.builds(path).find(|build| build.generation == offer.generation);
+            let build = self.artifacts.builds(source).find(|build| build.generation == offer.generation);
             let Some(compiled) = build.map(|build| build.compiled.clone()) else { continue };
             let setup = Setup {
                 function: offer.function,
@@ -403,19 +370,21 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
         match result.and_then(adopt) {
             Ok(()) => {
                 tracing::info!(trigger = %name, revision, "revision activated");
-                if let Some(path) = path_of(&offer.function) {
-                    self.artifacts.started(path, offer.generation);
-                }
+                self.artifacts.started(&offer.function.component, offer.generation);
+                self.registry.judged(&offer.function.component, Verdict::Good(offer.digest));
                 running.adoption.serves(offer);
             }
             Err(error) => {
                 let serving = running.adoption.serving().map(|serving| serving.digest.short());
-                match running.adoption.failed(offer, error.clone(), Instant::now().into_std()) {
+                match running.adoption.failed(offer.clone(), error.clone(), Instant::now().into_std()) {
                     Some(pause) => tracing::warn!(
                         trigger = %name, revision, serving,
                         "revision not activated; next try in {pause:?}: {error}",
                     ),
                     None => tracing::error!(trigger = %name, revision, serving, "revision refused: {error}"),
+                }
+                if let PoolError::Function(reason) = error {
+                    self.fails_at_start(&offer, &reason);
                 }
             }
         }
@@ -434,12 +403,17 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
             .filter_map(|(_, running)| Some((&running.wanted.trigger.function, running.adoption.error()?)))
             .collect();
         let functions = self.manifest.functions.iter().map(|(name, function)| {
-            let path = path_of(function);
+            let source = &function.component;
+            let good = self.artifacts.good(source);
             let view = FunctionView {
-                component: function.component.to_string(),
-                revision: path.and_then(|path| self.artifacts.good(path)).map(|good| good.digest.to_string()),
-                error: path
-                    .and_then(|path| self.artifacts.error(path))
+                component: source.to_string(),
+                revision: good.map(|good| good.digest.to_string()),
+                origin: good.map(|good| good.origin.to_string()),
+                published_ms: good.and_then(|good| good.published_ms),
+                away: self.artifacts.away_reason(source).map(str::to_owned),
+                error: self
+                    .artifacts
+                    .error(source)
                     .map(str::to_owned)
                     .or_else(|| errors.get(name).map(ToString::to_string)),
                 http: self.options.engine.http_counts(name),
@@ -450,6 +424,7 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
             triggers: triggers.collect(),
             functions: functions.collect(),
             manifest_error: self.manifest_error.clone(),
+            outside: Outside::of(&self.manifest),
             started: true,
             stopping: self.stopping,
         });
@@ -460,12 +435,5 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
             Phase::Running(running) => Some((name, &**running)),
             Phase::Stopping => None,
         })
-    }
-}
-
-fn path_of(function: &Function) -> Option<&Path> {
-    match &function.component {
-        Component::File(path) => Some(path),
-        Component::Object(_) => None,
     }
 }

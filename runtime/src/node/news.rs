@@ -1,0 +1,149 @@
+//! What a node hears from outside about new revisions, and what it tells the other nodes of its fleet.
+//!
+//! | | |
+//! |---|---|
+//! | an event in the SQS queue | the object is looked at, and the other nodes are told |
+//! | a hint of another node | the object is looked at |
+//! | this node's state | the other nodes are told |
+//!
+//! None of it decides anything: whoever hears something looks at S3, and takes on what is there. So a node
+//! without a queue and without a relay serves the same revisions, only later.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::{mpsc, watch};
+
+use super::outside::{Outside, Topic};
+use super::overview::Overview;
+use super::relay::{self, Relay};
+use crate::kafka::notices::Absent;
+use crate::manifest::ObjectName;
+use crate::registry::hints::{Act, Hints};
+use crate::registry::s3::ObjectRegistry;
+
+/// How often the other nodes are told the state of this one, if nothing else changes.
+const TELL: Duration = Duration::from_secs(5);
+/// How long a look may take before the event counts as not acted upon, and comes again.
+const LOOK_LIMIT: Duration = Duration::from_secs(20);
+
+/// The relay, as long as there is one.
+type Slot = Arc<Mutex<Option<Relay>>>;
+
+/// Hears and tells news until the supervisor ends.
+pub struct News {
+    node: Arc<str>,
+    overview: watch::Receiver<Overview>,
+    objects: ObjectRegistry,
+    outside: Outside,
+    hints: Option<Hints>,
+    relay: Slot,
+    heard: Option<mpsc::Receiver<relay::Event>>,
+}
+
+impl News {
+    pub fn new(node: Arc<str>, overview: watch::Receiver<Overview>, objects: ObjectRegistry) -> Self {
+        let relay = Slot::default();
+        Self { node, overview, objects, outside: Outside::default(), hints: None, relay, heard: None }
+    }
+
+    /// What the supervisor shows.
+    pub fn overview(&self) -> watch::Receiver<Overview> {
+        self.overview.clone()
+    }
+
+    pub async fn run(mut self) {
+        let mut tell = tokio::time::interval(TELL);
+        loop {
+            let outside = self.overview.borrow_and_update().outside.clone();
+            if outside != self.outside {
+                self.listen(outside).await;
+            }
+            tokio::select! {
+                changed = self.overview.changed() => if changed.is_err() {
+                    break;
+                },
+                _ = tell.tick() => {}
+                event = next(&mut self.heard) => {
+                    self.hear(event);
+                    continue;
+                }
+            }
+            if let Some(relay) = &*lock(&self.relay) {
+                relay.status(self.overview.borrow().to_json());
+            }
+        }
+        self.listen(Outside::default()).await;
+    }
+
+    /// Listens elsewhere from now on.
+    async fn listen(&mut self, outside: Outside) {
+        self.hints = None;
+        if outside.topic != self.outside.topic {
+            self.heard = None;
+            let old = lock(&self.relay).take();
+            if let Some(old) = old {
+                old.stop().await;
+            }
+            if let Some(Topic { cluster, topic, fleet }) = &outside.topic {
+                let (relay, heard) = Relay::start(cluster, topic, fleet, &self.node, Absent::Create);
+                *lock(&self.relay) = Some(relay);
+                self.heard = Some(heard);
+            }
+        }
+        self.hints = outside.queue.as_ref().map(|queue| {
+            let acting = Acting { objects: self.objects.clone(), relay: self.relay.clone() };
+            Hints::follow(&queue.url, queue.region.clone(), Arc::new(acting))
+        });
+        self.outside = outside;
+    }
+
+    fn hear(&mut self, event: Option<relay::Event>) {
+        match event {
+            Some(relay::Event::Hint(hint)) => {
+                let Ok(name) = ObjectName::new(&hint.bucket, &hint.key) else { return };
+                let objects = self.objects.clone();
+                // Further hints of the same object end with the same look.
+                tokio::spawn(async move { objects.look(&name).await });
+            }
+            Some(_) => {}
+            None => self.heard = None,
+        }
+    }
+}
+
+/// The next thing that the relay says. Waits without end if there is none.
+async fn next(heard: &mut Option<mpsc::Receiver<relay::Event>>) -> Option<relay::Event> {
+    match heard {
+        Some(heard) => heard.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn lock(slot: &Slot) -> std::sync::MutexGuard<'_, Option<Relay>> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Acts upon events of the queue.
+struct Acting {
+    objects: ObjectRegistry,
+    relay: Slot,
+}
+
+impl Act for Acting {
+    fn concerns(&self, object: &ObjectName) -> bool {
+        self.objects.watches(object)
+    }
+
+    async fn act(&self, objects: BTreeSet<ObjectName>) -> bool {
+        let is_told = objects.iter().all(|object| {
+            let relay = lock(&self.relay);
+            relay.as_ref().is_none_or(|relay| relay.hint(object.bucket(), object.key(), None, None).is_ok())
+        });
+        let looks = join_all(objects.iter().map(|object| self.objects.look(object)));
+        let looked = tokio::time::timeout(LOOK_LIMIT, looks).await;
+        is_told && looked.is_ok_and(|looked| looked.into_iter().all(|worked| worked))
+    }
+}

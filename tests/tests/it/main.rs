@@ -33,6 +33,7 @@ mod poison;
 mod refusals;
 mod reload;
 mod restart;
+mod s3;
 mod signals;
 mod start;
 mod traffic;

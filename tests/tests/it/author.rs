@@ -243,7 +243,7 @@ fn a_failed_call_is_split_until_the_record_at_fault_stands_alone() {
         "log:hi",
     ];
     let records: String = values.iter().map(|value| record(value)).collect();
-    let (output, outcomes) = invoke(folder.path(), &records, &["--deadline", "100ms"]);
+    let (output, outcomes) = invoke(folder.path(), &records, &["--deadline", "1s"]);
 
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("8 of 12 records failed"), "{}", text(&output.stderr));

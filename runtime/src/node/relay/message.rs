@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::manifest::Name;
-use crate::record::revision::Digest;
+use crate::record::revision::{Digest, Origin};
 
 /// One record of the topic. `None` in place of a value: the record takes back what was said before.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,24 +55,47 @@ pub struct NodeStatus {
 }
 
 /// A revision must not serve.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Abort {
     pub digest: Digest,
-    /// Where the revision came from.
-    pub origin: String,
+    /// Which publication of the component it was.
+    pub origin: Origin,
+    #[serde(default)]
     pub reason: String,
     pub at_ms: i64,
+    /// The node, or the person, that said it.
     pub from: String,
+    /// Revisions of the function that were aborted before, the last one first. They must not serve either.
+    #[serde(default)]
+    pub earlier: Vec<Publication>,
 }
 
-/// A revision is being rolled out, or has been.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A publication of a component.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publication {
+    pub digest: Digest,
+    pub origin: Origin,
+}
+
+/// A revision is being rolled out, or has been. How its manifest says that this is done, see
+/// [`crate::manifest::Rollout`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollout {
     pub digest: Digest,
-    pub origin: String,
+    /// Which publication of the component it is.
+    pub origin: Origin,
+    /// When the first stage began, in milliseconds since 1970 by the clock of who said it.
     pub started_ms: i64,
+    /// The stage that it is in, from 0.
+    #[serde(default)]
+    pub stage: u32,
+    /// When that stage began.
+    #[serde(default)]
+    pub stage_started_ms: i64,
     /// The revision serves everything.
+    #[serde(default)]
     pub promoted: bool,
+    /// The node, or the person, that said it.
     pub from: String,
 }
 
@@ -120,30 +143,6 @@ struct HintValue {
     from: String,
 }
 
-/// The value of an abort.
-#[derive(Serialize, Deserialize)]
-struct AbortValue {
-    digest: String,
-    #[serde(default)]
-    origin: String,
-    #[serde(default)]
-    reason: String,
-    at_ms: i64,
-    from: String,
-}
-
-/// The value of a rollout.
-#[derive(Serialize, Deserialize)]
-struct RolloutValue {
-    digest: String,
-    #[serde(default)]
-    origin: String,
-    started_ms: i64,
-    #[serde(default)]
-    promoted: bool,
-    from: String,
-}
-
 impl Message {
     /// Reads a record of a fleet.
     pub fn parse(fleet: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Self, Ignored> {
@@ -156,14 +155,8 @@ impl Message {
         match kind {
             "hint" => hint(name, value),
             "node" => node(name, value),
-            "abort" => {
-                let abort = value.map(read::<AbortValue>).transpose()?.map(Abort::try_from).transpose()?;
-                Ok(Self::Abort { function: valid(name)?, abort })
-            }
-            "rollout" => {
-                let rollout = value.map(read::<RolloutValue>).transpose()?.map(Rollout::try_from).transpose()?;
-                Ok(Self::Rollout { function: valid(name)?, rollout })
-            }
+            "abort" => Ok(Self::Abort { function: valid(name)?, abort: value.map(read).transpose()? }),
+            "rollout" => Ok(Self::Rollout { function: valid(name)?, rollout: value.map(read).transpose()? }),
             "pause" => Ok(Self::Pause { trigger: valid(name)?, pause: value.map(read).transpose()? }),
             kind => Err(Ignored::Kind(kind.to_owned())),
         }
@@ -191,8 +184,8 @@ impl Message {
                 from: from.clone(),
             })),
             Self::Node { status, .. } => status.as_ref().map(write),
-            Self::Abort { abort, .. } => abort.as_ref().map(|abort| write(&AbortValue::from(abort))),
-            Self::Rollout { rollout, .. } => rollout.as_ref().map(|rollout| write(&RolloutValue::from(rollout))),
+            Self::Abort { abort, .. } => abort.as_ref().map(write),
+            Self::Rollout { rollout, .. } => rollout.as_ref().map(write),
             Self::Pause { pause, .. } => pause.as_ref().map(write),
         }
     }
@@ -231,42 +224,6 @@ fn write(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
 
-fn digest(text: &str) -> Result<Digest, Ignored> {
-    text.parse::<Digest>().map_err(|_| Ignored::Value(format!("{text:?} is not a SHA-256 digest")))
-}
-
-impl TryFrom<AbortValue> for Abort {
-    type Error = Ignored;
-
-    fn try_from(value: AbortValue) -> Result<Self, Ignored> {
-        let AbortValue { digest: text, origin, reason, at_ms, from } = value;
-        Ok(Self { digest: digest(&text)?, origin, reason, at_ms, from })
-    }
-}
-
-impl From<&Abort> for AbortValue {
-    fn from(abort: &Abort) -> Self {
-        let Abort { digest, origin, reason, at_ms, from } = abort.clone();
-        Self { digest: digest.to_string(), origin, reason, at_ms, from }
-    }
-}
-
-impl TryFrom<RolloutValue> for Rollout {
-    type Error = Ignored;
-
-    fn try_from(value: RolloutValue) -> Result<Self, Ignored> {
-        let RolloutValue { digest: text, origin, started_ms, promoted, from } = value;
-        Ok(Self { digest: digest(&text)?, origin, started_ms, promoted, from })
-    }
-}
-
-impl From<&Rollout> for RolloutValue {
-    fn from(rollout: &Rollout) -> Self {
-        let Rollout { digest, origin, started_ms, promoted, from } = rollout.clone();
-        Self { digest: digest.to_string(), origin, started_ms, promoted, from }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -284,7 +241,8 @@ mod tests {
     #[test]
     fn a_message_is_read_as_it_is_written() {
         let digest = Digest::of(b"x");
-        let (origin, from, reason) = ("s3://b/k".to_owned(), "n1".to_owned(), "it traps".to_owned());
+        let origin = Origin::Version("v1".to_owned());
+        let (from, reason) = ("n1".to_owned(), "it traps".to_owned());
         let hint = Hint {
             bucket: "b".to_owned(),
             key: "a//é\u{1}/f.wasm".to_owned(),
@@ -301,8 +259,12 @@ mod tests {
             stopping: true,
             status: json!({"a": [1]}),
         };
-        let abort = Abort { digest, origin: origin.clone(), reason: reason.clone(), at_ms: 1, from: from.clone() };
-        let rollout = Rollout { digest, origin, started_ms: 1, promoted: true, from: from.clone() };
+        let earlier = vec![Publication { digest: Digest::of(b"y"), origin: Origin::File }];
+        let abort =
+            Abort { digest, origin: origin.clone(), reason: reason.clone(), at_ms: 1, from: from.clone(), earlier };
+        let (stage, promoted) = (2, true);
+        let rollout =
+            Rollout { digest, origin, started_ms: 1, stage, stage_started_ms: 3, promoted, from: from.clone() };
         let pause = Pause { at_ms: 1, from, reason };
         for message in [
             Message::Hint(hint),

@@ -30,7 +30,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::kafka::notices::{Absent, Notices, Settings};
 use crate::manifest::{Cluster, Name};
-use crate::record::revision::Digest;
 use fleet::View;
 use message::{Abort, Hint, Message, Pause, Rollout};
 use task::{Command, Connect, Parts};
@@ -149,9 +148,7 @@ impl Relay {
     }
 
     /// Says that a revision of a function must not serve.
-    pub fn abort(&self, function: &Name, digest: Digest, origin: &str, reason: &str) -> Result<(), Busy> {
-        let (origin, reason) = (origin.to_owned(), reason.to_owned());
-        let abort = Abort { digest, origin, reason, at_ms: now_ms(), from: self.node.clone() };
+    pub fn abort(&self, function: &Name, abort: Abort) -> Result<(), Busy> {
         self.say(Message::Abort { function: function.clone(), abort: Some(abort) })
     }
 
@@ -160,17 +157,8 @@ impl Relay {
         self.say(Message::Abort { function: function.clone(), abort: None })
     }
 
-    /// Says that a revision is being rolled out since `started_ms`, or was promoted.
-    pub fn rollout(
-        &self,
-        function: &Name,
-        digest: Digest,
-        origin: &str,
-        started_ms: i64,
-        promoted: bool,
-    ) -> Result<(), Busy> {
-        let (origin, from) = (origin.to_owned(), self.node.clone());
-        let rollout = Rollout { digest, origin, started_ms, promoted, from };
+    /// Says which stage the rollout of a revision is in, or that it ended well.
+    pub fn rollout(&self, function: &Name, rollout: Rollout) -> Result<(), Busy> {
         self.say(Message::Rollout { function: function.clone(), rollout: Some(rollout) })
     }
 

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::*;
-use crate::record::revision::Digest;
+use crate::record::revision::{Digest, Origin};
 
 const JITTER: Duration = Duration::from_secs(60);
 
@@ -153,7 +153,7 @@ fn what_the_same_topic_lacks_was_taken_back() {
 
 fn random(rng: &mut fastrand::Rng, at_ms: i64) -> Message {
     let (owner, at) = (["a", "b", "c"][rng.usize(..3)], at_ms);
-    let (digest, origin, from) = (Digest::of(&[rng.u8(..3)]), String::new(), "n".to_owned());
+    let (digest, origin, from) = (Digest::of(&[rng.u8(..3)]), Origin::File, "n".to_owned());
     let is_taken_back = rng.u8(..3) == 0;
     match rng.u8(..4) {
         0 => {
@@ -162,11 +162,12 @@ fn random(rng: &mut fastrand::Rng, at_ms: i64) -> Message {
             if is_taken_back { Message::Node { name: node.to_owned(), status: None } } else { said(new) }
         }
         1 => {
-            let abort = Abort { digest, origin, reason: String::new(), at_ms, from };
+            let abort = Abort { digest, origin, reason: String::new(), at_ms, from, earlier: Vec::new() };
             Message::Abort { function: name(owner), abort: (!is_taken_back).then_some(abort) }
         }
         2 => {
-            let rollout = Rollout { digest, origin, started_ms: at, promoted: rng.bool(), from };
+            let (stage, promoted) = (rng.u32(..3), rng.bool());
+            let rollout = Rollout { digest, origin, started_ms: at, stage, stage_started_ms: at, promoted, from };
             Message::Rollout { function: name(owner), rollout: (!is_taken_back).then_some(rollout) }
         }
         _ if is_taken_back => resume(owner),

@@ -16,6 +16,7 @@ mod fault;
 mod guests;
 mod host;
 mod http;
+mod isolation;
 mod log;
 mod pool;
 mod printed;

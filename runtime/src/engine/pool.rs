@@ -20,7 +20,8 @@ use super::compile::Compiled;
 use super::fault::{classify, is_too_large};
 use super::guests::GuestRuntime;
 use super::host::Host;
-use super::http::Client;
+use super::http::{Client, Clients};
+use super::isolation::Scratch;
 use super::log::{self, LogScope};
 use super::{Call, CallError, Completion, Engine, Invoker, MAX_OUTCOME_BYTES};
 use crate::manifest::{Function, Reuse, Trigger};
@@ -66,6 +67,10 @@ pub struct Setup {
     pub function: Arc<Function>,
     pub trigger: Arc<Trigger>,
     pub topics: Arc<Topics>,
+    /// Nothing that the instances do may have an effect, because another revision does the same: their HTTP requests
+    /// are refused, and in place of each folder that the function may write to they see an empty one, which is removed
+    /// with the pool.
+    pub isolated: bool,
 }
 
 /// Instances of one revision for one trigger.
@@ -90,6 +95,7 @@ struct Shared {
     /// The expected size of the largest batch in the memory of a guest.
     batch_bytes: u64,
     http: Arc<Client>,
+    _scratch: Scratch,
     scope: Arc<LogScope>,
     completions: mpsc::Sender<Completion>,
 }
@@ -136,10 +142,15 @@ impl Pool {
     pub async fn warm(
         engine: &Engine,
         compiled: Compiled,
-        setup: Setup,
+        mut setup: Setup,
         completions: mpsc::Sender<Completion>,
     ) -> Result<Self, PoolError> {
-        let http = engine.http.get(&setup.function).map_err(PoolError::Machine)?;
+        let scratch = if setup.isolated { Scratch::replace(&mut setup) } else { Ok(Scratch::default()) };
+        let scratch = scratch.map_err(PoolError::Machine)?;
+        let http = match setup.isolated {
+            true => Clients::isolated(&setup.function),
+            false => engine.http.get(&setup.function).map_err(PoolError::Machine)?,
+        };
         let guests =
             engine.inner.runtimes.of(&setup.function).map_err(|error| PoolError::Machine(error.to_string()))?;
         let revision = compiled.digest;
@@ -154,6 +165,7 @@ impl Pool {
             compiled,
             setup,
             http,
+            _scratch: scratch,
             scope: Arc::new(scope),
             completions,
         });

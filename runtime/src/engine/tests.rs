@@ -103,6 +103,7 @@ async fn pool() -> (Pool, mpsc::Receiver<Completion>) {
         function: manifest.functions["f"].clone(),
         trigger: manifest.triggers["t"].clone(),
         topics: Arc::new(Topics::new(Some("out"), &[], None)),
+        isolated: false,
     };
     let engine = Engine::new(&Settings { cache: None, threads: 1 }).expect("an engine");
     let component = echo();

@@ -9,7 +9,7 @@ use crate::engine::{Compiled, Completion, Engine, HttpCounts, Pool, PoolError, R
 use crate::manifest::{Component, Name};
 use crate::record::revision::Digest;
 use crate::registry::{Content, Sources, Verdict, Watched};
-use crate::trigger::{self, Context, Handle, Status, Unresponsive};
+use crate::trigger::{self, Context, Handle, Manner, Status, Unresponsive};
 
 /// Compiles components and starts instances of them.
 pub trait Prepare: Clone + Send + Sync + 'static {
@@ -52,6 +52,21 @@ pub trait Serve<P>: Send + 'static {
 
     /// Makes the trigger use a new revision.
     fn adopt(&self, pool: P, revision: Digest) -> Result<(), Unresponsive>;
+
+    /// Makes the trigger try a revision beside the one that serves: see [`Handle::try_out`].
+    fn try_out(&self, pool: P, revision: Digest, stage: u32, manner: Manner) -> Result<(), Unresponsive>;
+
+    /// The candidate enters another stage.
+    fn steer(&self, stage: u32, manner: Manner) -> Result<(), Unresponsive>;
+
+    /// The candidate serves everything from now on.
+    fn promote(&self) -> Result<(), Unresponsive>;
+
+    /// The candidate is let go.
+    fn withdraw(&self) -> Result<(), Unresponsive>;
+
+    /// Makes the trigger take no records and start no calls, for this reason, until it is told `None`.
+    fn hold(&self, reason: Option<String>) -> Result<(), Unresponsive>;
 
     fn status(&self) -> watch::Receiver<Status>;
 
@@ -109,6 +124,26 @@ impl Serve<Pool> for Handle {
 
     fn adopt(&self, pool: Pool, revision: Digest) -> Result<(), Unresponsive> {
         self.adopt(Box::new(pool), revision)
+    }
+
+    fn try_out(&self, pool: Pool, revision: Digest, stage: u32, manner: Manner) -> Result<(), Unresponsive> {
+        self.try_out(Box::new(pool), revision, stage, manner)
+    }
+
+    fn steer(&self, stage: u32, manner: Manner) -> Result<(), Unresponsive> {
+        self.steer(stage, manner)
+    }
+
+    fn promote(&self) -> Result<(), Unresponsive> {
+        self.promote()
+    }
+
+    fn withdraw(&self) -> Result<(), Unresponsive> {
+        self.withdraw()
+    }
+
+    fn hold(&self, reason: Option<String>) -> Result<(), Unresponsive> {
+        self.hold(reason)
     }
 
     fn status(&self) -> watch::Receiver<Status> {

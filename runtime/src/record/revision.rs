@@ -22,6 +22,11 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// The hash itself.
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Its first 12 hexadecimal digits: enough for people.
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()

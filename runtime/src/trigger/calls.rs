@@ -28,6 +28,8 @@ pub struct OpenCall {
     /// The revision that runs it, and its name for dead letters: it may be gone before they are made.
     pub lane: LaneId,
     pub revision: Arc<str>,
+    /// That revision is a candidate: what it gives up goes to the one that serves.
+    pub is_on_trial: bool,
     /// For each record its place in the window.
     pub sequences: Vec<Sequence>,
     /// Records that are done together, when all messages of the call are acknowledged: a message may
@@ -102,6 +104,7 @@ impl Calls {
             place,
             lane: lane.id(),
             revision: lane.revision.clone(),
+            is_on_trial: lane.is_on_trial(),
             sequences,
             together: Vec::new(),
             spoiled: false,
@@ -163,6 +166,13 @@ impl Calls {
     /// These records of the call are done together, when its messages are acknowledged.
     pub fn hold(&mut self, key: CallKey, together: Vec<Sequence>) {
         self.table[key].together = together;
+    }
+
+    /// A record is not done with the others of its call. Returns whether it was to be.
+    pub fn release(&mut self, key: CallKey, sequence: Sequence) -> bool {
+        let together = &mut self.table[key].together;
+        let at = together.iter().position(|&one| one == sequence);
+        at.map(|at| together.remove(at)).is_some()
     }
 
     /// A message of the call will not be acknowledged: what waits for all of them waits for ever, and

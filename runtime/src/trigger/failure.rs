@@ -8,6 +8,7 @@ use super::delivery::{DeadLetter, Token};
 use super::flow::{Flow, Paused};
 use super::progress::Failed;
 use super::retry::{self, Verdict};
+use super::route::Route;
 use crate::counted::counted;
 use crate::kafka::Sink;
 use crate::manifest::OnExhausted;
@@ -22,12 +23,17 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         let Some(assigned) = self.partitions.at(case.place) else { return };
         let window = &mut assigned.window;
         self.counts.failed += 1;
+        let id = self.calls.get(case.call).lane;
+        if let Some(tally) = self.lanes.tally(id).filter(|_| fault.cause != Cause::Unreadable) {
+            tally.records += 1;
+            tally.failed += 1;
+        }
         if matches!(fault.cause, Cause::Reject | Cause::Unreadable) {
             let failed = window.failed(case.sequence, true, now);
             self.exhausted(case, batch, failed, fault, now);
             return;
         }
-        let lane = self.lanes.get_mut(self.calls.get(case.call).lane);
+        let lane = self.lanes.get_mut(id);
         // An outage uses up no attempts.
         let counts = !lane.is_some_and(|lane| lane.breaker.is_open());
         let failed = window.failed(case.sequence, counts, now);
@@ -43,11 +49,11 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         }
     }
 
-    /// Gives up records whose first failure is longer ago than they may be tried, although the breaker
+    /// Gives up records of a route whose first failure is longer ago than they may be tried, although the breaker
     /// lets none of them run.
-    pub(super) fn give_up_old(&mut self, now: Now) {
+    pub(super) fn give_up_old(&mut self, route: Route, now: Now) {
         let Some(limit) = now.unix.checked_sub(self.trigger.retry.max_age).map(|limit| limit.as_secs()) else { return };
-        while let Some((call, batch, fault)) = self.take_old(limit) {
+        while let Some((call, batch, fault)) = self.take_old(route, limit) {
             for case in self.cases(call) {
                 let Some(assigned) = self.partitions.at(case.place) else { break };
                 let failed = assigned.window.failures(case.sequence);
@@ -61,10 +67,10 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     }
 
     /// A record that failed first at this time or before it, as a call that has ended.
-    fn take_old(&mut self, unix_s: u64) -> Option<(CallKey, Batch, Fault)> {
-        let lane = self.lanes.serving()?;
+    fn take_old(&mut self, route: Route, unix_s: u64) -> Option<(CallKey, Batch, Fault)> {
+        let lane = self.lanes.of_mut(route)?;
         let (place, assigned, sequence, record) = self.partitions.places_mut().find_map(|(place, assigned)| {
-            let (sequence, record) = assigned.window.take_failed_before(unix_s)?;
+            let (sequence, record) = assigned.window.take_failed_before(route, unix_s)?;
             Some((place, assigned, sequence, record))
         })?;
         let fault = match record.defect() {
@@ -81,10 +87,10 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         Some((call, batch, fault))
     }
 
-    /// When a record will be given up because of its age.
-    pub(super) fn next_given_up(&self, now: Now) -> Option<Instant> {
+    /// When a record of a route will be given up because of its age.
+    pub(super) fn next_given_up(&self, route: Route, now: Now) -> Option<Instant> {
         let failing = self.partitions.iter().filter(|assigned| !assigned.leaving);
-        let oldest = failing.filter_map(|assigned| assigned.window.oldest_failure_unix_s()).min()?;
+        let oldest = failing.filter_map(|assigned| assigned.window.oldest_failure_unix_s(route)).min()?;
         let at = Duration::from_secs(oldest + 1) + self.trigger.retry.max_age;
         Some(now.instant + at.saturating_sub(now.unix))
     }
@@ -103,6 +109,11 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     fn wait(&mut self, case: Case, batch: &Batch, fault: &Fault, after: Duration, now: Now) {
         let Some(assigned) = self.partitions.at(case.place) else { return };
         let record = R::from(batch.record(case.index).to_owned());
+        if assigned.redirect(self.lanes.split(), case.sequence, &record) {
+            // The candidate that failed it is gone.
+            assigned.window.put_back(case.sequence, record);
+            return;
+        }
         // Those behind it may wait for long too, and would pin the whole fetch they came with.
         assigned.window.wait(case.sequence, after, now, record, R::detach);
         assigned.window.remember(case.sequence, fault);
@@ -112,8 +123,14 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         }
     }
 
-    /// A running record will not be tried again.
+    /// A running record will not be tried again: not by this revision.
     fn exhausted(&mut self, case: Case, batch: &Batch, failed: Failed, fault: &Fault, now: Now) {
+        if self.calls.get(case.call).is_on_trial {
+            self.log(case, failed, fault, "goes to the revision that serves", now);
+            let Some(assigned) = self.partitions.at(case.place) else { return };
+            assigned.window.hand_over(case.sequence, R::from(batch.record(case.index).to_owned()));
+            return;
+        }
         let over = match self.trigger.on_exhausted {
             OnExhausted::DeadLetter => {
                 self.log(case, failed, fault, "is a dead letter", now);
@@ -133,7 +150,10 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         let Some(assigned) = self.partitions.at(case.place) else { return };
         match over {
             Some(messages) => assigned.window.handled(case.sequence, messages),
-            None => assigned.window.put_back(case.sequence, R::from(batch.record(case.index).to_owned())),
+            None => {
+                let record = R::from(batch.record(case.index).to_owned());
+                assigned.put_back(self.lanes.split(), case.sequence, record);
+            }
         }
     }
 
@@ -172,7 +192,15 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             self.pause(case, failed, fault);
             return;
         }
+        if let Some(tally) = self.lanes.tally(self.calls.get(token.call).lane) {
+            tally.failed += 1;
+        }
         failed.attempts += 1;
+        if self.calls.get(token.call).is_on_trial {
+            self.log(case, failed, fault, "goes to the revision that serves", now);
+            self.take_back(case, fault);
+            return;
+        }
         match self.trigger.on_exhausted {
             OnExhausted::DeadLetter => {
                 self.log(case, failed, fault, "is a dead letter", now);
@@ -198,6 +226,28 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
                 self.calls.spoil(token.call);
                 self.pause(case, failed, fault);
             }
+        }
+    }
+
+    /// A handled record of a candidate runs anew by the revision that serves.
+    fn take_back(&mut self, case: Case, fault: &Fault) {
+        if !self.partitions.at(case.place).is_some_and(|assigned| assigned.window.is_careful()) {
+            // Others of its key group may have run since. Sent one by one, they wait.
+            self.refuses.get_or_insert_with(|| fault.reason.clone());
+            self.calls.spoil(case.call);
+            return;
+        }
+        let Some(batch) = self.calls.take_batch(case.call) else {
+            self.bug("the records of a refused message are gone");
+            return;
+        };
+        let record = R::from(batch.record(case.index).to_owned());
+        self.calls.keep(case.call, batch);
+        // Another message of it may have been refused before.
+        if self.calls.release(case.call, case.sequence)
+            && let Some(assigned) = self.partitions.at(case.place)
+        {
+            assigned.window.take_back(case.sequence, record);
         }
     }
 

@@ -17,12 +17,11 @@ use super::calls::{CallKey, Calls, Case, OpenCall};
 use super::clock::Now;
 use super::delivery::Delivery;
 use super::lane::{Lanes, Steering};
-use super::partitions::{Assigned, Intake, Partitions};
+use super::partitions::Partitions;
 use super::progress::Progress;
-use super::route::Route;
-use super::sequencer::{Sequence, Taken};
+use super::sequencer::Sequence;
 use super::status::Counts;
-use crate::engine::{Call, CallError, Completion};
+use crate::engine::{CallError, Completion};
 use crate::kafka::{Partition, Sink};
 use crate::manifest::{OnExhausted, Ordering, Trigger};
 use crate::record::batch::Batch;
@@ -30,10 +29,6 @@ use crate::record::outcome::{Checked, Fault};
 use crate::record::{OwnedRecord, Record, Topics};
 use crate::throttle::Throttle;
 
-/// Batches of records that are kept at hand, and so many records at most: one partition alone cannot
-/// start more, because of the size of its progress.
-const BATCHES_AT_HAND: usize = 4;
-const MOST_AT_HAND: usize = 1_200;
 /// What a handled record waits for: the messages of its whole call, as one thing. One that is emitted for another
 /// record may stand for it, as a total does.
 const TOGETHER: u32 = 1;
@@ -74,6 +69,8 @@ pub struct Flow<R, S> {
     pub(super) budget: BudgetShare,
     /// A record is exhausted and the trigger is to pause then.
     pub(super) paused: Option<Paused>,
+    /// An operator wants no calls: who and why.
+    pub(super) held: Option<String>,
     pub(super) stop: Option<Stop>,
     /// The broker refuses a batch: why. Nothing reaches it any more.
     pub(super) refuses: Option<String>,
@@ -101,6 +98,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             calls: Calls::default(),
             budget,
             paused: None,
+            held: None,
             stop: None,
             refuses: None,
             silent_since: None,
@@ -111,7 +109,8 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         }
     }
 
-    /// Something broke: all that is under way is forgotten, save which revision serves.
+    /// Something broke: all that is under way is forgotten, save which revisions there are, and what an operator
+    /// wants.
     pub fn rebuild(&mut self, now: Instant) {
         self.partitions = Partitions::new(&self.trigger);
         self.delivery.take();
@@ -149,15 +148,16 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         // The partition was revoked while the record was on its way, or records before this one are missing.
         let Some(assigned) = self.partitions.get_mut(partition).filter(|assigned| !assigned.broken_off) else { return };
         self.counts.taken += 1;
-        let window = &mut assigned.window;
-        let (sequence, offset) = (window.next_sequence(), record.offset());
-        if sequence > 0 && offset < window.next_offset() {
+        let (sequence, offset) = (assigned.window.next_sequence(), record.offset());
+        if sequence > 0 && offset < assigned.window.next_offset() {
             // The client would go on where it was before, if it were paused now.
             let reason = format!("{}/{} at {offset}", assigned.topic, partition.number);
             self.stop.get_or_insert(Stop::WentBack(reason));
         }
         let is_whole = record.defect().is_none();
-        let is_open = window.admit(offset, group, Route::STABLE, record.bytes(), record, now);
+        let route = assigned.route(self.lanes.split(), &record);
+        let window = &mut assigned.window;
+        let is_open = window.admit(offset, group, route, record.bytes(), record, now);
         if is_open && !is_whole {
             // Alone, because it does not get into a call.
             window.suspect(sequence, 1);
@@ -166,111 +166,6 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         if is_open && let Some(record) = window.held_up_mut(sequence) {
             record.detach();
         }
-    }
-
-    /// Whether the node's memory allows to take more records.
-    pub fn may_admit(&mut self) -> bool {
-        self.has_room_for(0)
-    }
-
-    fn has_room_for(&mut self, more: usize) -> bool {
-        let outcomes = self.calls.bytes() + self.calls.batch_bytes() + self.calls.reserved_bytes();
-        let held = self.partitions.bytes() + outcomes;
-        self.budget.hold(held as u64 + self.budget.prefetch_bytes());
-        self.budget.has_room_for(more as u64)
-    }
-
-    /// Whether there is memory for the outcome of one more call. One call always runs, whatever others hold.
-    fn has_room_for_outcome(&mut self, reserved: usize) -> bool {
-        self.calls.running() == 0 || self.has_room_for(reserved)
-    }
-
-    /// Whether there is work enough for all instances. More would only lie in memory and grow cold;
-    /// it is better left with the client. Records that wait for their key do not count, so that
-    /// others run ahead of them. And while single records probe, it is never enough: those at hand may all be
-    /// of one partition, and say nothing about the others.
-    pub fn has_enough_work(&self) -> bool {
-        if self.lanes.serving().is_some_and(|lane| lane.breaker.is_open()) {
-            return false;
-        }
-        let batches = BATCHES_AT_HAND * self.trigger.batch.records.get() as usize;
-        self.partitions.startable() >= batches.min(MOST_AT_HAND)
-    }
-
-    /// Starts as many calls as there are records that may run, instances and room for outputs.
-    pub fn dispatch(&mut self, now: Now) {
-        if self.paused.is_some() || self.stop.is_some() {
-            return;
-        }
-        let Some(lane) = self.lanes.serving_mut().filter(|lane| !lane.is_held_off(now.instant)) else { return };
-        let probing = lane.breaker.is_open();
-        if probing {
-            self.give_up_old(now);
-        }
-        let Some(lane) = self.lanes.serving_mut() else { return };
-        let is_early = lane.breaker.next_probe().is_some_and(|next| now.instant < next);
-        if probing && (lane.running() > 0 || is_early) {
-            return;
-        }
-        let mut tried = 0;
-        let mut free = lane.free();
-        let granted = lane.grant.next();
-        while free > 0
-            && tried < self.partitions.len()
-            && self.has_room_for_outputs()
-            && self.has_room_for_outcome(granted.reserved)
-        {
-            let Some(lane) = self.lanes.serving_mut() else { return };
-            let Some((place, assigned)) = self.partitions.next_ready(Route::STABLE) else { return };
-            let share = lane.sizing.share(assigned.window.ready(Route::STABLE), free);
-            let mut batch = self.calls.prepare(&assigned.topic, assigned.partition.number);
-            let mut sequences = Vec::with_capacity(share.records);
-            let mut defect = None;
-            let each = |taken: Taken<R>| {
-                sequences.push(taken.sequence);
-                batch.push(&taken.record, taken.attempt);
-                if let Some(found) = taken.record.defect() {
-                    defect = Some(found.to_owned());
-                }
-            };
-            if probing {
-                assigned.window.take_one(Route::STABLE, self.rng.usize(..), each);
-            } else {
-                assigned.window.take(Route::STABLE, share, each);
-            }
-            if batch.is_empty() {
-                self.calls.recycle(batch);
-                tried += 1;
-                continue;
-            }
-            let id = self.calls.start(place, lane, sequences, granted.reserved);
-            if let Some(defect) = defect {
-                // The window hands it out alone.
-                debug_assert_eq!(batch.len(), 1);
-                self.give_up(id, batch, &defect, now);
-                if self.paused.is_some() {
-                    return;
-                }
-                continue;
-            }
-            let expected = lane.sizing.expected(batch.len());
-            lane.start(Call { id, batch, expected, outcome_bytes: granted.bytes });
-            if probing {
-                lane.breaker.probe(now.instant);
-                return;
-            }
-            free -= 1;
-        }
-    }
-
-    /// Whether something waits for acknowledgements, apart from the next commit.
-    pub fn waits_for_acknowledgements(&self) -> bool {
-        let is_held_back = |assigned: &Assigned<R>| assigned.leaving || !matches!(assigned.intake, Intake::Flows);
-        !self.has_room_for_outputs() || self.partitions.iter().any(is_held_back)
-    }
-
-    fn has_room_for_outputs(&self) -> bool {
-        (self.calls.bytes() as u64) < self.budget.outstanding_bytes() && self.delivery.has_room()
     }
 
     /// A call ended.
@@ -285,10 +180,9 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         };
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.counts.instances += u64::from(completion.started.is_some());
-            if !matches!(completion.result, Err(CallError::NoInstance(_) | CallError::Bug)) {
-                lane.took(batch.len(), completion.elapsed, completion.outcome_bytes, &completion.result);
-                lane.release();
-            }
+        }
+        if !matches!(completion.result, Err(CallError::NoInstance(_) | CallError::Bug)) {
+            self.lanes.called(lane, batch.len(), completion.elapsed, completion.outcome_bytes, &completion.result);
         }
         // Unless the partition was revoked meanwhile: then others do this work.
         if self.partitions.at(place).is_some_and(|assigned| !assigned.drops_calls) {
@@ -304,9 +198,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
                 Err(CallError::OutcomeTooLarge { .. }) => self.put_back(key, &batch),
                 Err(CallError::NoInstance(reason)) => {
                     self.put_back(key, &batch);
-                    if let Some(lane) = self.lanes.get_mut(lane) {
-                        lane.hold_off(reason, now.instant);
-                    }
+                    self.lanes.hold_off(lane, reason, now.instant);
                 }
                 Err(CallError::Bug) => self.bug("a call broke"),
             }
@@ -317,8 +209,8 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
 
     /// What was to be done with the records of a call is done.
     pub(super) fn keep(&mut self, call: CallKey, batch: Batch) {
-        // Only a dead letter would be made of it.
-        if self.trigger.on_exhausted == OnExhausted::DeadLetter {
+        // Only a dead letter would be made of it, or it runs by another revision.
+        if self.trigger.on_exhausted == OnExhausted::DeadLetter || self.calls.get(call).is_on_trial {
             self.calls.keep(call, batch);
         } else {
             self.calls.recycle(batch);
@@ -352,10 +244,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         for &sequence in &call.sequences {
             assigned.window.handled(sequence, TOGETHER);
         }
-        if let Some(lane) = self.lanes.get_mut(call.lane) {
-            lane.counts.handled += call.sequences.len() as u64;
-            lane.saw(Seen { handled: call.sequences.len() as u32, ..Seen::default() }, now.instant);
-        }
+        self.lanes.saw(call.lane, Seen { handled: call.sequences.len() as u32, ..Seen::default() }, now.instant);
     }
 
     /// Returns which records are handled. One that follows a failed one in its key group is not: whatever the
@@ -372,26 +261,23 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         let mut not_run: FxHashSet<Sequence> = FxHashSet::default();
         for (case, ahead) in cases.into_iter().zip(ahead) {
             let Some(assigned) = self.partitions.at(case.place) else { return handled };
-            let window = &mut assigned.window;
             let follows = ahead.is_some_and(|ahead| not_run.contains(&ahead));
             if follows || faults.contains_key(&case.index) {
                 not_run.insert(case.sequence);
             }
             if follows {
-                window.put_back(case.sequence, R::from(batch.record(case.index).to_owned()));
+                let record = R::from(batch.record(case.index).to_owned());
+                assigned.put_back(self.lanes.split(), case.sequence, record);
             } else if let Some(&fault) = faults.get(&case.index) {
-                *(if window.has_failed(case.sequence) { &mut seen.again } else { &mut seen.failed }) += 1;
+                *(if assigned.window.has_failed(case.sequence) { &mut seen.again } else { &mut seen.failed }) += 1;
                 self.fail(case, batch, fault, now);
             } else {
-                window.handled(case.sequence, TOGETHER);
+                assigned.window.handled(case.sequence, TOGETHER);
                 handled[case.index] = true;
             }
         }
         seen.handled = handled.iter().filter(|&&handled| handled).count() as u32;
-        if let Some(lane) = self.lanes.get_mut(self.calls.get(call).lane) {
-            lane.counts.handled += u64::from(seen.handled);
-            lane.saw(seen, now.instant);
-        }
+        self.lanes.saw(self.calls.get(call).lane, seen, now.instant);
         handled
     }
 
@@ -408,9 +294,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         if let [case] = cases[..] {
             let failed_before = self.partitions.at(case.place).is_some_and(|it| it.window.has_failed(case.sequence));
             let seen = Seen { handled: 0, failed: u32::from(!failed_before), again: u32::from(failed_before) };
-            if let Some(lane) = self.lanes.get_mut(self.calls.get(call).lane) {
-                lane.saw(seen, now.instant);
-            }
+            self.lanes.saw(self.calls.get(call).lane, seen, now.instant);
             self.fail(case, batch, fault, now);
             return;
         }
@@ -443,29 +327,8 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         let call = self.calls.get(call);
         let Some(assigned) = self.partitions.at(call.place) else { return };
         for (&sequence, record) in call.sequences.iter().zip(batch.records()) {
-            assigned.window.put_back(sequence, R::from(record.to_owned()));
+            assigned.put_back(self.lanes.split(), sequence, R::from(record.to_owned()));
         }
-    }
-
-    /// Lets records run again whose time has come.
-    pub fn wake(&mut self, now: Now) {
-        self.partitions.iter_mut().for_each(|assigned| assigned.window.wake(now.instant));
-        if let Some(lane) = self.lanes.serving_mut().filter(|lane| !lane.is_held_off(now.instant)) {
-            lane.release();
-        }
-    }
-
-    /// When [`Flow::wake`] or [`Flow::dispatch`] has something to do without any event.
-    pub fn next_due(&self, now: Now) -> Option<Instant> {
-        let lane = self.lanes.serving();
-        // Not while it could not start: what hinders it wakes the loop when it ends.
-        let probe = lane.filter(|lane| {
-            lane.running() == 0 && self.paused.is_none() && self.has_room_for_outputs() && self.partitions.has_ready()
-        });
-        let probe = probe.and_then(|lane| lane.breaker.next_probe());
-        let held_off = lane.and_then(|lane| lane.held_off_until());
-        let given_up = lane.filter(|lane| lane.breaker.is_open()).and_then(|_| self.next_given_up(now));
-        self.partitions.next_due().into_iter().chain(probe).chain(held_off).chain(given_up).min()
     }
 
     /// Why the flow cannot go on as it is, once.

@@ -17,6 +17,7 @@ pub mod budget;
 mod calls;
 mod clock;
 mod delivery;
+mod dispatch;
 mod driver;
 mod durability;
 mod failure;
@@ -33,6 +34,7 @@ mod partitions;
 mod progress;
 mod retreat;
 mod retry;
+mod revisions;
 mod route;
 mod sequencer;
 #[cfg(test)]
@@ -43,6 +45,7 @@ mod status;
 mod tests;
 mod thread;
 mod topology;
+mod trial;
 
 use std::sync::Arc;
 
@@ -52,7 +55,8 @@ use tokio::task::JoinHandle;
 use self::budget::Budget;
 use self::driver::{Command, Parts};
 use self::lane::Steering;
-pub use self::status::{Counts, State, Status};
+pub use self::status::{CandidateStatus, Counts, Sample, ShadowTally, State, Status, Tally};
+pub use self::trial::Manner;
 use crate::engine::{Completion, Invoker};
 use crate::kafka::{Blueprint, KafkaClients};
 use crate::manifest::{Cluster, Member, Trigger};
@@ -72,6 +76,9 @@ pub struct Context {
 
 /// The longest name of a static member.
 const MAX_INSTANCE: usize = 249;
+
+/// How many commands wait for the trigger at most.
+const COMMANDS: usize = 32;
 
 /// A trigger has not obeyed its last commands yet, and takes no further one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,11 +101,50 @@ impl Handle {
         self.completions.clone()
     }
 
-    /// Has the trigger take on a revision. Never waits: a trigger that hangs must not hold up others.
+    /// Has the trigger take on a revision, which serves from then on. If a candidate of the same digest is tried, it is
+    /// let go. Like all commands this never waits: a trigger that hangs must not hold up others.
     pub fn adopt(&self, invoker: Box<dyn Invoker>, revision: Digest) -> Result<(), Unresponsive> {
-        match self.commands.try_send(Command::Adopt { invoker, revision }) {
+        self.tell(Command::Adopt { invoker, revision })
+    }
+
+    /// Has the trigger try a revision beside the one that serves. An earlier candidate is let go. The trigger takes no
+    /// records before a revision serves, and until then the candidate waits with it.
+    pub fn try_out(
+        &self,
+        invoker: Box<dyn Invoker>,
+        revision: Digest,
+        stage: u32,
+        manner: Manner,
+    ) -> Result<(), Unresponsive> {
+        self.tell(Command::TryOut { invoker, revision, stage, manner })
+    }
+
+    /// The candidate enters another stage, and its counts begin anew. Without a candidate nothing happens.
+    pub fn steer(&self, stage: u32, manner: Manner) -> Result<(), Unresponsive> {
+        self.tell(Command::Steer { stage, manner })
+    }
+
+    /// The candidate serves everything from now on, and the revision that served drains. Without a candidate nothing
+    /// happens.
+    pub fn promote(&self) -> Result<(), Unresponsive> {
+        self.tell(Command::Promote)
+    }
+
+    /// The candidate is let go, and its records go to the revision that serves. Without a candidate nothing happens.
+    pub fn withdraw(&self) -> Result<(), Unresponsive> {
+        self.tell(Command::Withdraw)
+    }
+
+    /// Takes no records and starts no calls until it is told `None`. The text says who wants it and why, and is shown
+    /// in the status. Calls that run end, and their messages are sent.
+    pub fn hold(&self, reason: Option<String>) -> Result<(), Unresponsive> {
+        self.tell(Command::Hold { reason })
+    }
+
+    fn tell(&self, command: Command) -> Result<(), Unresponsive> {
+        match self.commands.try_send(command) {
             Err(mpsc::error::TrySendError::Full(_)) => Err(Unresponsive),
-            // A trigger that ended needs no revision.
+            // A trigger that ended needs no command.
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
         }
     }
@@ -125,9 +171,9 @@ fn instance(node: &str, trigger: &str) -> String {
 /// Starts a trigger. It calls nothing before it [adopted](Handle::adopt) a revision.
 pub fn start(context: Context) -> Handle {
     let most = context.trigger.instances.max.get() as usize;
-    let (commands, commands_in) = mpsc::channel(8);
-    // Calls of a revision that was replaced may still end beside those of the new one.
-    let (completions, completions_in) = mpsc::channel(2 * most);
+    let (commands, commands_in) = mpsc::channel(COMMANDS);
+    // Calls of a revision that was replaced may still end beside those of the new one and of a candidate.
+    let (completions, completions_in) = mpsc::channel(3 * most);
     let status = Status { function: context.trigger.function.to_string(), ..Status::default() };
     let (publish, status) = watch::channel(status);
     let context = Arc::new(context);

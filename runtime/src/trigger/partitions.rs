@@ -6,10 +6,11 @@ use std::time::Instant;
 use rustc_hash::FxHashMap;
 
 use super::progress::{MAX_METADATA, Progress};
-use super::route::Route;
-use super::sequencer::{Limits, Window};
+use super::route::{Route, Source, Split};
+use super::sequencer::{Limits, Sequence, Window};
 use crate::kafka::Partition;
 use crate::manifest::Trigger;
+use crate::record::Record;
 
 /// Where an assignment is in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,38 @@ pub struct Assigned<R> {
     pub intake: Intake,
 }
 
+impl<R: Record> Assigned<R> {
+    /// Which way a record of the partition goes. One that cannot be read whole is given to no function, so it goes the
+    /// ordinary way.
+    pub fn route(&self, split: Option<&Split>, record: &R) -> Route {
+        route(&self.topic, self.partition.number, split, record)
+    }
+
+    /// A record that is in a call may go another way by now. Returns whether it begins anew: see
+    /// [`Window::redirect`].
+    pub fn redirect(&mut self, split: Option<&Split>, sequence: Sequence, record: &R) -> bool {
+        let route = self.route(split, record);
+        self.window.redirect(sequence, route)
+    }
+
+    /// A record that is in a call counts as not run.
+    pub fn put_back(&mut self, split: Option<&Split>, sequence: Sequence, record: R) {
+        self.redirect(split, sequence, &record);
+        self.window.put_back(sequence, record);
+    }
+
+    /// Routes all records anew that are in no call.
+    pub fn reroute(&mut self, split: Option<&Split>) {
+        let (topic, partition) = (&self.topic, self.partition.number);
+        self.window.reroute(|record| route(topic, partition, split, record));
+    }
+}
+
+fn route(topic: &str, partition: i32, split: Option<&Split>, record: &impl Record) -> Route {
+    let Some(split) = split.filter(|_| record.defect().is_none()) else { return Route::STABLE };
+    split.route(Source { topic, partition, offset: record.offset(), key: record.key() })
+}
+
 /// A table whose places are used again, so that acknowledgements find their window by an index.
 pub struct Partitions<R> {
     limits: Limits,
@@ -54,8 +87,8 @@ pub struct Partitions<R> {
     places: FxHashMap<Partition, usize>,
     /// Of the next assignment.
     next_epoch: u64,
-    /// Where the search for ready records goes on, so that every partition gets its turn.
-    turn: usize,
+    /// For each route where the search for ready records goes on, so that every partition gets its turn.
+    turns: [usize; Route::COUNT],
 }
 
 impl<R> Partitions<R> {
@@ -70,7 +103,7 @@ impl<R> Partitions<R> {
             table: Vec::new(),
             places: FxHashMap::default(),
             next_epoch: 0,
-            turn: 0,
+            turns: [0; Route::COUNT],
         }
     }
 
@@ -130,11 +163,11 @@ impl<R> Partitions<R> {
 
     /// The next partition with records of a route that may run, and its place.
     pub fn next_ready(&mut self, route: Route) -> Option<(Place, &mut Assigned<R>)> {
-        let length = self.table.len();
-        let index = (0..length).map(|step| (self.turn + step) % length).find(|&index| {
+        let (length, turn) = (self.table.len(), self.turns[route.index()]);
+        let index = (0..length).map(|step| (turn + step) % length).find(|&index| {
             self.table[index].as_ref().is_some_and(|assigned| !assigned.leaving && assigned.window.ready(route) > 0)
         })?;
-        self.turn = index + 1;
+        self.turns[route.index()] = index + 1;
         self.table[index].as_mut().map(|assigned| (Place { index, epoch: assigned.epoch }, assigned))
     }
 
@@ -162,14 +195,14 @@ impl<R> Partitions<R> {
         self.iter().map(|assigned| assigned.window.bytes()).sum()
     }
 
-    /// Whether any record could run now.
-    pub fn has_ready(&self) -> bool {
-        self.iter().any(|assigned| !assigned.leaving && assigned.window.has_ready())
+    /// Whether any record of a route could run now.
+    pub fn has_ready(&self, route: Route) -> bool {
+        self.iter().any(|assigned| !assigned.leaving && assigned.window.ready(route) > 0)
     }
 
-    /// Records that could start now.
-    pub fn startable(&self) -> usize {
-        self.iter().filter(|assigned| !assigned.leaving).map(|assigned| assigned.window.startable()).sum()
+    /// Records of a route that could start now.
+    pub fn startable(&self, route: Route) -> usize {
+        self.iter().filter(|assigned| !assigned.leaving).map(|assigned| assigned.window.startable(route)).sum()
     }
 
     pub fn next_due(&self) -> Option<Instant> {

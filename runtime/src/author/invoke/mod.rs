@@ -91,7 +91,7 @@ pub fn unread(function: &str, triggers: &[Arc<Trigger>], topic: &str) -> String 
 /// What a pool is made for that is called without a broker: by this trigger, with `allowed` topics besides its own.
 pub fn setup(function: Arc<Function>, trigger: &Trigger, allowed: &[String]) -> Setup {
     let (trigger, topics) = offline::trigger(trigger, allowed);
-    Setup { function, trigger: Arc::new(trigger), topics: Arc::new(topics) }
+    Setup { function, trigger: Arc::new(trigger), topics: Arc::new(topics), isolated: false }
 }
 
 /// A compiled component with a running instance, and the data plane that calls it.

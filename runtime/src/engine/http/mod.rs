@@ -25,6 +25,7 @@ mod failure;
 mod grants;
 mod handle;
 mod refusals;
+mod refusing;
 mod setters;
 mod slot;
 #[cfg(test)]
@@ -130,6 +131,11 @@ impl Clients {
         let client = Arc::new(Client::new(function, backend, entry.counts.clone()));
         entry.client = Arc::downgrade(&client);
         Ok(client)
+    }
+
+    /// A client for a function all of whose requests are refused. It counts for nobody.
+    pub(super) fn isolated(function: &Function) -> Arc<Client> {
+        Arc::new(Client::new(function, Backend::Dialer(Arc::new(refusing::Refusing)), Arc::default()))
     }
 
     fn backend(&self, function: &Function) -> Result<Backend, String> {

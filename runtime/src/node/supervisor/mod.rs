@@ -348,6 +348,7 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
                 function: offer.function,
                 trigger: running.wanted.trigger.clone(),
                 topics: running.topics.clone(),
+                isolated: false,
             };
             let (engine, events) = (self.options.engine.clone(), self.events.clone());
             let (trigger, completions) = (name.clone(), running.handle.completions());

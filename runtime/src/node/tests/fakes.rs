@@ -15,7 +15,7 @@ use crate::node::overview::Overview;
 use crate::node::supervisor::{Options, Stopper, Supervisor};
 use crate::record::revision::{Digest, Origin};
 use crate::registry::{Change, Content, Found, Standing, Verdict, Watched};
-use crate::trigger::{Context, Status, Unresponsive};
+use crate::trigger::{Context, Manner, Status, Unresponsive};
 
 pub const MANIFEST: &str = "tidegate.toml";
 /// The component of the function `f`.
@@ -23,6 +23,16 @@ pub const COMPONENT: &str = "f.wasm";
 
 /// Sends the result of a start of instances.
 type Started = oneshot::Sender<Result<(), PoolError>>;
+
+/// What a trigger is told about candidates and holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    TryOut { text: String, stage: u32, manner: Manner },
+    Steer { stage: u32, manner: Manner },
+    Promote,
+    Withdraw,
+    Hold(Option<String>),
+}
 
 /// What the fakes share with the test.
 #[derive(Default)]
@@ -32,6 +42,8 @@ struct State {
     starting: Vec<(String, Setup, Started)>,
     /// The texts of the revisions that each trigger has adopted since it was started, in order.
     adopted: BTreeMap<Name, Vec<String>>,
+    /// What each trigger was told since then beside that, in order.
+    told: BTreeMap<Name, Vec<Told>>,
     statuses: BTreeMap<Name, watch::Sender<Status>>,
     /// Triggers that were told to stop. They end when the test tells them to.
     draining: BTreeMap<Name, oneshot::Sender<()>>,
@@ -89,7 +101,19 @@ impl Start<String> for Fakes {
         let mut state = self.state();
         state.statuses.insert(name.clone(), sender);
         state.adopted.insert(name.clone(), Vec::new());
+        state.told.insert(name.clone(), Vec::new());
         FakeTrigger { name, fakes: self.clone(), status }
+    }
+}
+
+impl FakeTrigger {
+    fn tell(&self, told: Told) -> Result<(), Unresponsive> {
+        let mut state = self.fakes.state();
+        if state.hangs {
+            return Err(Unresponsive);
+        }
+        state.told.entry(self.name.clone()).or_default().push(told);
+        Ok(())
     }
 }
 
@@ -107,6 +131,27 @@ impl Serve<String> for FakeTrigger {
         state.statuses[&self.name].send_modify(|status| status.revision = Some(revision.to_string()));
         state.adopted.entry(self.name.clone()).or_default().push(pool);
         Ok(())
+    }
+
+    fn try_out(&self, pool: String, revision: Digest, stage: u32, manner: Manner) -> Result<(), Unresponsive> {
+        assert_eq!(revision, Digest::of(pool.as_bytes()), "the pool is of the revision");
+        self.tell(Told::TryOut { text: pool, stage, manner })
+    }
+
+    fn steer(&self, stage: u32, manner: Manner) -> Result<(), Unresponsive> {
+        self.tell(Told::Steer { stage, manner })
+    }
+
+    fn promote(&self) -> Result<(), Unresponsive> {
+        self.tell(Told::Promote)
+    }
+
+    fn withdraw(&self) -> Result<(), Unresponsive> {
+        self.tell(Told::Withdraw)
+    }
+
+    fn hold(&self, reason: Option<String>) -> Result<(), Unresponsive> {
+        self.tell(Told::Hold(reason))
     }
 
     fn status(&self) -> watch::Receiver<Status> {
@@ -260,6 +305,11 @@ impl World {
     /// The revisions that a trigger has adopted since it was started.
     pub fn adopted(&self, trigger: &str) -> Vec<String> {
         self.fakes.state().adopted.get(trigger).cloned().unwrap_or_default()
+    }
+
+    /// What a trigger was told about candidates and holds since it was started.
+    pub fn told(&self, trigger: &str) -> Vec<Told> {
+        self.fakes.state().told.get(trigger).cloned().unwrap_or_default()
     }
 
     /// Whether triggers do not respond, so that they adopt nothing.

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use super::{Answer, Driver, Phase, SHRINK, Why};
 use crate::kafka::{Broker as _, Clients, Error, Metadata, Position, Sink as _};
 use crate::trigger::health::{Condition, News, SHOWN};
+use crate::trigger::lane::Lane;
+use crate::trigger::route::Route;
 use crate::trigger::topology::Side;
 
 /// How long a broker may take to answer about topics.
@@ -61,19 +63,17 @@ impl<C: Clients> Driver<C> {
     pub(super) fn look_around(&mut self, now: Instant) {
         self.watch_outputs(now);
         let (health, flow) = (&mut self.health, &mut self.flow);
-        let lane = flow.lanes.serving();
-        let no_instance = lane.and_then(|lane| lane.obstacle());
-        health.put(
-            Condition::NoInstance,
-            no_instance.map(|why| format!("no instance of the function can be started: {why}")),
-            now,
-        );
-        let most_fail = lane.is_some_and(|lane| lane.breaker.is_open());
-        health.put(
-            Condition::MostFail,
-            most_fail.then(|| "most records fail; probing with single ones".to_owned()),
-            now,
-        );
+        let no_instance = flow.lanes.live().find_map(|(route, lane)| {
+            let why = lane.obstacle()?;
+            Some(format!("no instance of {} can be started: {why}", whose(route)))
+        });
+        health.put(Condition::NoInstance, no_instance, now);
+        let most_fail = flow.lanes.live().find(|(_, lane)| lane.breaker.is_open());
+        let most_fail = most_fail.map(|(route, _)| match route {
+            Route::CANARY => "most records of the candidate fail; probing with single ones".to_owned(),
+            _ => "most records fail; probing with single ones".to_owned(),
+        });
+        health.put(Condition::MostFail, most_fail, now);
         let silent = self.silent_group.filter(|since| now.saturating_duration_since(*since) >= NO_ASSIGNMENT);
         let group = &self.context.trigger.group;
         let no_assignment = silent.map(|since| {
@@ -83,7 +83,7 @@ impl<C: Clients> Driver<C> {
         health.put(Condition::NoAssignment, no_assignment, now);
         if now >= self.next_shrink {
             self.next_shrink = now + SHRINK;
-            flow.lanes.serving_mut().into_iter().for_each(|lane| lane.shrink());
+            flow.lanes.live_mut().for_each(Lane::shrink);
         }
         let trigger = &self.context.trigger.name;
         health.pass_time(now, |news| match news {
@@ -115,5 +115,13 @@ impl<C: Clients> Driver<C> {
         sink.ask(Box::new(move |result| {
             let _ = answer.try_send(Answer::Topics { client, side: Side::Outputs, result });
         }));
+    }
+}
+
+/// Of which of the two revisions something is said.
+fn whose(route: Route) -> &'static str {
+    match route {
+        Route::CANARY => "the candidate",
+        _ => "the function",
     }
 }

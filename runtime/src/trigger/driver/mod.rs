@@ -10,6 +10,7 @@
 //!
 //! Time is an argument and nothing here waits, so a simulated cluster drives the very same loop.
 
+mod commands;
 mod conditions;
 mod leaving;
 mod partitions;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
+pub use self::commands::Command;
 use super::Context;
 use super::beginning::Beginning;
 use super::clock::Now;
@@ -37,9 +39,9 @@ use super::membership::Membership;
 use super::retreat::{Drains, Retreat};
 use super::status::{Report, State, Status};
 use super::topology::{Side, Topology};
-use crate::engine::{Completion, Invoker};
+use super::trial::Trial;
+use crate::engine::Completion;
 use crate::kafka::{Batching, Broker, Clients, Error, ErrorKind, Event, Metadata, Partition, Sink as _, Taken};
-use crate::record::revision::Digest;
 
 /// Records taken before the loop looks at everything else again.
 const TAKE: usize = 500;
@@ -58,14 +60,6 @@ const LEAST_PARK: Duration = Duration::from_millis(1);
 const SHRINK: Duration = Duration::from_secs(10);
 /// The first pause before a client is built again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-
-/// What a trigger is told.
-pub enum Command {
-    /// New calls go to this revision; those that run end on the old one.
-    Adopt { invoker: Box<dyn Invoker>, revision: Digest },
-    /// Finish what runs, commit, leave the group.
-    Stop,
-}
 
 /// What a driver is made of.
 pub struct Parts<C: Clients> {
@@ -132,6 +126,8 @@ enum Why {
     Broken(String),
 }
 
+type RecordOf<C> = <<C as Clients>::Broker as Broker>::Record;
+
 /// The loop of a trigger.
 pub struct Driver<C: Clients> {
     context: Arc<Context>,
@@ -149,7 +145,7 @@ pub struct Driver<C: Clients> {
     answer: mpsc::Sender<Answer>,
     report: Report,
     // The flow before the broker: its records lie in the client's memory.
-    flow: Flow<<C::Broker as Broker>::Record, C::Sink>,
+    flow: Flow<RecordOf<C>, C::Sink>,
     broker: Option<C::Broker>,
     /// How many clients there were.
     client: u64,
@@ -302,35 +298,6 @@ impl<C: Clients> Driver<C> {
         self.gathering = None;
     }
 
-    fn obey(&mut self, now: Instant) {
-        while let Some(command) = self.commands.try_next() {
-            match command {
-                Command::Adopt { invoker, revision } => self.adopt(&revision, invoker, now),
-                Command::Stop => self.end(Why::Stopped, now),
-            }
-        }
-        // Without a supervisor there is nothing to work for.
-        if self.commands.is_closed() {
-            self.end(Why::Stopped, now);
-        }
-    }
-
-    fn adopt(&mut self, revision: &Digest, invoker: Box<dyn Invoker>, now: Instant) {
-        let name: Arc<str> = revision.to_string().into();
-        let is_another = self.flow.lanes.serving().is_none_or(|lane| lane.revision != name);
-        self.flow.lanes.adopt(name, invoker);
-        if is_another && self.flow.paused.is_some() {
-            tracing::info!(trigger = %self.context.trigger.name, revision = revision.short(), "trigger resumed with another revision");
-            let positions = self.flow.resume();
-            self.seek(&positions, now);
-            // No window knows of the messages of what began anew. Were the partition given away now, they would
-            // follow those of its next owner.
-            if !positions.is_empty() && self.flow.delivery.outstanding() > 0 && self.durability.is_open() {
-                self.purge(now);
-            }
-        }
-    }
-
     /// Takes in events of the client and answers of helper threads.
     fn hear(&mut self, now: Instant) {
         while let Some(event) = self.broker.as_mut().and_then(Broker::next_event) {
@@ -406,7 +373,7 @@ impl<C: Clients> Driver<C> {
 
     fn take(&mut self, now: Now) -> usize {
         self.starved = !self.flow.may_admit();
-        if self.flow.paused.is_some() || self.starved || self.flow.has_enough_work() {
+        if self.flow.paused.is_some() || self.flow.held.is_some() || self.starved || self.flow.has_enough_work() {
             return 0;
         }
         let Some(broker) = &mut self.broker else { return 0 };
@@ -465,7 +432,7 @@ impl<C: Clients> Driver<C> {
     fn publish(&mut self, now: Instant) {
         let state = match () {
             () if matches!(self.phase, Phase::Over) => State::Stopped,
-            () if self.flow.paused.is_some() => State::Paused,
+            () if self.flow.paused.is_some() || self.flow.held.is_some() => State::Paused,
             () if !self.health.is_good() => State::Degraded,
             () if !self.topology.is_subscribed() || self.flow.lanes.serving().is_none() => State::Starting,
             () => State::Running,
@@ -473,18 +440,19 @@ impl<C: Clients> Driver<C> {
         let (flow, health, function) = (&self.flow, &self.health, &self.context.trigger.function);
         self.report.publish(state, now, || {
             let conditions = health.report();
-            let reasons: Vec<_> = conditions.iter().map(|condition| condition.reason.as_str()).collect();
-            let reason = flow
-                .paused
-                .as_ref()
-                .map(|paused| paused.reason.clone())
-                .or_else(|| (!reasons.is_empty()).then(|| reasons.join("; ")));
+            let mut reasons: Vec<_> = flow.held.iter().map(String::as_str).collect();
+            reasons.extend(flow.paused.iter().map(|paused| paused.reason.as_str()));
+            if reasons.is_empty() {
+                reasons.extend(conditions.iter().map(|condition| condition.reason.as_str()));
+            }
+            let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
             Status {
                 state,
                 reason,
                 conditions,
                 function: function.to_string(),
                 revision: flow.lanes.serving().map(|lane| lane.revision.to_string()),
+                candidate: flow.lanes.trial().map(Trial::status),
                 partitions: flow.partitions.len(),
                 counts: flow.all_counts(),
             }

@@ -7,6 +7,7 @@ use super::{Failure, Sequence, State, Window};
 use crate::record::outcome::Fault;
 use crate::trigger::clock::Now;
 use crate::trigger::progress::Failed;
+use crate::trigger::route::Route;
 
 impl<R> Window<R> {
     pub(super) fn failure(&self, sequence: Sequence) -> Failure {
@@ -53,7 +54,7 @@ impl<R> Window<R> {
     pub(super) fn clear_suspicion(&mut self, sequence: Sequence) {
         let failure = self.failure_mut(sequence);
         failure.group = None;
-        if !failure.has_failed() {
+        if !failure.has_failed() && !failure.stays {
             self.failures.remove(&sequence);
             self.slot_mut(sequence).has_failure = false;
         }
@@ -134,20 +135,20 @@ impl<R> Window<R> {
         }
     }
 
-    /// When the first failure of a record that does not run was, of all the earliest one.
-    pub fn oldest_failure_unix_s(&self) -> Option<u64> {
+    /// When the first failure of a record of a route that does not run was, of all the earliest one.
+    pub fn oldest_failure_unix_s(&self, route: Route) -> Option<u64> {
         self.failures
             .iter()
-            .filter(|(sequence, failure)| failure.has_failed() && self.is_idle(**sequence))
+            .filter(|(sequence, failure)| failure.has_failed() && self.is_idle(**sequence, route))
             .map(|(_, failure)| failure.since_unix_s)
             .min()
     }
 
-    /// Hands out one record that failed first at this time or before it and does not run, as if it were
+    /// Hands out one record of a route that failed first at this time or before it and does not run, as if it were
     /// taken for a call.
-    pub fn take_failed_before(&mut self, unix_s: u64) -> Option<(Sequence, R)> {
+    pub fn take_failed_before(&mut self, route: Route, unix_s: u64) -> Option<(Sequence, R)> {
         let old = self.failures.iter().filter(|(_, failure)| failure.has_failed() && failure.since_unix_s <= unix_s);
-        let sequence = old.map(|(&sequence, _)| sequence).filter(|&sequence| self.is_idle(sequence)).min()?;
+        let sequence = old.map(|(&sequence, _)| sequence).filter(|&sequence| self.is_idle(sequence, route)).min()?;
         if self.slot(sequence).state == State::Ready {
             self.leave_ready(sequence);
         }
@@ -158,8 +159,9 @@ impl<R> Window<R> {
         Some((sequence, record))
     }
 
-    fn is_idle(&self, sequence: Sequence) -> bool {
-        matches!(self.slot(sequence).state, State::Ready | State::Waiting)
+    fn is_idle(&self, sequence: Sequence, route: Route) -> bool {
+        let slot = self.slot(sequence);
+        slot.route == route && matches!(slot.state, State::Ready | State::Waiting)
     }
 
     /// Whether a record has failed before, here or under an earlier owner of the partition.

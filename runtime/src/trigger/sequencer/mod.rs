@@ -34,13 +34,14 @@ mod failing;
 mod ready;
 mod report;
 mod room;
+mod routing;
 mod take;
 #[cfg(test)]
 mod tests;
 
 pub use take::{Share, Taken};
 
-use self::ready::{Counts, Kind, Ready};
+use self::ready::{Kind, Ready};
 use super::clock::Now;
 use super::progress::{Failed, Progress};
 use super::route::Route;
@@ -126,6 +127,8 @@ struct Failure {
     due_unix_s: u64,
     /// Most records of a call that this one may be part of; see [`Window::suspect`].
     group: Option<usize>,
+    /// A candidate gave it up, so it goes to the revision that serves.
+    stays: bool,
 }
 
 impl Failure {
@@ -236,7 +239,7 @@ impl<R> Window<R> {
             slot.has_failure = true;
             self.failing += 1;
             let Failed { attempts, since_unix_s, due_unix_s, .. } = failed;
-            self.failures.insert(sequence, Failure { attempts, since_unix_s, due_unix_s, group: None });
+            self.failures.insert(sequence, Failure { attempts, since_unix_s, due_unix_s, ..Failure::default() });
         }
         self.join_group(&mut slot, sequence);
         let is_ready = slot.state == State::Ready;
@@ -277,19 +280,6 @@ impl<R> Window<R> {
     /// Records of a route that could run now, not counting those that could ride along.
     pub fn ready(&self, route: Route) -> usize {
         self.ready[route.index()].counts.all()
-    }
-
-    /// Whether any record could run now.
-    pub fn has_ready(&self) -> bool {
-        self.ready_counts().all() > 0
-    }
-
-    fn ready_counts(&self) -> Counts {
-        self.ready.iter().fold(Counts::default(), |sum, ready| Counts {
-            fresh: sum.fresh + ready.counts.fresh,
-            retries: sum.retries + ready.counts.retries,
-            suspects: sum.suspects + ready.counts.suspects,
-        })
     }
 
     fn ready_of(&mut self, route: Route) -> &mut Ready {

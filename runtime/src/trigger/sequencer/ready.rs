@@ -78,6 +78,11 @@ impl Default for Ready {
 }
 
 impl Ready {
+    /// Forgets all entries, to be filled again.
+    pub(super) fn clear(&mut self) {
+        *self = Self { turn: self.turn, ..Self::default() };
+    }
+
     /// A record may run from now on.
     pub(super) fn add(&mut self, kind: Kind, sequence: Sequence) {
         *self.counts.of(kind) += 1;

@@ -5,6 +5,7 @@
 //! between the low watermark and the newest record, so only so many of them can be large.
 
 use super::Window;
+use crate::trigger::route::Route;
 
 /// What of the metadata is not for ranges and failures.
 const RESERVED: usize = 40;
@@ -14,9 +15,9 @@ const RANGE: usize = 2;
 const FAILED: usize = 8;
 
 impl<R> Window<R> {
-    /// Records that are ready and that the size of the progress lets start.
-    pub fn startable(&self) -> usize {
-        let ready = self.ready_counts();
+    /// Records of a route that are ready and that the size of the progress lets start.
+    pub fn startable(&self, route: Route) -> usize {
+        let ready = self.ready[route.index()].counts;
         (ready.fresh + ready.suspects).min(self.allowance()) + ready.retries
     }
 

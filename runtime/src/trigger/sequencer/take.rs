@@ -110,12 +110,16 @@ impl<R> Window<R> {
     /// The next record of a kind that may run. What is stale before it is thrown away.
     fn next_candidate(&mut self, route: Route, kind: Kind) -> Option<Sequence> {
         while let Some(sequence) = self.ready_of(route).peek(kind) {
-            if sequence >= self.base && self.may_run(sequence) && self.kind(sequence) == kind {
+            if sequence >= self.base && self.is_of(sequence, route, kind) && self.may_run(sequence) {
                 return Some(sequence);
             }
             self.ready_of(route).pop(kind);
         }
         None
+    }
+
+    fn is_of(&self, sequence: Sequence, route: Route, kind: Kind) -> bool {
+        self.slot(sequence).route == route && self.kind(sequence) == kind
     }
 
     /// Ready, or right behind a record of its key group that this very `take` handed out.
@@ -193,7 +197,7 @@ mod tests {
         assert!(failing.iter().all(|sequence| !drawn.contains(sequence)), "they say nothing new");
 
         let mut rest = BTreeSet::new();
-        while window.has_ready() {
+        while window.ready(Route::STABLE) > 0 {
             window.take(Route::STABLE, Share { records: 7, bytes: usize::MAX }, |one| {
                 assert!(rest.insert(one.sequence), "{} is taken twice", one.sequence);
             });

@@ -446,10 +446,10 @@ fn a_record_that_is_too_old_is_given_up_without_a_call() {
     take(&mut window, 2);
     (0..2).for_each(|sequence| assert_eq!(window.failed(sequence, false, start).attempts, 0));
     window.wait(0, Duration::from_secs(60), start, 0, |_| {});
-    assert_eq!(window.take_failed_before(start.unix_s() - 1), None, "it is young");
-    assert_eq!(window.oldest_failure_unix_s(), Some(start.unix_s()));
-    assert_eq!(window.take_failed_before(start.unix_s()), Some((0, 0)));
-    assert_eq!(window.take_failed_before(start.unix_s()), None, "the other one runs");
+    assert_eq!(window.take_failed_before(Route::STABLE, start.unix_s() - 1), None, "it is young");
+    assert_eq!(window.oldest_failure_unix_s(Route::STABLE), Some(start.unix_s()));
+    assert_eq!(window.take_failed_before(Route::STABLE, start.unix_s()), Some((0, 0)));
+    assert_eq!(window.take_failed_before(Route::STABLE, start.unix_s()), None, "the other one runs");
     window.handled(0, 0);
     window.wake(start.instant + Duration::from_secs(61));
 }
@@ -464,7 +464,7 @@ fn a_hole_in_the_offsets_stops_nobody() {
     for offset in 400_000..401_000 {
         window.admit(offset, None, Route::STABLE, 10, offset, now());
     }
-    assert!(window.startable() > 400, "{} may start", window.startable());
+    assert!(window.startable(Route::STABLE) > 400, "{} may start", window.startable(Route::STABLE));
 }
 
 #[test]
@@ -484,8 +484,8 @@ fn records_that_wait_are_no_work_at_hand() {
             }
         }
     }
-    assert!(window.has_ready(), "the size of the progress stops them");
-    assert_eq!(window.startable(), 0);
+    assert!((window.ready(Route::STABLE) > 0), "the size of the progress stops them");
+    assert_eq!(window.startable(Route::STABLE), 0);
 }
 
 #[test]

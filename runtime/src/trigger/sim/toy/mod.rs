@@ -397,6 +397,12 @@ impl Drives for Toy {
             match command {
                 Command::Adopt { invoker, .. } => self.invoker = Some(invoker),
                 Command::Stop => self.stopping = Some(now.instant + self.parts.context.trigger.drain),
+                // It knows one revision only, and nobody holds it.
+                Command::TryOut { .. }
+                | Command::Steer { .. }
+                | Command::Promote
+                | Command::Withdraw
+                | Command::Hold { .. } => {}
             }
         }
         while let Some(event) = self.broker.next_event() {

@@ -24,13 +24,15 @@ COMPONENTS := $(EXAMPLES:examples/%=$(MEASURED)/%.wasm)
 MEASURE := $(CARGO) bench -p tidegate -p tidegate-tests --bench functions -- \
 	$(join $(abspath $(EXAMPLES)),$(addprefix =,$(abspath $(COMPONENTS))))
 
-.PHONY: help demo test simulate bench bench-functions bench-node lint build release functions go-functions tools go java languages
+.PHONY: help demo demo-s3 test simulate bench bench-functions bench-node bench-revisions lint build release functions go-functions tools go java languages
 
 help:
 	@echo "make demo               the main job on an embedded broker, with a change of the function on the way"
+	@echo "make demo-s3            publish, canary and rollback on three nodes, with a server of S3 that it fetches"
 	@echo "make test               all tests, against a real Apache Kafka that it fetches"
 	@echo "make simulate MINUTES=10 histories of the simulated cluster until the time is over; SEED= for one that is known"
 	@echo "make bench              CPU per record beside an ordinary native loop, then what bench-functions does"
+	@echo "make bench-revisions    how soon nodes take on what is published, and what they withstand"
 	@echo "make bench-node         latency and CPU at steady rates, idle triggers, restarts and kills of nodes"
 	@echo "make bench-functions    what functions cost by themselves: the examples in each of their languages"
 	@echo "make lint               formatting and lints"
@@ -39,6 +41,9 @@ help:
 # with other features.
 demo: build
 	@$(TARGET)/debug/demo
+
+demo-s3: build functions
+	@$(TARGET)/debug/demo-s3
 
 test: build functions go-functions java languages
 	cd sdk-go && go test ./...
@@ -61,6 +66,10 @@ bench-node: java functions release
 	@$(TARGET)/release/bench rolling
 	@$(TARGET)/release/bench killed
 	@$(TARGET)/release/bench killed 10 static
+
+bench-revisions: java functions release
+	@for part in publish "publish 20 fresh" away events canary shadow killed "uploads 200"; do \
+		$(TARGET)/release/bench revisions $$part || exit 1; done
 
 bench-functions: $(COMPONENTS)
 	@$(MEASURE)

@@ -24,4 +24,5 @@ pub mod node;
 pub mod place;
 pub mod process;
 pub mod proxy;
+pub mod stream;
 pub mod wait;

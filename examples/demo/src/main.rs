@@ -77,6 +77,7 @@ async fn start(project: &Path, broker: &Arc<EmbeddedBroker>) -> anyhow::Result<(
         node: "demo".into(),
         environment: |_| None,
         kept: None,
+        now_ms: Box::new(tidegate::node::relay::now_ms),
         adapt: Box::new(move |manifest| embed(manifest, &broker, PARTITIONS)),
     };
     let (supervisor, stopper, _) = Supervisor::new(manifest, options)?;

@@ -12,6 +12,7 @@ use crate::author::dev::{Builder, Sources, embed, say, terminal};
 use crate::author::golden::Paint;
 use crate::kafka::embedded::{EmbeddedBroker, LIMITS};
 use crate::manifest::Manifest;
+use crate::node::relay;
 use crate::node::supervisor::Options;
 use crate::tools::Failure;
 use crate::tools::display::colours;
@@ -90,6 +91,7 @@ async fn develop(manifest: Manifest, arguments: &Arguments, engine: crate::engin
     let options = Options {
         engine,
         node: "dev".into(),
+        now_ms: Box::new(relay::now_ms),
         environment: node::environment,
         kept: node::kept_folder(),
         adapt: Box::new(move |manifest| {

@@ -7,6 +7,7 @@ use super::{check, node};
 use crate::log;
 use crate::manifest::Manifest;
 use crate::node::admin;
+use crate::node::relay;
 use crate::node::supervisor::{Options, Supervisor};
 use crate::signals;
 use crate::tools::Failure;
@@ -37,6 +38,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let options = Options {
         engine,
         node: name,
+        now_ms: Box::new(relay::now_ms),
         environment: node::environment,
         kept: node::kept_folder(),
         adapt: Box::new(|manifest| manifest),

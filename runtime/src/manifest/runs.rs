@@ -8,25 +8,28 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// One, if the manifest declares no trigger, or wants what a node cannot do yet.
+    /// One, if the manifest declares no trigger, or a rollout without [control], or wants what a node cannot do yet.
     pub fn check_runs(&self) -> Result<(), Errors> {
-        let path = self.path.display();
         for function in self.functions.values() {
-            let unknown =
-                [("rollout", function.rollout.is_some()), ("require-signature", function.require_signature.is_some())];
-            if let Some((key, _)) = unknown.into_iter().find(|(_, is_set)| *is_set) {
+            let path = self.path.display();
+            if function.require_signature.is_some() {
                 let title = format!(
-                    "{path}: this version of Tidegate checks `{key}` of the function {}, and does not carry it out yet",
+                    "{path}: this version of Tidegate checks `require-signature` of the function {}, and does not carry it out yet",
                     function.name
                 );
-                return Err(
-                    Errors::about_file(&self.path, title).help("remove it: without it every revision serves at once")
-                );
+                return Err(Errors::about_file(&self.path, title).help("remove it"));
+            }
+            if function.rollout.is_some() && self.control.is_none() {
+                let title =
+                    format!("{path}: the function {} has a `rollout`, and there is no [control]", function.name);
+                let help = "add [control] cluster = \"NAME\": by its topic the nodes agree about rollouts";
+                return Err(Errors::about_file(&self.path, title).help(help));
             }
         }
         if !self.triggers.is_empty() {
             return Ok(());
         }
+        let path = self.path.display();
         let title = if self.functions.is_empty() {
             format!("{path} declares no function and no trigger")
         } else {

@@ -23,6 +23,8 @@ pub struct Offer {
     pub generation: Generation,
     pub digest: Digest,
     pub function: Arc<Function>,
+    /// Its instances reach nothing outside, because what they do is done by another revision too.
+    pub is_isolated: bool,
 }
 
 /// Identifies one start of instances.
@@ -55,12 +57,13 @@ impl Offer {
     }
 
     /// Whether both are the same publication with the same settings.
-    fn is(&self, other: &Self) -> bool {
+    pub fn is(&self, other: &Self) -> bool {
         self.generation == other.generation && self.has_settings_of(other)
     }
 
     fn has_settings_of(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.function, &other.function) || self.function == other.function
+        let is_same_function = Arc::ptr_eq(&self.function, &other.function) || self.function == other.function;
+        is_same_function && self.is_isolated == other.is_isolated
     }
 }
 
@@ -172,7 +175,12 @@ mod tests {
         let source = Component::File("f.wasm".into());
         let builds = artifacts.builds(&source);
         builds
-            .map(|build| Offer { generation: build.generation, digest: build.digest, function: function.clone() })
+            .map(|build| Offer {
+                generation: build.generation,
+                digest: build.digest,
+                function: function.clone(),
+                is_isolated: false,
+            })
             .collect()
     }
 

@@ -26,16 +26,20 @@ pub struct Build<C> {
 /// The revisions of one component.
 #[derive(Debug)]
 struct Artifact<C> {
-    /// The number of the newest content. Results of older contents are discarded.
+    /// The number of the newest content, and of the last one that stands in for it. Results of older contents are
+    /// discarded.
     newest: Generation,
-    /// The newest build whose instances have started.
+    stand_in: Option<Generation>,
+    /// The newest build that serves, or has served.
     good: Option<Build<C>>,
-    /// A newer build, whose instances have not started in any trigger yet.
+    /// A newer build that does not serve everything yet.
     candidate: Option<Build<C>>,
+    /// A build of an older content, for as long as no build has served.
+    older: Option<Build<C>>,
     /// Why the newest content did not become a build.
     error: Option<String>,
-    /// Whether the content is an older one, in place of the newest, which has the error.
-    stands_in: bool,
+    /// The source has no older content that may be taken.
+    has_no_older: bool,
     /// Why the source cannot be asked now.
     away: Option<String>,
 }
@@ -72,9 +76,10 @@ impl<C> Artifacts<C> {
     pub fn changed(&mut self, source: &Component, standing: Standing) -> Generation {
         self.last.0 += 1;
         let artifact = self.components.entry(source.clone()).or_insert_with(Artifact::new);
-        artifact.newest = self.last;
-        // It is said of the newest content, and an older one changes nothing about that.
-        artifact.stands_in = standing == Standing::Older;
+        match standing {
+            Standing::Newest => (artifact.newest, artifact.has_no_older) = (self.last, false),
+            Standing::Kept | Standing::Older => artifact.stand_in = Some(self.last),
+        }
         artifact.away = None;
         self.last
     }
@@ -85,6 +90,15 @@ impl<C> Artifacts<C> {
         self.refused(source, generation, reason);
     }
 
+    /// The source has no older content that may be taken. If nothing else is known to be wrong, this is.
+    pub fn no_older(&mut self, source: &Component, reason: String) {
+        let Some(artifact) = self.components.get_mut(source) else { return };
+        artifact.has_no_older = true;
+        if artifact.candidate.is_none() && artifact.good.is_none() {
+            artifact.error.get_or_insert(reason);
+        }
+    }
+
     /// The source of a component cannot be asked now, or can again. What was found before stays as it is.
     pub fn away(&mut self, source: &Component, reason: Option<String>) {
         self.components.entry(source.clone()).or_insert_with(Artifact::new).away = reason;
@@ -92,10 +106,19 @@ impl<C> Artifacts<C> {
 
     /// Stores a build that the compiler has finished.
     pub fn compiled(&mut self, source: &Component, build: Build<C>) -> Taken {
-        let Some(artifact) = self.newest(source, build.generation) else { return Taken::Overtaken };
-        if !artifact.stands_in {
-            artifact.error = None;
+        let Some(artifact) = self.components.get_mut(source) else { return Taken::Overtaken };
+        if artifact.stand_in == Some(build.generation) {
+            artifact.stand_in = None;
+            // Where a newer one serves, nothing has to stand in.
+            if artifact.good.is_none() {
+                artifact.older = Some(build);
+            }
+            return Taken::Build;
         }
+        if artifact.newest != build.generation {
+            return Taken::Overtaken;
+        }
+        artifact.error = None;
         if artifact.good.as_ref().is_some_and(|good| good.digest == build.digest) {
             // A rollback to the build that has already started. No candidate is left.
             (artifact.good, artifact.candidate) = (Some(build), None);
@@ -108,31 +131,66 @@ impl<C> Artifacts<C> {
     /// Stores the reason why a content was refused. If it stood in for a newer one, the reason why that one was
     /// refused stays.
     pub fn refused(&mut self, source: &Component, generation: Generation, reason: String) -> Taken {
-        let Some(artifact) = self.newest(source, generation) else { return Taken::Overtaken };
-        if !artifact.stands_in {
-            artifact.error = Some(reason);
+        let Some(artifact) = self.components.get_mut(source) else { return Taken::Overtaken };
+        if artifact.stand_in.take_if(|stand_in| *stand_in == generation).is_some() {
+            return Taken::Refused;
         }
+        if artifact.older.take_if(|older| older.generation == generation).is_some() {
+            return Taken::Refused;
+        }
+        if artifact.newest != generation {
+            return Taken::Overtaken;
+        }
+        artifact.error = Some(reason);
         Taken::Refused
     }
 
-    /// Instances of a build have started.
+    /// Instances of a build serve everything.
     pub fn started(&mut self, source: &Component, generation: Generation) {
-        if let Some(artifact) = self.components.get_mut(source)
-            && let Some(candidate) = artifact.candidate.take_if(|candidate| candidate.generation == generation)
-        {
-            artifact.good = Some(candidate);
+        let Some(artifact) = self.components.get_mut(source) else { return };
+        let is_it = |build: &mut Build<C>| build.generation == generation;
+        if let Some(build) = artifact.candidate.take_if(is_it).or_else(|| artifact.older.take_if(is_it)) {
+            artifact.good = Some(build);
+            artifact.older = None;
+            // The newest one was refused at its start, and is not tried again now that another one serves.
+            let (newest, is_refused) = (artifact.newest, artifact.error.is_some());
+            artifact.candidate.take_if(|candidate| is_refused && candidate.generation == newest);
+        }
+    }
+
+    /// The build that has served so far must not serve everything, and is a candidate again. An older one may
+    /// take its place.
+    pub fn demote(&mut self, source: &Component, generation: Generation) {
+        let Some(artifact) = self.components.get_mut(source) else { return };
+        if let Some(good) = artifact.good.take_if(|good| good.generation == generation) {
+            artifact.candidate.get_or_insert(good);
         }
     }
 
     /// The builds that instances can be created from, the newest first.
     pub fn builds(&self, source: &Component) -> impl Iterator<Item = &Build<C>> {
         let artifact = self.components.get(source);
-        artifact.into_iter().flat_map(|artifact| artifact.candidate.iter().chain(&artifact.good))
+        artifact.into_iter().flat_map(|artifact| artifact.candidate.iter().chain(&artifact.older).chain(&artifact.good))
     }
 
-    /// The newest build whose instances have started.
+    /// The newest build, if it has not served everything yet.
+    pub fn candidate(&self, source: &Component) -> Option<&Build<C>> {
+        self.components.get(source)?.candidate.as_ref()
+    }
+
+    /// The newest build that serves, or has served.
     pub fn good(&self, source: &Component) -> Option<&Build<C>> {
         self.components.get(source)?.good.as_ref()
+    }
+
+    /// Whether an older content may become a build soon.
+    pub fn awaits_stand_in(&self, source: &Component) -> bool {
+        self.components.get(source).is_some_and(|artifact| artifact.stand_in.is_some())
+    }
+
+    /// Whether the source has no older content that may be taken.
+    pub fn has_no_older(&self, source: &Component) -> bool {
+        self.components.get(source).is_some_and(|artifact| artifact.has_no_older)
     }
 
     /// Why the source cannot be asked now.
@@ -144,15 +202,20 @@ impl<C> Artifacts<C> {
     pub fn error(&self, source: &Component) -> Option<&str> {
         self.components.get(source)?.error.as_deref()
     }
-
-    fn newest(&mut self, source: &Component, generation: Generation) -> Option<&mut Artifact<C>> {
-        self.components.get_mut(source).filter(|artifact| artifact.newest == generation)
-    }
 }
 
 impl<C> Artifact<C> {
     fn new() -> Self {
-        Self { newest: Generation::default(), good: None, candidate: None, error: None, stands_in: false, away: None }
+        Self {
+            newest: Generation::default(),
+            stand_in: None,
+            good: None,
+            candidate: None,
+            older: None,
+            error: None,
+            has_no_older: false,
+            away: None,
+        }
     }
 }
 

@@ -50,7 +50,7 @@ pub trait Serve<P>: Send + 'static {
     /// The channel for the completions of this trigger's pools.
     fn completions(&self) -> mpsc::Sender<Completion>;
 
-    /// Makes the trigger use a new revision.
+    /// Makes the trigger use a new revision for everything.
     fn adopt(&self, pool: P, revision: Digest) -> Result<(), Unresponsive>;
 
     /// Makes the trigger try a revision beside the one that serves: see [`Handle::try_out`].

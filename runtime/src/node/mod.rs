@@ -8,6 +8,8 @@ pub mod news;
 mod outside;
 pub mod overview;
 pub mod relay;
+mod rollout;
+mod shared;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;

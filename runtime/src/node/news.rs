@@ -5,6 +5,8 @@
 //! | an event in the SQS queue | the object is looked at, and the other nodes are told |
 //! | a hint of another node | the object is looked at |
 //! | this node's state | the other nodes are told |
+//! | what holds for the fleet: aborts, rollouts, pauses | the supervisor is told |
+//! | what the supervisor decided about the fleet | the other nodes are told |
 //!
 //! None of it decides anything: whoever hears something looks at S3, and takes on what is there. So a node
 //! without a queue and without a relay serves the same revisions, only later.
@@ -15,17 +17,22 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::outside::{Outside, Topic};
 use super::overview::Overview;
+use super::relay::fleet::View;
 use super::relay::{self, Relay};
+use super::shared::{Fleet, Word};
 use crate::kafka::notices::Absent;
 use crate::manifest::ObjectName;
 use crate::registry::hints::{Act, Hints};
 use crate::registry::s3::ObjectRegistry;
 
-/// How often the other nodes are told the state of this one, if nothing else changes.
+/// How often the other nodes are told the state of this one if nothing else changes, and during a rollout, whose
+/// limits are judged by what all nodes tell.
 const TELL: Duration = Duration::from_secs(5);
+const TELL_TRIAL: Duration = Duration::from_millis(500);
 /// How long a look may take before the event counts as not acted upon, and comes again.
 const LOOK_LIMIT: Duration = Duration::from_secs(20);
 
@@ -41,12 +48,24 @@ pub struct News {
     hints: Option<Hints>,
     relay: Slot,
     heard: Option<mpsc::Receiver<relay::Event>>,
+    view: Option<watch::Receiver<View>>,
+    /// Whether the relay's topic was read to its end.
+    is_known: bool,
+    fleet: watch::Sender<Arc<Fleet>>,
+    words: mpsc::Receiver<Word>,
 }
 
 impl News {
-    pub fn new(node: Arc<str>, overview: watch::Receiver<Overview>, objects: ObjectRegistry) -> Self {
-        let relay = Slot::default();
-        Self { node, overview, objects, outside: Outside::default(), hints: None, relay, heard: None }
+    pub(super) fn new(
+        node: Arc<str>,
+        overview: watch::Receiver<Overview>,
+        objects: ObjectRegistry,
+        fleet: watch::Sender<Arc<Fleet>>,
+        words: mpsc::Receiver<Word>,
+    ) -> Self {
+        let (outside, relay) = (Outside::default(), Slot::default());
+        let (hints, heard, view, is_known) = (None, None, None, false);
+        Self { node, overview, objects, outside, hints, relay, heard, view, is_known, fleet, words }
     }
 
     /// What the supervisor shows.
@@ -55,8 +74,10 @@ impl News {
     }
 
     pub async fn run(mut self) {
-        let mut tell = tokio::time::interval(TELL);
+        let mut told = Instant::now();
         loop {
+            let is_trial = self.overview.borrow().triggers.values().any(|status| status.borrow().candidate.is_some());
+            let tell = told + if is_trial { TELL_TRIAL } else { TELL };
             let outside = self.overview.borrow_and_update().outside.clone();
             if outside != self.outside {
                 self.listen(outside).await;
@@ -65,12 +86,21 @@ impl News {
                 changed = self.overview.changed() => if changed.is_err() {
                     break;
                 },
-                _ = tell.tick() => {}
+                () = tokio::time::sleep_until(tell) => {}
                 event = next(&mut self.heard) => {
                     self.hear(event);
                     continue;
                 }
+                () = seen(&mut self.view) => {
+                    self.share();
+                    continue;
+                }
+                Some(word) = self.words.recv() => {
+                    self.say(word);
+                    continue;
+                }
             }
+            told = Instant::now();
             if let Some(relay) = &*lock(&self.relay) {
                 relay.status(self.overview.borrow().to_json());
             }
@@ -82,13 +112,14 @@ impl News {
     async fn listen(&mut self, outside: Outside) {
         self.hints = None;
         if outside.topic != self.outside.topic {
-            self.heard = None;
+            (self.heard, self.view, self.is_known) = (None, None, false);
             let old = lock(&self.relay).take();
             if let Some(old) = old {
                 old.stop().await;
             }
             if let Some(Topic { cluster, topic, fleet }) = &outside.topic {
                 let (relay, heard) = Relay::start(cluster, topic, fleet, &self.node, Absent::Create);
+                self.view = Some(relay.view());
                 *lock(&self.relay) = Some(relay);
                 self.heard = Some(heard);
             }
@@ -98,6 +129,7 @@ impl News {
             Hints::follow(&queue.url, queue.region.clone(), Arc::new(acting))
         });
         self.outside = outside;
+        self.share();
     }
 
     fn hear(&mut self, event: Option<relay::Event>) {
@@ -108,8 +140,40 @@ impl News {
                 // Further hints of the same object end with the same look.
                 tokio::spawn(async move { objects.look(&name).await });
             }
+            Some(relay::Event::CaughtUp) => {
+                self.is_known = true;
+                self.share();
+            }
+            // The view shows it.
             Some(_) => {}
             None => self.heard = None,
+        }
+    }
+
+    /// Tells the supervisor what holds for the fleet.
+    fn share(&self) {
+        let relay = lock(&self.relay);
+        let view = relay.as_ref().map(|relay| relay.view().borrow().clone()).unwrap_or_default();
+        let fleet = Fleet { is_known: self.is_known || relay.is_none(), view };
+        self.fleet.send_if_modified(|shared| {
+            let differs = **shared != fleet;
+            if differs {
+                *shared = Arc::new(fleet);
+            }
+            differs
+        });
+    }
+
+    /// Tells the other nodes. Without a relay, or while it has too much to do, the supervisor says it again.
+    fn say(&self, word: Word) {
+        let relay = lock(&self.relay);
+        let Some(relay) = &*relay else { return };
+        let said = match word {
+            Word::Rollout { function, rollout } => relay.rollout(&function, rollout),
+            Word::Abort { function, abort } => relay.abort(&function, abort),
+        };
+        if let Err(busy) = said {
+            tracing::debug!("not said to the fleet: {busy}");
         }
     }
 }
@@ -119,6 +183,14 @@ async fn next(heard: &mut Option<mpsc::Receiver<relay::Event>>) -> Option<relay:
     match heard {
         Some(heard) => heard.recv().await,
         None => std::future::pending().await,
+    }
+}
+
+/// Waits until something is known that was not before. Without end if there is no relay.
+async fn seen(view: &mut Option<watch::Receiver<View>>) {
+    let Some(shown) = view else { return std::future::pending().await };
+    if shown.changed().await.is_err() {
+        *view = None;
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::outside::Outside;
 use crate::engine::HttpCounts;
-use crate::trigger::{State, Status};
+use crate::trigger::{State, Status, Tally};
 
 /// The state of a node. Each trigger updates its own status.
 #[derive(Clone, Default)]
@@ -39,9 +39,35 @@ pub struct FunctionView {
     pub away: Option<String>,
     /// Why the newest content of the component is not that revision.
     pub error: Option<String>,
+    /// The rollout of its newest build, unless that serves everything.
+    pub rollout: Option<RolloutView>,
     /// The counts of its HTTP requests, as they are when this is serialized.
     #[serde(serialize_with = "shared")]
     pub http: Arc<HttpCounts>,
+}
+
+/// How far a new build of a function has come.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct RolloutView {
+    /// SHA-256 of the component.
+    pub revision: String,
+    /// Which publication of the component it is.
+    pub origin: String,
+    /// `waiting` until its rollout begins, `trial` while it gets some of the records, or `withdrawn`.
+    pub state: &'static str,
+    /// Why it was withdrawn.
+    pub reason: Option<String>,
+    /// The stage that it is in, from 0, and how many there are before everything.
+    pub stage: Option<u32>,
+    pub stages: usize,
+    /// What it gets in this stage: `shadow`, or a share of the keys such as `5%`.
+    pub manner: Option<String>,
+    /// When the first stage began and when this one did, in milliseconds since 1970-01-01 UTC.
+    pub started_ms: Option<i64>,
+    pub stage_started_ms: Option<i64>,
+    /// What all nodes counted in this stage: the candidate's calls, and those of the revision that serves.
+    pub candidate: Tally,
+    pub stable: Tally,
 }
 
 fn shared<S: Serializer>(counts: &Arc<HttpCounts>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -38,6 +38,8 @@ pub enum Found {
     Content(Content),
     /// There is no content that may be taken, and why: it was deleted, or is too large.
     Nothing(String),
+    /// An older content was wanted, and there is none that may be taken.
+    NoOlder(String),
     /// The source cannot be asked now, and why. It is asked again and again.
     Away(String),
     /// The source can be asked again, and has nothing new.
@@ -118,7 +120,7 @@ impl Sources {
         self.objects.watch(objects, &watched.settings);
     }
 
-    /// Tells a source what became of its content. A file has no use for that.
+    /// Tells a source what became of its content. A file has no use for that: it has no older content.
     pub fn judged(&self, source: &Component, verdict: Verdict) {
         if let Component::Object(name) = source {
             self.objects.judged(name, verdict);

@@ -79,6 +79,17 @@ pub struct Tally {
     pub calls: u64,
 }
 
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        let Self { records, failed, traps, busy_us, calls } = other;
+        self.records += records;
+        self.failed += failed;
+        self.traps += traps;
+        self.busy_us += busy_us;
+        self.calls += calls;
+    }
+}
+
 /// The first record of a call whose outcome differs between two revisions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -108,7 +119,7 @@ pub struct ShadowTally {
 }
 
 /// A revision that is tried.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct CandidateStatus {
     /// SHA-256 of the component.

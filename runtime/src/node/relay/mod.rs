@@ -212,7 +212,7 @@ impl Relay {
 }
 
 /// Milliseconds since 1970 by the clock of this machine.
-fn now_ms() -> i64 {
+pub fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -27,6 +27,11 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
                 self.want_older(&source, None);
                 return;
             }
+            Found::NoOlder(reason) => {
+                tracing::warn!(component = %source, "{reason}");
+                self.artifacts.no_older(&source, reason);
+                return;
+            }
             Found::Away(reason) => {
                 tracing::warn!(component = %source, "it cannot be looked for, which is tried again; what serves goes on: {reason}");
                 self.artifacts.away(&source, Some(reason));
@@ -38,6 +43,9 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
                 return;
             }
         };
+        if content.standing == Standing::Newest {
+            self.older_asked.remove(&source);
+        }
         let publication = Publication {
             generation: self.artifacts.changed(&source, content.standing),
             digest: content.digest,

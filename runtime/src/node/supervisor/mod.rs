@@ -6,10 +6,12 @@
 //! is compiled and started completely before it replaces the old one. So if any step fails, the old one
 //! continues to serve.
 //!
-//! [`super::artifacts`] knows the revisions of each component, [`super::adoption`] decides which one a trigger
-//! takes next, and [`super::edges`] contains the interfaces to the engine, the triggers and the file watcher.
+//! [`super::artifacts`] knows the revisions of each component, [`super::rollout`] decides which of them may serve,
+//! [`super::adoption`] which one a trigger takes next, and [`super::edges`] contains the interfaces to the engine, the triggers and the file watcher.
 
 mod components;
+mod revisions;
+mod rollouts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -19,19 +21,38 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use self::components::Publication;
-use crate::engine::{Engine, PoolError, Rejected, Setup};
+use crate::engine::{Engine, PoolError, Rejected};
 use crate::kafka::check_properties;
 use crate::manifest::{self, Cluster, Component, Manifest, Name, Trigger};
 use crate::node::adoption::{Adoption, Attempt, Offer};
-use crate::node::artifacts::{Artifacts, Build};
+use crate::node::artifacts::Artifacts;
 use crate::node::edges::{DataPlane, Prepare, Registry, Serve, Start};
 use crate::node::news::News;
 use crate::node::outside::Outside;
 use crate::node::overview::{FunctionView, Overview};
+use crate::node::shared::{Fleet, Speaker};
 use crate::record::Topics;
-use crate::registry::{Change, Found, Sources, Verdict, Watched};
-use crate::trigger::Context;
+use crate::record::revision::{Digest, Origin};
+use crate::registry::{Change, Found, Sources, Watched};
 use crate::trigger::budget::Budget;
+use crate::trigger::{Context, Manner};
+
+/// How long a node that starts waits for what the fleet has said, before it takes records without knowing that.
+const FLEET_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
+/// How soon a trigger that does not respond is told again.
+const TELL_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// What the supervisor acts upon and hears from.
+pub(super) struct Edges<S> {
+    pub(super) start: S,
+    /// Watches the manifest and the components, and sends to `changes`.
+    pub(super) registry: Box<dyn Registry>,
+    pub(super) changes: mpsc::Receiver<Change>,
+    /// What holds for the fleet.
+    pub(super) fleet: watch::Receiver<Arc<Fleet>>,
+    /// What is said to it.
+    pub(super) words: Speaker,
+}
 
 /// What the supervisor needs from the process.
 pub struct Options<E = Engine> {
@@ -42,6 +63,8 @@ pub struct Options<E = Engine> {
     pub environment: fn(&str) -> Option<String>,
     /// The folder where the components of objects are kept over a restart.
     pub kept: Option<PathBuf>,
+    /// The time in milliseconds since 1970.
+    pub now_ms: Box<dyn Fn() -> i64 + Send>,
     /// Changes a manifest before it is applied. `tidegate dev` points its clusters elsewhere.
     pub adapt: Box<dyn Fn(Manifest) -> Manifest + Send>,
 }
@@ -55,6 +78,7 @@ enum Event<E: Prepare> {
     },
     Warm {
         trigger: Name,
+        lane: Lane,
         attempt: Attempt,
         result: Result<E::Pool, PoolError>,
     },
@@ -63,6 +87,18 @@ enum Event<E: Prepare> {
         trigger: Name,
     },
 }
+
+/// What instances of a trigger are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lane {
+    /// All records, save those of a trial.
+    Serving,
+    /// A trial.
+    Trial,
+}
+
+/// What was said to the fleet: of which revision, and its stage and whether it is promoted. `None`: it was aborted.
+type Said = (Digest, Option<(u32, bool)>);
 
 /// Tells a running supervisor to stop.
 pub struct Stopper(mpsc::Sender<()>);
@@ -93,7 +129,39 @@ struct Running<T> {
     handle: T,
     topics: Arc<Topics>,
     wanted: Wanted,
-    adoption: Adoption,
+    serving: Adoption,
+    trial: Adoption,
+    /// The stage that the trial is to be in, and the one that the trigger was told.
+    wanted_stage: (u32, Manner),
+    given: (u32, Manner),
+    /// Why it is paused on all nodes.
+    held: Option<String>,
+}
+
+impl<T> Running<T> {
+    fn adoption(&mut self, lane: Lane) -> &mut Adoption {
+        match lane {
+            Lane::Serving => &mut self.serving,
+            Lane::Trial => &mut self.trial,
+        }
+    }
+
+    /// Gives the trigger instances that have started. One that does not respond may respond later, so this is
+    /// retried like a failure of the machine.
+    fn hand_over<P>(&mut self, lane: Lane, pool: P, offer: &Offer) -> Result<(), PoolError>
+    where
+        T: Serve<P>,
+    {
+        let (stage, manner) = self.wanted_stage;
+        let taken = match lane {
+            Lane::Serving => self.handle.adopt(pool, offer.digest),
+            Lane::Trial => self.handle.try_out(pool, offer.digest, stage, manner),
+        };
+        if lane == Lane::Trial {
+            self.given = self.wanted_stage;
+        }
+        taken.map_err(|error| PoolError::Machine(error.to_string()))
+    }
 }
 
 /// The control plane of a node.
@@ -112,6 +180,16 @@ pub struct Supervisor<E: Prepare = Engine, S: Start<E::Pool> = DataPlane> {
     queue: mpsc::Receiver<Event<E>>,
     stop: mpsc::Receiver<()>,
     overview: watch::Sender<Overview>,
+    /// What holds for the fleet, and when it is waited for no longer at the start.
+    fleet: watch::Receiver<Arc<Fleet>>,
+    fleet_limit: Instant,
+    words: Speaker,
+    /// What was said last about each function, and when.
+    said: BTreeMap<Name, (Said, Instant)>,
+    /// For each component the version than which an older one was asked for.
+    older_asked: BTreeMap<Component, Origin>,
+    /// When something is looked at again without any event.
+    again: Option<Instant>,
     stopping: bool,
 }
 
@@ -121,20 +199,23 @@ impl Supervisor {
         let (sender, changes) = mpsc::channel(16);
         let sources = Sources::start(sender, options.kept.clone())?;
         let (objects, node) = (sources.objects().clone(), options.node.clone());
-        let (supervisor, stopper, overview) = Self::with(manifest, options, DataPlane, Box::new(sources), changes);
-        Ok((supervisor, stopper, News::new(node, overview, objects)))
+        let fleet = Arc::new(Fleet { is_known: manifest.control.is_none(), ..Fleet::default() });
+        let (shared, fleet) = watch::channel(fleet);
+        let (words, spoken) = mpsc::channel(64);
+        let edges = Edges { start: DataPlane, registry: Box::new(sources), changes, fleet, words };
+        let (supervisor, stopper, overview) = Self::with(manifest, options, edges);
+        Ok((supervisor, stopper, News::new(node, overview, objects, shared, spoken)))
     }
 }
 
 impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
-    /// A supervisor that starts triggers by `start` and watches the manifest and the components by `registry`, which sends to `changes`.
+    /// A supervisor within these edges.
     pub(super) fn with(
         manifest: Manifest,
         options: Options<E>,
-        start: S,
-        registry: Box<dyn Registry>,
-        changes: mpsc::Receiver<Change>,
+        edges: Edges<S>,
     ) -> (Self, Stopper, watch::Receiver<Overview>) {
+        let Edges { start, registry, changes, fleet, words } = edges;
         let manifest = (options.adapt)(manifest);
         let (events, queue) = mpsc::channel(64);
         let (stopper, stop) = mpsc::channel(1);
@@ -154,6 +235,12 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
             queue,
             stop,
             overview,
+            fleet,
+            fleet_limit: Instant::now() + FLEET_LIMIT,
+            words,
+            said: BTreeMap::new(),
+            older_asked: BTreeMap::new(),
+            again: None,
             stopping: false,
         };
         (supervisor, Stopper(stopper), shown)
@@ -164,9 +251,9 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
         self.apply();
         self.show();
         while !(self.stopping && self.triggers.is_empty()) {
-            let next_try = self.next_try();
+            let next_due = self.next_due();
             let due = async {
-                match next_try {
+                match next_due {
                     Some(time) => tokio::time::sleep_until(time).await,
                     None => std::future::pending().await,
                 }
@@ -184,9 +271,10 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
                     self.stopping = true;
                     self.apply();
                 }
+                Ok(()) = self.fleet.changed() => {}
                 () = due => {}
             }
-            self.prepare_all();
+            self.go_on();
             self.show();
         }
     }
@@ -197,7 +285,7 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
                 Ok(compiled) => self.compiled(&source, publication, compiled),
                 Err(rejected) => self.refuse(&source, &publication, &rejected.reason),
             },
-            Event::Warm { trigger, attempt, result } => self.warm(&trigger, attempt, result),
+            Event::Warm { trigger, lane, attempt, result } => self.warm(&trigger, lane, attempt, result),
             Event::Gone { trigger } => {
                 self.triggers.remove(&trigger);
                 self.apply();
@@ -263,7 +351,17 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
             budget: self.budget.clone(),
             node: self.options.node.clone(),
         });
-        let running = Running { handle, topics, wanted, adoption: Adoption::default() };
+        let first = (0, Manner::Shadow);
+        let running = Running {
+            handle,
+            topics,
+            wanted,
+            serving: Adoption::default(),
+            trial: Adoption::default(),
+            wanted_stage: first,
+            given: first,
+            held: None,
+        };
         self.triggers.insert(name.clone(), Phase::Running(Box::new(running)));
     }
 
@@ -287,7 +385,7 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
         let path = self.manifest.path.clone();
         let content = match found {
             Found::Content(content) => Ok(content),
-            Found::Nothing(reason) | Found::Away(reason) => Err(reason),
+            Found::Nothing(reason) | Found::NoOlder(reason) | Found::Away(reason) => Err(reason),
             Found::Back => return,
         };
         let parsed = content.and_then(|content| {
@@ -323,77 +421,28 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
         self.apply();
     }
 
-    /// Starts instances for each trigger that could serve a better revision than it does.
-    fn prepare_all(&mut self) {
-        let now = Instant::now().into_std();
-        for (name, phase) in &mut self.triggers {
-            let Phase::Running(running) = phase else { continue };
-            let Some(function) = self.manifest.functions.get(&running.wanted.trigger.function) else { continue };
-            let source = &function.component;
-            let offer = |build: &Build<_>| Offer {
-                generation: build.generation,
-                digest: build.digest,
-                function: function.clone(),
-            };
-            let offers: Vec<Offer> = self.artifacts.builds(source).map(offer).collect();
-            let begun = running.adoption.begin(&offers, now);
-            if let Some(serving) = running.adoption.serving() {
-                // The trigger already serves the content of this publication, so its instances have started.
-                self.artifacts.started(source, serving.generation);
-            }
-            let Some((attempt, offer)) = begun else { continue };
-            let build = self.artifacts.builds(source).find(|build| build.generation == offer.generation);
-            let Some(compiled) = build.map(|build| build.compiled.clone()) else { continue };
-            let setup = Setup {
-                function: offer.function,
-                trigger: running.wanted.trigger.clone(),
-                topics: running.topics.clone(),
-                isolated: false,
-            };
-            let (engine, events) = (self.options.engine.clone(), self.events.clone());
-            let (trigger, completions) = (name.clone(), running.handle.completions());
-            tokio::spawn(async move {
-                let result = engine.warm(compiled, setup, completions).await;
-                let _ = events.send(Event::Warm { trigger, attempt, result }).await;
-            });
+    /// Makes the triggers do what the manifest, the components and the fleet say.
+    fn go_on(&mut self) {
+        // What is paused must not take records before that is known.
+        let now = Instant::now();
+        self.again = None;
+        if !self.fleet.borrow_and_update().is_known && now < self.fleet_limit {
+            self.again = Some(self.fleet_limit);
+            return;
         }
+        let is_refused = self.hold_all();
+        let offers = self.decide();
+        let is_on_trial = offers.values().any(|offers| offers.trial.is_some());
+        let is_refused = self.prepare_all(&offers) || is_refused;
+        let again = [is_refused.then_some(TELL_AGAIN), is_on_trial.then_some(rollouts::JUDGE)];
+        self.again = again.into_iter().flatten().min().map(|pause| now + pause);
     }
 
-    /// Instances have started, or could not be started. Started instances serve from the next call on, unless
-    /// a newer revision has replaced them meanwhile.
-    fn warm(&mut self, name: &Name, attempt: Attempt, result: Result<E::Pool, PoolError>) {
-        let Some(Phase::Running(running)) = self.triggers.get_mut(name) else { return };
-        let Some(offer) = running.adoption.ended(attempt) else { return };
-        let revision = offer.digest.short();
-        // A trigger that does not respond may respond later, so this is retried like a failure of the machine.
-        let adopt =
-            |pool| running.handle.adopt(pool, offer.digest).map_err(|error| PoolError::Machine(error.to_string()));
-        match result.and_then(adopt) {
-            Ok(()) => {
-                tracing::info!(trigger = %name, revision, "revision activated");
-                self.artifacts.started(&offer.function.component, offer.generation);
-                self.registry.judged(&offer.function.component, Verdict::Good(offer.digest));
-                running.adoption.serves(offer);
-            }
-            Err(error) => {
-                let serving = running.adoption.serving().map(|serving| serving.digest.short());
-                match running.adoption.failed(offer.clone(), error.clone(), Instant::now().into_std()) {
-                    Some(pause) => tracing::warn!(
-                        trigger = %name, revision, serving,
-                        "revision not activated; next try in {pause:?}: {error}",
-                    ),
-                    None => tracing::error!(trigger = %name, revision, serving, "revision refused: {error}"),
-                }
-                if let PoolError::Function(reason) = error {
-                    self.fails_at_start(&offer, &reason);
-                }
-            }
-        }
-    }
-
-    /// The time when the next revision that did not start is tried again.
-    fn next_try(&self) -> Option<Instant> {
-        self.running().filter_map(|(_, running)| running.adoption.next_try()).min().map(Instant::from_std)
+    /// The time when something is to be done without any event.
+    fn next_due(&self) -> Option<Instant> {
+        let adoptions = self.running().flat_map(|(_, running)| [&running.serving, &running.trial]);
+        let tries = adoptions.filter_map(Adoption::next_try).map(Instant::from_std);
+        tries.chain(self.again).min()
     }
 
     fn show(&self) {
@@ -401,11 +450,14 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
         // For each function, why one of its triggers does not serve the newest revision.
         let errors: BTreeMap<_, _> = self
             .running()
-            .filter_map(|(_, running)| Some((&running.wanted.trigger.function, running.adoption.error()?)))
+            .filter_map(|(_, running)| Some((&running.wanted.trigger.function, running.serving.error()?)))
             .collect();
         let functions = self.manifest.functions.iter().map(|(name, function)| {
             let source = &function.component;
             let good = self.artifacts.good(source);
+            let rollout = self.rollout_view(function);
+            let withdrawn =
+                rollout.as_ref().and_then(|rollout| Some(format!("withdrawn: {}", rollout.reason.as_ref()?)));
             let view = FunctionView {
                 component: source.to_string(),
                 revision: good.map(|good| good.digest.to_string()),
@@ -416,7 +468,9 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
                     .artifacts
                     .error(source)
                     .map(str::to_owned)
-                    .or_else(|| errors.get(name).map(ToString::to_string)),
+                    .or_else(|| errors.get(name).map(ToString::to_string))
+                    .or(withdrawn),
+                rollout,
                 http: self.options.engine.http_counts(name),
             };
             (name.to_string(), view)

@@ -12,10 +12,11 @@ use crate::engine::{Completion, HttpCounts, PoolError, Rejected, Setup};
 use crate::manifest::{self, Component, Name};
 use crate::node::edges::{Prepare, Registry, Serve, Start};
 use crate::node::overview::Overview;
-use crate::node::supervisor::{Options, Stopper, Supervisor};
+use crate::node::shared::{Fleet, Word};
+use crate::node::supervisor::{Edges, Options, Stopper, Supervisor};
 use crate::record::revision::{Digest, Origin};
 use crate::registry::{Change, Content, Found, Standing, Verdict, Watched};
-use crate::trigger::{Context, Manner, Status, Unresponsive};
+use crate::trigger::{CandidateStatus, Context, Manner, Status, Unresponsive};
 
 pub const MANIFEST: &str = "tidegate.toml";
 /// The component of the function `f`.
@@ -23,16 +24,6 @@ pub const COMPONENT: &str = "f.wasm";
 
 /// Sends the result of a start of instances.
 type Started = oneshot::Sender<Result<(), PoolError>>;
-
-/// What a trigger is told about candidates and holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
-    TryOut { text: String, stage: u32, manner: Manner },
-    Steer { stage: u32, manner: Manner },
-    Promote,
-    Withdraw,
-    Hold(Option<String>),
-}
 
 /// What the fakes share with the test.
 #[derive(Default)]
@@ -42,8 +33,8 @@ struct State {
     starting: Vec<(String, Setup, Started)>,
     /// The texts of the revisions that each trigger has adopted since it was started, in order.
     adopted: BTreeMap<Name, Vec<String>>,
-    /// What each trigger was told since then beside that, in order.
-    told: BTreeMap<Name, Vec<Told>>,
+    /// What each trigger was told of a candidate and of a pause.
+    told: BTreeMap<Name, Vec<String>>,
     statuses: BTreeMap<Name, watch::Sender<Status>>,
     /// Triggers that were told to stop. They end when the test tells them to.
     draining: BTreeMap<Name, oneshot::Sender<()>>,
@@ -91,6 +82,17 @@ pub struct FakeTrigger {
     status: watch::Receiver<Status>,
 }
 
+impl FakeTrigger {
+    fn told(&self, what: String) -> Result<(), Unresponsive> {
+        let mut state = self.fakes.state();
+        if state.hangs {
+            return Err(Unresponsive);
+        }
+        state.told.entry(self.name.clone()).or_default().push(what);
+        Ok(())
+    }
+}
+
 impl Start<String> for Fakes {
     type Trigger = FakeTrigger;
 
@@ -101,19 +103,7 @@ impl Start<String> for Fakes {
         let mut state = self.state();
         state.statuses.insert(name.clone(), sender);
         state.adopted.insert(name.clone(), Vec::new());
-        state.told.insert(name.clone(), Vec::new());
         FakeTrigger { name, fakes: self.clone(), status }
-    }
-}
-
-impl FakeTrigger {
-    fn tell(&self, told: Told) -> Result<(), Unresponsive> {
-        let mut state = self.fakes.state();
-        if state.hangs {
-            return Err(Unresponsive);
-        }
-        state.told.entry(self.name.clone()).or_default().push(told);
-        Ok(())
     }
 }
 
@@ -133,25 +123,24 @@ impl Serve<String> for FakeTrigger {
         Ok(())
     }
 
-    fn try_out(&self, pool: String, revision: Digest, stage: u32, manner: Manner) -> Result<(), Unresponsive> {
-        assert_eq!(revision, Digest::of(pool.as_bytes()), "the pool is of the revision");
-        self.tell(Told::TryOut { text: pool, stage, manner })
+    fn try_out(&self, pool: String, _: Digest, stage: u32, manner: Manner) -> Result<(), Unresponsive> {
+        self.told(format!("try {pool} in {stage}: {manner}"))
     }
 
     fn steer(&self, stage: u32, manner: Manner) -> Result<(), Unresponsive> {
-        self.tell(Told::Steer { stage, manner })
+        self.told(format!("steer to {stage}: {manner}"))
     }
 
     fn promote(&self) -> Result<(), Unresponsive> {
-        self.tell(Told::Promote)
+        self.told("promote".to_owned())
     }
 
     fn withdraw(&self) -> Result<(), Unresponsive> {
-        self.tell(Told::Withdraw)
+        self.told("withdraw".to_owned())
     }
 
     fn hold(&self, reason: Option<String>) -> Result<(), Unresponsive> {
-        self.tell(Told::Hold(reason))
+        self.told(reason.unwrap_or_else(|| "resume".to_owned()))
     }
 
     fn status(&self) -> watch::Receiver<Status> {
@@ -180,6 +169,8 @@ pub struct World {
     fakes: Fakes,
     changes: mpsc::Sender<Change>,
     overview: watch::Receiver<Overview>,
+    fleet: watch::Sender<Arc<Fleet>>,
+    words: mpsc::Receiver<Word>,
     stopper: Option<Stopper>,
     pub task: JoinHandle<()>,
 }
@@ -210,18 +201,23 @@ impl World {
     pub async fn start(text: &str) -> Self {
         let manifest = manifest::parse(Path::new(MANIFEST), text, &|_| None).expect("a good manifest");
         let fakes = Fakes::default();
+        let begun = tokio::time::Instant::now();
         let options = Options {
             engine: fakes.clone(),
             node: "node".into(),
             kept: None,
+            now_ms: Box::new(move || begun.elapsed().as_millis() as i64),
             environment: |_| None,
             adapt: Box::new(|manifest| manifest),
         };
         let (changes, changed) = mpsc::channel(16);
-        let (supervisor, stopper, overview) =
-            Supervisor::with(manifest, options, fakes.clone(), Box::new(fakes.clone()), changed);
+        let (fleet, shared) = watch::channel(Arc::new(Fleet { is_known: true, ..Fleet::default() }));
+        let (speaker, words) = mpsc::channel(16);
+        let registry = Box::new(fakes.clone());
+        let edges = Edges { start: fakes.clone(), registry, changes: changed, fleet: shared, words: speaker };
+        let (supervisor, stopper, overview) = Supervisor::with(manifest, options, edges);
         let task = tokio::spawn(supervisor.run());
-        let world = Self { fakes, changes, overview, stopper: Some(stopper), task };
+        let world = Self { fakes, changes, overview, fleet, words, stopper: Some(stopper), task };
         world.settle().await;
         world
     }
@@ -302,14 +298,30 @@ impl World {
         self.fakes.state().starting.iter().map(shown).collect()
     }
 
+    /// What a trigger was told of candidates and pauses, since this was asked last.
+    pub fn told(&self, trigger: &str) -> Vec<String> {
+        self.fakes.state().told.get_mut(trigger).map(std::mem::take).unwrap_or_default()
+    }
+
+    /// What the supervisor has said to the fleet, since this was asked last.
+    pub fn words(&mut self) -> Vec<Word> {
+        std::iter::from_fn(|| self.words.try_recv().ok()).collect()
+    }
+
+    /// The fleet is as this says from now on.
+    pub async fn in_fleet(&self, change: impl FnOnce(&mut Fleet)) {
+        self.fleet.send_modify(|fleet| change(Arc::make_mut(fleet)));
+        self.settle().await;
+    }
+
+    /// The trigger counts this of its candidate.
+    pub fn counts(&self, trigger: &str, candidate: CandidateStatus) {
+        self.fakes.state().statuses[trigger].send_modify(|status| status.candidate = Some(candidate));
+    }
+
     /// The revisions that a trigger has adopted since it was started.
     pub fn adopted(&self, trigger: &str) -> Vec<String> {
         self.fakes.state().adopted.get(trigger).cloned().unwrap_or_default()
-    }
-
-    /// What a trigger was told about candidates and holds since it was started.
-    pub fn told(&self, trigger: &str) -> Vec<Told> {
-        self.fakes.state().told.get(trigger).cloned().unwrap_or_default()
     }
 
     /// Whether triggers do not respond, so that they adopt nothing.

@@ -2,6 +2,7 @@
 //! clock, which advances only when no task can run.
 
 mod fakes;
+mod rollouts;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};

@@ -48,8 +48,12 @@ pub(super) struct Object<S> {
     newest: Option<Origin>,
     /// What was reported last.
     reported: Option<Reported>,
+    /// The newest version, while an older one was reported after it. It may yet be good.
+    before: Option<Reported>,
     /// Whether the last look found that there is no such object, which was reported.
     is_gone: bool,
+    /// Whether an older version than those is wanted, and was not found yet.
+    is_older_wanted: bool,
     /// Versions that are not wanted any more, because they were refused.
     refused: BTreeSet<Origin>,
     /// Whether S3 answered last, and the pause until it is asked again if not.
@@ -72,7 +76,9 @@ impl<S: Store> Object<S> {
             asks,
             newest: None,
             reported: None,
+            before: None,
             is_gone: false,
+            is_older_wanted: false,
             refused: BTreeSet::new(),
             away: None,
             rng: fastrand::Rng::new(),
@@ -84,20 +90,20 @@ impl<S: Store> Object<S> {
         self.begin().await;
         let mut due = Instant::now();
         loop {
-            let (mut waiting, mut is_older_wanted) = (Vec::new(), false);
+            let mut waiting = Vec::new();
             tokio::select! {
                 () = tokio::time::sleep_until(due) => {}
                 ask = self.asks.recv() => match ask {
-                    Some(ask) => self.note(ask, &mut waiting, &mut is_older_wanted).await,
+                    Some(ask) => self.note(ask, &mut waiting).await,
                     None => return,
                 },
             }
             // A hundred notices are one look.
             while let Ok(ask) = self.asks.try_recv() {
-                self.note(ask, &mut waiting, &mut is_older_wanted).await;
+                self.note(ask, &mut waiting).await;
             }
             let looked = match self.look().await {
-                Ok(()) if is_older_wanted => self.look_back().await,
+                Ok(()) if self.is_older_wanted => self.look_back().await,
                 looked => looked,
             };
             let worked = looked.is_ok();
@@ -125,7 +131,7 @@ impl<S: Store> Object<S> {
         self.report(Found::Content(content)).await;
     }
 
-    async fn note(&mut self, ask: Ask, waiting: &mut Vec<oneshot::Sender<bool>>, is_older_wanted: &mut bool) {
+    async fn note(&mut self, ask: Ask, waiting: &mut Vec<oneshot::Sender<bool>>) {
         match ask {
             Ask::Look(answer) => waiting.push(answer),
             Ask::Judged(Verdict::Good(digest)) => self.keep(digest).await,
@@ -134,7 +140,7 @@ impl<S: Store> Object<S> {
                 // Something newer may have been reported meanwhile.
                 if than.as_ref() == reported {
                     self.refused.extend(than);
-                    *is_older_wanted = true;
+                    self.is_older_wanted = true;
                 }
             }
         }
@@ -150,10 +156,11 @@ impl<S: Store> Object<S> {
                 let origin = head.origin.clone();
                 self.take(head, Standing::Newest).await?;
                 self.newest = Some(origin);
+                self.is_older_wanted = false;
             }
             Err(failure) if failure.kind == FailureKind::Missing => {
                 if !std::mem::replace(&mut self.is_gone, true) {
-                    (self.newest, self.reported) = (None, None);
+                    (self.newest, self.reported, self.before) = (None, None, None);
                     self.report(Found::Nothing(failure.reason)).await;
                 }
             }
@@ -169,10 +176,14 @@ impl<S: Store> Object<S> {
         let behind = versions.iter().position(newer).map_or(0, |at| at + 1);
         let older = versions.into_iter().skip(behind).find(|version| !self.refused.contains(&version.origin));
         match older {
-            Some(head) => self.take(head, Standing::Older).await,
+            Some(head) => {
+                self.take(head, Standing::Older).await?;
+                self.is_older_wanted = false;
+                Ok(())
+            }
             None => {
-                self.reported = None;
-                self.report(Found::Nothing(format!("no version of {} can serve", self.name))).await;
+                self.is_older_wanted = false;
+                self.report(Found::NoOlder(format!("no version of {} can serve", self.name))).await;
                 Ok(())
             }
         }
@@ -212,7 +223,8 @@ impl<S: Store> Object<S> {
             origin: head.origin.clone(),
             published_ms: head.written_ms,
         };
-        self.reported = Some(Reported { entry, file: Some(download.file) });
+        let replaced = self.reported.replace(Reported { entry, file: Some(download.file) });
+        self.before = self.before.take().or(replaced).filter(|_| standing == Standing::Older);
         let content = Content {
             bytes: bytes.into(),
             digest: download.digest,
@@ -231,9 +243,10 @@ impl<S: Store> Object<S> {
         Ok(())
     }
 
-    /// Keeps what was reported last, if that is what is good.
+    /// Keeps what was reported, if that is what is good.
     async fn keep(&mut self, digest: Digest) {
-        let Some(reported) = self.reported.as_mut().filter(|reported| reported.entry.digest == digest) else { return };
+        let reported = self.reported.iter_mut().chain(&mut self.before);
+        let Some(reported) = reported.into_iter().find(|reported| reported.entry.digest == digest) else { return };
         let Some(file) = reported.file.take() else { return };
         let (kept, name, entry) = (self.common.kept.clone(), self.name.clone(), reported.entry.clone());
         let written = tokio::task::spawn_blocking(move || kept.keep(&name, &entry, file)).await;

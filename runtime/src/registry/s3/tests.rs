@@ -124,6 +124,7 @@ impl Watching {
                 }
             }
             Found::Nothing(reason) => format!("nothing: {reason}"),
+            Found::NoOlder(reason) => format!("no older: {reason}"),
             Found::Away(reason) => format!("away: {reason}"),
             Found::Back => "back".to_owned(),
         }
@@ -231,7 +232,7 @@ async fn the_newest_version_that_is_not_refused_is_looked_for() {
     object.refuse("v2").await;
     assert_eq!(object.next().await, "older v1");
     object.refuse("v1").await;
-    assert!(object.next().await.starts_with("nothing: no version"));
+    assert!(object.next().await.starts_with("no older: no version"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,6 +7,13 @@
 //! | `bench idle [SECONDS]` | what triggers without records cost: threads, memory, CPU, requests |
 //! | `bench rolling [SECONDS [KEY=VALUE…]]` | latency while three nodes are restarted one after the other |
 //! | `bench killed [TIMES [static]]` | how long a killed node's partitions stand still |
+//! | `bench revisions publish [TIMES [fresh]]` | how soon three nodes serve what is uploaded, and what that costs the records |
+//! | `bench revisions away` | the same while the queue or the store is away |
+//! | `bench revisions events [TIMES]` | the same among events that are repeated, out of order, damaged or foreign |
+//! | `bench revisions uploads [TIMES]` | whether broken uploads leave what serves, and memory, disk and descriptors as they were |
+//! | `bench revisions canary` | who gets a candidate, and how soon a bad one is withdrawn |
+//! | `bench revisions shadow` | whether a shadow finds the one record in a thousand that differs |
+//! | `bench revisions killed [TIMES]` | whether a node that is killed while it takes on a revision comes back with a good one |
 //!
 //! Linux only: CPU is read from `/proc`. The broker shares the machine, so what counts are ratios of
 //! what was measured in one run, interleaved.
@@ -17,6 +24,7 @@ mod idle;
 mod native;
 mod rebalance;
 mod relay;
+mod revisions;
 mod steady;
 mod traffic;
 
@@ -29,6 +37,7 @@ fn main() {
         ["idle", ref rest @ ..] => idle::main(rest),
         ["rolling", ref rest @ ..] => rebalance::rolling(rest),
         ["killed", ref rest @ ..] => rebalance::killed(rest),
+        ["revisions", ref rest @ ..] => revisions::main(rest),
         ["full", ref rest @ ..] | ref rest => full::main(rest),
     }
 }

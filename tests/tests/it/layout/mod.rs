@@ -59,6 +59,7 @@ const PURE: &[&str] = &[
     "trigger/topology",
     "node/adoption",
     "node/artifacts",
+    "node/rollout",
     "node/relay/fleet",
     "node/relay/heartbeat",
     "node/relay/message",

@@ -28,6 +28,7 @@ mod layout;
 mod log;
 mod manifest;
 mod numbered;
+mod operating;
 mod pipe;
 mod poison;
 mod refusals;

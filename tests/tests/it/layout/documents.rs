@@ -9,7 +9,7 @@ use tidegate_tests::place;
 use super::source::{Source, files};
 
 /// Documents that name tests, beside the docs of modules.
-const DOCUMENTS: &[&str] = &["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"];
+const DOCUMENTS: &[&str] = &["ARCHITECTURE.md", "CONTRIBUTING.md", "OPERATING.md", "README.md"];
 
 /// Where Rust is.
 const CODE: &[&str] = &["runtime", "sdk-rust", "tests", "examples"];

@@ -131,8 +131,8 @@ fn public_key(raw: Field<FilePath>, folder: &Path, report: &mut Report) -> Optio
     let help = "`minisign -G` makes a pair of keys: the public one is in minisign.pub";
     match file::public_key(&path) {
         Ok(text) if is_public_key(&text) => return Some(text),
-        Ok(_) => {
-            report.add(Diagnostic::new(&raw.span, "not a public key of minisign", looked).help(help));
+        Ok(text) => {
+            report.add(Diagnostic::new(&raw.span, not_a_public_key(&text), looked).help(help));
         }
         Err(why) => {
             let title = format!("cannot read the public key: {why}");
@@ -140,6 +140,23 @@ fn public_key(raw: Field<FilePath>, folder: &Path, report: &mut Report) -> Optio
         }
     }
     None
+}
+
+/// What a text is instead of a public key of minisign.
+fn not_a_public_key(text: &str) -> &'static str {
+    let has_line = |start: &str| text.lines().any(|line| line.starts_with(start));
+    match () {
+        // The numbers of the algorithm, of the encryption and of the checksum, in base64.
+        () if has_line("RWRTY0Iy") || has_line("RWQAAEIy") => {
+            "this is the secret key of minisign, which belongs on no node: name the public one"
+        }
+        () if has_line("trusted comment:") => "this is a signature of minisign, and not a public key",
+        () if has_line("-----BEGIN PUBLIC KEY") => {
+            "this is a public key of cosign or OpenSSL, and signatures are those of minisign"
+        }
+        () if has_line("-----BEGIN") => "this is a key or a certificate in PEM, and signatures are those of minisign",
+        () => "not a public key of minisign",
+    }
 }
 
 /// Whether a text looks like a public key of minisign: a line of comment, and 42 bytes in base64 of which the first

@@ -8,18 +8,11 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// One, if the manifest declares no trigger, or a rollout without [control], or wants what a node cannot do yet.
+    /// One, if the manifest declares no trigger, or a rollout without [control].
     pub fn check_runs(&self) -> Result<(), Errors> {
         for function in self.functions.values() {
-            let path = self.path.display();
-            if function.require_signature.is_some() {
-                let title = format!(
-                    "{path}: this version of Tidegate checks `require-signature` of the function {}, and does not carry it out yet",
-                    function.name
-                );
-                return Err(Errors::about_file(&self.path, title).help("remove it"));
-            }
             if function.rollout.is_some() && self.control.is_none() {
+                let path = self.path.display();
                 let title =
                     format!("{path}: the function {} has a `rollout`, and there is no [control]", function.name);
                 let help = "add [control] cluster = \"NAME\": by its topic the nodes agree about rollouts";

@@ -9,12 +9,14 @@
 //! | [`file`] | looks at files |
 //! | [`s3`] | looks at objects, and keeps what served last on the disk |
 //! | [`hints`] | learns from an SQS queue which objects to look at |
+//! | [`signature`] | verifies what has to be signed, before it is reported |
 
 pub mod file;
 pub mod hints;
 pub mod s3;
+pub mod signature;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,7 +24,8 @@ use tokio::sync::mpsc;
 
 use self::file::FileRegistry;
 use self::s3::ObjectRegistry;
-use crate::manifest::{self, Component};
+use self::signature::Required;
+use crate::manifest::{self, Component, Manifest};
 use crate::record::revision::{Digest, Origin};
 
 /// What a look at a watched file or object found.
@@ -89,8 +92,22 @@ pub enum Verdict {
 pub struct Watched {
     /// The manifest, and the components of its functions.
     pub sources: BTreeSet<Component>,
+    /// The keys of those that have to be signed. A content that is not is reported as [`Found::Nothing`].
+    pub required: BTreeMap<Component, Arc<[Required]>>,
     /// How objects are reached.
     pub settings: manifest::Registry,
+}
+
+impl Watched {
+    /// All that a manifest names.
+    pub fn of(manifest: &Manifest) -> Self {
+        let components = manifest.functions.values().map(|function| function.component.clone());
+        Self {
+            sources: components.chain([Component::File(manifest.path.clone())]).collect(),
+            required: signature::required(manifest),
+            settings: manifest.registry.clone(),
+        }
+    }
 }
 
 /// The sources of a node.
@@ -106,14 +123,15 @@ impl Sources {
         Ok(Self { files: FileRegistry::start(changes.clone())?, objects: ObjectRegistry::new(changes, folder) })
     }
 
-    /// Replaces what is watched. Each new source is looked at at once, and reported as a change.
+    /// Replaces what is watched. Each new source, and each with other keys, is looked at at once, and reported as a
+    /// change.
     pub fn watch(&self, watched: Watched) {
-        let mut files = BTreeSet::new();
-        let mut objects = BTreeSet::new();
+        let (mut files, mut objects) = (BTreeMap::new(), BTreeMap::new());
         for source in watched.sources {
+            let required = watched.required.get(&source).cloned().unwrap_or_default();
             match source {
-                Component::File(path) => drop(files.insert(path)),
-                Component::Object(name) => drop(objects.insert(name)),
+                Component::File(path) => drop(files.insert(path, required)),
+                Component::Object(name) => drop(objects.insert(name, required)),
             }
         }
         self.files.watch(files);

@@ -1,8 +1,8 @@
 //! The author's loop of `tidegate dev`: an embedded broker, builds and golden cases on save, records
 //! as they go.
 //!
-//! It runs the same node as `tidegate run`. The only difference is that every cluster of the manifest is the
-//! embedded broker.
+//! It runs the same node as `tidegate run`. It differs in two things: every cluster of the manifest is
+//! the embedded broker, and what was built here needs no signature.
 
 mod build;
 mod lines;
@@ -27,7 +27,8 @@ use crate::manifest::{Cluster, Component, Manifest};
 use crate::record::Message;
 use crate::record::outcome::Timestamp;
 
-/// Points all clusters of a manifest at the embedded broker, and creates its topics there.
+/// Points all clusters of a manifest at the embedded broker, and creates its topics there. Components in files need
+/// no signature: they were built here.
 pub fn embed(mut manifest: Manifest, broker: &EmbeddedBroker, partitions: i32) -> Manifest {
     manifest.clusters = manifest
         .clusters
@@ -39,6 +40,10 @@ pub fn embed(mut manifest: Manifest, broker: &EmbeddedBroker, partitions: i32) -
             (name, Arc::new(Cluster { brokers, properties: properties.collect(), name: cluster.name.clone() }))
         })
         .collect();
+    for function in manifest.functions.values_mut().filter(|function| matches!(function.component, Component::File(_)))
+    {
+        Arc::make_mut(function).require_signature = None;
+    }
     for topic in topics(&manifest).into_keys() {
         if let Err(error) = broker.create_topic(&topic, partitions) {
             tracing::error!("topic {topic} cannot be created: {error}");

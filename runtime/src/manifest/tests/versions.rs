@@ -73,5 +73,11 @@ fn a_public_key_is_read_as_it_is_and_what_is_no_key_is_refused() {
     }
     check(&format!("untrusted comment: a\n{KEY}\n{KEY}"), "not a public key of minisign");
     check(&format!("untrusted comment: a\n{}", KEY.repeat(2)), "not a public key of minisign");
+    let secret = |number: &str| format!("untrusted comment: minisign secret key\n{number}{}", "A".repeat(204));
+    check(&secret("RWRTY0Iy"), "this is the secret key of minisign");
+    check(&secret("RWQAAEIy"), "this is the secret key of minisign");
+    check(&format!("untrusted comment: a\n{KEY}\ntrusted comment: b\n{KEY}"), "this is a signature of minisign");
+    check("-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n", "a public key of cosign or OpenSSL");
+    check("-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\n", "a key or a certificate in PEM");
     check(&"a".repeat(4097), "cannot read the public key: it is larger than 4 KiB");
 }

@@ -13,7 +13,7 @@ mod components;
 mod revisions;
 mod rollouts;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -313,10 +313,9 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
                 self.start(&name, wanted);
             }
         }
-        let components = self.manifest.functions.values().map(|function| function.component.clone());
-        let sources: BTreeSet<_> = components.chain([Component::File(self.manifest.path.clone())]).collect();
-        self.artifacts.retain(&sources);
-        self.registry.watch(Watched { sources, settings: self.manifest.registry.clone() });
+        let watched = Watched::of(&self.manifest);
+        self.artifacts.retain(&watched.sources);
+        self.registry.watch(watched);
     }
 
     fn wanted(&self) -> BTreeMap<Name, Wanted> {

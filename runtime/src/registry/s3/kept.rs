@@ -33,6 +33,9 @@ pub struct Entry {
     pub origin: Origin,
     /// When it was published, in milliseconds since 1970-01-01 UTC.
     pub published_ms: Option<i64>,
+    /// The signatures that fitted, if it had to be signed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signatures: Vec<String>,
 }
 
 impl Kept {
@@ -140,6 +143,7 @@ mod tests {
             digest: Digest::of(text.as_bytes()),
             origin: Origin::Version(text.to_owned()),
             published_ms: Some(1),
+            signatures: vec![format!("signature of {text}")],
         }
     }
 

@@ -1,15 +1,16 @@
 //! Components that are objects in S3, or in a store that speaks its protocol.
 //!
 //! Every new version of an object is a new revision, whoever uploads it. [`object`] looks at one object,
-//! [`client`] asks S3, and [`kept`] is what a node has on its disk while S3 is away.
+//! [`signed`] finds its signature, [`client`] asks S3, and [`kept`] is what a node has on its disk while S3 is away.
 
 mod client;
 mod kept;
 mod object;
+mod signed;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,6 +21,7 @@ use tokio::task::AbortHandle;
 pub use self::client::{Failure, FailureKind, S3, failure, sdk_config};
 use self::kept::Kept;
 use self::object::{Ask, Common, Object};
+use super::signature::{self, Required};
 use super::{Change, Verdict};
 use crate::manifest::{self, ObjectName};
 
@@ -44,6 +46,8 @@ struct Inner {
 
 /// An object that is watched, until this is dropped.
 struct Watched {
+    /// The keys that it has to be signed with.
+    required: Arc<[Required]>,
     asks: mpsc::Sender<Ask>,
     task: AbortHandle,
 }
@@ -67,33 +71,35 @@ impl ObjectRegistry {
         })))
     }
 
-    /// Replaces what is watched. With other settings all objects are looked at again.
-    pub fn watch(&self, names: BTreeSet<ObjectName>, settings: &manifest::Registry) {
+    /// Replaces what is watched: objects, each with the keys that it has to be signed with. With other settings all
+    /// objects are looked at again, and so is one with other keys.
+    pub fn watch(&self, objects: BTreeMap<ObjectName, Arc<[Required]>>, settings: &manifest::Registry) {
         let mut inner = self.inner();
         if inner.settings != *settings {
             inner.objects.clear();
             (inner.settings, inner.common) = (settings.clone(), None);
         }
-        inner.objects.retain(|name, _| names.contains(name));
-        for name in names {
+        inner.objects.retain(|name, watched| objects.get(name) == Some(&watched.required));
+        for (name, required) in objects {
             if !inner.objects.contains_key(&name) {
-                let watched = inner.begin(name.clone());
+                let watched = inner.begin(name.clone(), required);
                 inner.objects.insert(name, watched);
             }
         }
     }
 
-    /// Looks at an object now. `false`: it is watched, and could not be looked at. One that is not watched needs no
-    /// look.
+    /// Looks at an object now, or at the one whose signature this is. `false`: it is watched, and could not be looked
+    /// at. One that is not watched needs no look.
     pub async fn look(&self, name: &ObjectName) -> bool {
-        let Some(asks) = self.inner().objects.get(name).map(|watched| watched.asks.clone()) else { return true };
+        let Some(asks) = self.inner().concerned(name).map(|watched| watched.asks.clone()) else { return true };
         let (answer, looked) = oneshot::channel();
         // It may be watched no longer.
         asks.send(Ask::Look(answer)).await.is_err() || looked.await.unwrap_or(true)
     }
 
+    /// Whether the object is watched, or is the signature of one that is.
     pub fn watches(&self, name: &ObjectName) -> bool {
-        self.inner().objects.contains_key(name)
+        self.inner().concerned(name).is_some()
     }
 
     /// Tells an object what became of its content.
@@ -113,7 +119,14 @@ impl ObjectRegistry {
 }
 
 impl Inner {
-    fn begin(&mut self, name: ObjectName) -> Watched {
+    fn concerned(&self, name: &ObjectName) -> Option<&Watched> {
+        self.objects.get(name).or_else(|| {
+            let signed = self.objects.get(&signature::signed_object(name)?)?;
+            (!signed.required.is_empty()).then_some(signed)
+        })
+    }
+
+    fn begin(&mut self, name: ObjectName, required: Arc<[Required]>) -> Watched {
         let common = self.common.get_or_insert_with(|| {
             Arc::new(Common {
                 store: Arc::new(S3::new(self.settings.clone())),
@@ -125,7 +138,7 @@ impl Inner {
             })
         });
         let (asks, asked) = mpsc::channel(ASKS);
-        let object = Object::new(common.clone(), name, asked);
-        Watched { asks, task: self.runtime.spawn(object.run()).abort_handle() }
+        let object = Object::new(common.clone(), name, required.clone(), asked);
+        Watched { required, asks, task: self.runtime.spawn(object.run()).abort_handle() }
     }
 }

@@ -1,7 +1,8 @@
 //! Looks at one object: at once, whenever somebody says that it is time, and every `reconcile`.
 //!
 //! A look asks for the newest version, and downloads it if it is another one than was reported last. While S3
-//! cannot be asked, looks are repeated after pauses that grow up to `reconcile`.
+//! cannot be asked, looks are repeated after pauses that grow up to `reconcile`. A version that has to be signed is
+//! reported when a signature fits.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,10 +12,12 @@ use tempfile::NamedTempFile;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::client::{Failure, FailureKind, Head, Store};
+use super::client::{Download, Failure, FailureKind, Head, Store};
 use super::kept::{Entry, Kept};
+use super::signed::{self, Pending};
 use crate::manifest::{Component, ObjectName};
 use crate::record::revision::{Digest, Origin};
+use crate::registry::signature::{self, Required};
 use crate::registry::{Change, Content, Found, Standing, Verdict};
 
 /// The pause after the first look that failed. Each further one doubles it.
@@ -43,6 +46,8 @@ pub(super) struct Common<S> {
 pub(super) struct Object<S> {
     common: Arc<Common<S>>,
     name: ObjectName,
+    /// The keys that it has to be signed with.
+    required: Arc<[Required]>,
     asks: mpsc::Receiver<Ask>,
     /// The newest version, which was reported or may not be taken.
     newest: Option<Origin>,
@@ -56,6 +61,10 @@ pub(super) struct Object<S> {
     is_older_wanted: bool,
     /// Versions that are not wanted any more, because they were refused.
     refused: BTreeSet<Origin>,
+    /// The newest version, as long as its signature may still come.
+    pending: Option<Pending>,
+    /// The newest version was refused because no signature fits, of which this was the newest.
+    unsigned: Option<Option<Origin>>,
     /// Whether S3 answered last, and the pause until it is asked again if not.
     away: Option<Duration>,
     rng: fastrand::Rng,
@@ -69,10 +78,16 @@ struct Reported {
 }
 
 impl<S: Store> Object<S> {
-    pub(super) fn new(common: Arc<Common<S>>, name: ObjectName, asks: mpsc::Receiver<Ask>) -> Self {
+    pub(super) fn new(
+        common: Arc<Common<S>>,
+        name: ObjectName,
+        required: Arc<[Required]>,
+        asks: mpsc::Receiver<Ask>,
+    ) -> Self {
         Self {
             common,
             name,
+            required,
             asks,
             newest: None,
             reported: None,
@@ -80,6 +95,8 @@ impl<S: Store> Object<S> {
             is_gone: false,
             is_older_wanted: false,
             refused: BTreeSet::new(),
+            pending: None,
+            unsigned: None,
             away: None,
             rng: fastrand::Rng::new(),
         }
@@ -118,7 +135,18 @@ impl<S: Store> Object<S> {
     /// Reports what served last on this node, before S3 is asked.
     async fn begin(&mut self) {
         let (kept, name) = (self.common.kept.clone(), self.name.clone());
-        let Ok(Some((entry, bytes))) = tokio::task::spawn_blocking(move || kept.load(&name)).await else { return };
+        let required = self.required.clone();
+        let loaded = tokio::task::spawn_blocking(move || {
+            let (entry, bytes) = kept.load(&name)?;
+            match signature::verify(&name, &required, &entry.signatures, &bytes) {
+                Ok(_) => Some((entry, bytes)),
+                Err(unsigned) => {
+                    tracing::warn!(component = %name, "what served last on this node is not used: {unsigned}");
+                    None
+                }
+            }
+        });
+        let Ok(Some((entry, bytes))) = loaded.await else { return };
         self.newest = Some(entry.origin.clone());
         let content = Content {
             bytes: bytes.into(),
@@ -150,17 +178,23 @@ impl<S: Store> Object<S> {
         match self.common.store.newest(&self.name).await {
             Ok(head) => {
                 self.is_gone = false;
-                if self.newest.as_ref() == Some(&head.origin) {
+                self.pending.take_if(|pending| pending.head.origin != head.origin);
+                if self.newest.as_ref() == Some(&head.origin) && !self.has_another_signature().await? {
                     return Ok(());
                 }
                 let origin = head.origin.clone();
+                // Another version than the one that was refused is waited for again.
+                self.unsigned.take_if(|_| self.newest.as_ref() != Some(&origin));
                 self.take(head, Standing::Newest).await?;
-                self.newest = Some(origin);
-                self.is_older_wanted = false;
+                if self.pending.is_none() {
+                    self.newest = Some(origin);
+                    self.is_older_wanted = false;
+                }
             }
             Err(failure) if failure.kind == FailureKind::Missing => {
                 if !std::mem::replace(&mut self.is_gone, true) {
                     (self.newest, self.reported, self.before) = (None, None, None);
+                    (self.pending, self.unsigned) = (None, None);
                     self.report(Found::Nothing(failure.reason)).await;
                 }
             }
@@ -199,41 +233,91 @@ impl<S: Store> Object<S> {
             );
             return self.refuse(head, reason).await;
         }
-        let fetched = {
-            let Ok(_permit) = self.common.downloads.acquire().await else { return Ok(()) };
-            let into = self.common.kept.temporary().map_err(|error| local(&self.name, &error))?;
-            self.common.store.fetch(&self.name, &head.origin, most_bytes, into).await
+        let pending = match self.pending.take_if(|pending| pending.head.origin == head.origin) {
+            Some(pending) => pending,
+            None => match self.download(&head).await {
+                Ok(download) => Pending::new(head, download, Instant::now()),
+                Err(failure) if failure.kind == FailureKind::Refused => return self.refuse(head, failure.reason).await,
+                // It was removed since, and the next look finds another one.
+                Err(failure) => return Err(Failure { kind: FailureKind::Later, ..failure }),
+            },
         };
-        let download = match fetched {
-            Ok(download) => download,
-            Err(failure) if failure.kind == FailureKind::Refused => return self.refuse(head, failure.reason).await,
-            // It was removed since, and the next look finds another one.
-            Err(failure) => return Err(Failure { kind: FailureKind::Later, ..failure }),
-        };
-        let path = download.file.path().to_owned();
+        let path = pending.download.file.path().to_owned();
         let read = tokio::task::spawn_blocking(move || std::fs::read(path)).await;
-        let bytes = match read {
-            Ok(Ok(bytes)) => bytes,
+        let bytes: Arc<[u8]> = match read {
+            Ok(Ok(bytes)) => bytes.into(),
             Ok(Err(error)) => return Err(local(&self.name, &error)),
             Err(error) => return Err(local(&self.name, &std::io::Error::other(error))),
+        };
+        let Some((Pending { head, download, .. }, signatures)) = self.verify(pending, &bytes, standing).await? else {
+            return Ok(());
         };
         let entry = Entry {
             object: self.name.to_string(),
             digest: download.digest,
             origin: head.origin.clone(),
             published_ms: head.written_ms,
+            signatures,
         };
         let replaced = self.reported.replace(Reported { entry, file: Some(download.file) });
         self.before = self.before.take().or(replaced).filter(|_| standing == Standing::Older);
-        let content = Content {
-            bytes: bytes.into(),
-            digest: download.digest,
-            origin: head.origin,
-            published_ms: head.written_ms,
-            standing,
-        };
+        let content =
+            Content { bytes, digest: download.digest, origin: head.origin, published_ms: head.written_ms, standing };
         self.report(Found::Content(content)).await;
         Ok(())
+    }
+
+    async fn download(&self, head: &Head) -> Result<Download, Failure> {
+        let closed = |error| local(&self.name, &std::io::Error::other(error));
+        let _permit = self.common.downloads.acquire().await.map_err(closed)?;
+        let into = self.common.kept.temporary().map_err(|error| local(&self.name, &error))?;
+        self.common.store.fetch(&self.name, &head.origin, self.common.most_bytes, into).await
+    }
+
+    /// Whether the newest version was refused for want of a signature, and there is another one now.
+    async fn has_another_signature(&self) -> Result<bool, Failure> {
+        let Some(last) = &self.unsigned else { return Ok(false) };
+        let newest = signed::newest(&self.common, &self.name).await?;
+        Ok(newest.map(|head| head.origin) != *last)
+    }
+
+    /// Hands a version back with the signatures that fit, if it may be reported. If none fits, the newest version is
+    /// looked at again for a while, and refused after that; an older one is refused at once.
+    async fn verify(
+        &mut self,
+        pending: Pending,
+        bytes: &Arc<[u8]>,
+        standing: Standing,
+    ) -> Result<Option<(Pending, Vec<String>)>, Failure> {
+        if self.required.is_empty() {
+            return Ok(Some((pending, Vec::new())));
+        }
+        let is_newest = standing == Standing::Newest;
+        let beside = match signed::verify(&self.common, &self.name, &self.required, bytes).await {
+            Ok(beside) => beside,
+            Err(failure) => {
+                self.pending = Some(pending).filter(|_| is_newest);
+                return Err(failure);
+            }
+        };
+        match beside.fitting {
+            Ok(fitting) => {
+                self.refused.remove(&pending.head.origin);
+                self.unsigned.take_if(|_| is_newest);
+                return Ok(Some((pending, fitting)));
+            }
+            // Only a version that has not been refused before is waited for.
+            Err(_) if is_newest && self.unsigned.is_none() && !pending.is_over(Instant::now()) => {
+                self.pending = Some(pending);
+            }
+            Err(unsigned) => {
+                if is_newest {
+                    self.unsigned = Some(beside.newest);
+                }
+                self.refuse(pending.head, unsigned.to_string()).await?;
+            }
+        }
+        Ok(None)
     }
 
     async fn refuse(&mut self, head: Head, reason: String) -> Result<(), Failure> {
@@ -263,7 +347,8 @@ impl<S: Store> Object<S> {
                 if self.away.take().is_some() {
                     self.report(Found::Back).await;
                 }
-                reconcile
+                let now = Instant::now();
+                self.pending.as_mut().map_or(reconcile, |pending| pending.next_pause(now).min(reconcile))
             }
             Err(failure) => {
                 let pause = self.away.map_or(FIRST_PAUSE, |pause| pause * 2).min(reconcile);

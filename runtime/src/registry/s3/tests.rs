@@ -10,20 +10,24 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::client::{Download, Failure, FailureKind, Head, Store};
 use super::kept::Kept;
 use super::object::{Ask, Common, Object};
+use super::{ObjectRegistry, manifest};
 use crate::manifest::ObjectName;
 use crate::record::revision::{Digest, Origin};
+use crate::registry::signature::tests::Signer;
+use crate::registry::signature::{self, Required};
 use crate::registry::{Change, Found, Standing, Verdict};
 
 const RECONCILE: Duration = Duration::from_secs(10);
 const MOST_BYTES: u64 = 10;
 
-/// Versions of one object, the oldest first. The text of a version is its id too.
+/// Versions of one object and of its signature, the oldest first. The text of a version is its id too.
 #[derive(Clone, Default)]
 struct FakeStore(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
     versions: Vec<String>,
+    signatures: Vec<String>,
     is_deleted: bool,
     is_away: bool,
     looks: u32,
@@ -45,40 +49,49 @@ impl FakeStore {
         });
     }
 
+    fn sign(&self, signature: String) {
+        self.change(|state| state.signatures.push(signature));
+    }
+
     fn looks(&self) -> u32 {
         self.0.lock().expect("whole").looks
     }
 
-    fn there(&self) -> Result<Vec<String>, Failure> {
+    fn there(&self, name: &ObjectName) -> Result<Vec<String>, Failure> {
         let state = self.0.lock().expect("whole");
         if state.is_away {
             return Err(Failure { kind: FailureKind::Later, reason: "away".to_owned() });
         }
-        Ok(state.versions.clone())
+        Ok(if is_signature(name) { state.signatures.clone() } else { state.versions.clone() })
     }
 }
 
+fn is_signature(name: &ObjectName) -> bool {
+    name.key().ends_with(signature::SUFFIX)
+}
+
 impl Store for FakeStore {
-    async fn newest(&self, _: &ObjectName) -> Result<Head, Failure> {
-        self.change(|state| state.looks += 1);
-        let versions = self.there()?;
+    async fn newest(&self, name: &ObjectName) -> Result<Head, Failure> {
+        let is_signature = is_signature(name);
+        self.change(|state| state.looks += u32::from(!is_signature));
+        let versions = self.there(name)?;
         let missing = || Failure { kind: FailureKind::Missing, reason: "not there".to_owned() };
-        let newest = versions.last().filter(|_| !self.0.lock().expect("whole").is_deleted);
+        let newest = versions.last().filter(|_| is_signature || !self.0.lock().expect("whole").is_deleted);
         newest.map(|text| head(text)).ok_or_else(missing)
     }
 
-    async fn versions(&self, _: &ObjectName) -> Result<Vec<Head>, Failure> {
-        Ok(self.there()?.iter().rev().map(|text| head(text)).collect())
+    async fn versions(&self, name: &ObjectName) -> Result<Vec<Head>, Failure> {
+        Ok(self.there(name)?.iter().rev().map(|text| head(text)).collect())
     }
 
     async fn fetch(
         &self,
-        _: &ObjectName,
+        name: &ObjectName,
         origin: &Origin,
         _: u64,
         mut into: NamedTempFile,
     ) -> Result<Download, Failure> {
-        self.there()?;
+        self.there(name)?;
         let Origin::Version(text) = origin else { panic!("versions only") };
         into.write_all(text.as_bytes()).expect("written");
         Ok(Download { file: into, digest: Digest::of(text.as_bytes()) })
@@ -94,6 +107,11 @@ struct Watching {
 
 impl Watching {
     fn start(store: &FakeStore, kept: Kept) -> Self {
+        Self::signed(store, kept, &[])
+    }
+
+    /// An object that has to be signed.
+    fn signed(store: &FakeStore, kept: Kept, required: &[Required]) -> Self {
         let (sender, changes) = mpsc::channel(16);
         let common = Common {
             store: store.clone(),
@@ -105,7 +123,7 @@ impl Watching {
         };
         let (asks, asked) = mpsc::channel(64);
         let name = ObjectName::new("bucket", "f.wasm").expect("a name");
-        tokio::spawn(Object::new(Arc::new(common), name, asked).run());
+        tokio::spawn(Object::new(Arc::new(common), name, required.into(), asked).run());
         Self { store: store.clone(), asks, changes }
     }
 
@@ -128,6 +146,11 @@ impl Watching {
             Found::Away(reason) => format!("away: {reason}"),
             Found::Back => "back".to_owned(),
         }
+    }
+
+    /// Whether nothing is reported for so long.
+    async fn is_silent(&mut self, seconds: u64) -> bool {
+        tokio::time::timeout(Duration::from_secs(seconds), self.changes.recv()).await.is_err()
     }
 
     async fn look(&self) -> bool {
@@ -255,4 +278,127 @@ async fn a_node_starts_with_what_served_last() {
     assert_eq!((object.next().await, object.next().await), ("kept v1".to_owned(), "away: away".to_owned()));
     store.change(|state| state.is_away = false);
     assert_eq!((object.next().await, object.next().await), ("v2".to_owned(), "back".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_is_reported_when_its_signature_comes() {
+    let (store, signer) = (FakeStore::default(), Signer::new());
+    store.publish("v1");
+    let mut object = Watching::signed(&store, nothing_kept(), &[signer.required()]);
+    assert!(object.is_silent(50).await, "the signature may still come");
+    assert!(store.looks() < 12, "{}", store.looks());
+    store.sign(signer.sign("v1"));
+    assert!(object.look().await);
+    assert_eq!(object.next().await, "v1");
+    store.sign(signer.sign("v2"));
+    assert!(object.is_silent(600).await, "what serves had a signature that fitted");
+    store.publish("v2");
+    assert_eq!(object.next().await, "v2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_nobody_signs_is_refused_after_a_minute_and_taken_when_somebody_does() {
+    let (store, signer, other) = (FakeStore::default(), Signer::new(), Signer::new());
+    store.publish("v1");
+    store.sign(other.sign("v1"));
+    let mut object = Watching::signed(&store, nothing_kept(), &[signer.required()]);
+    let begun = tokio::time::Instant::now();
+    let reason = object.next().await;
+    assert!(reason.contains("s3://bucket/f.wasm.minisig is by the key"), "{reason}");
+    assert!((60..62).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    assert!(object.is_silent(600).await, "it is said once");
+    store.sign("damaged".to_owned());
+    assert!(object.look().await);
+    assert!(object.next().await.contains("is no signature of minisign"));
+    store.sign(signer.sign("v1"));
+    assert!(object.look().await);
+    assert_eq!(object.next().await, "v1");
+    store.publish("v2");
+    object.look().await;
+    assert!(object.is_silent(50).await, "the next version is waited for again");
+    assert!(object.next().await.contains("of another content"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_published_again_has_the_signature_of_its_first_time() {
+    let (store, signer) = (FakeStore::default(), Signer::new());
+    for text in ["v1", "v2", "v3"] {
+        store.sign(signer.sign(text));
+    }
+    store.publish("v1");
+    let mut object = Watching::signed(&store, nothing_kept(), &[signer.required()]);
+    let begun = tokio::time::Instant::now();
+    assert_eq!(object.next().await, "v1");
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_version_that_is_signed_is_looked_for() {
+    let (store, signer) = (FakeStore::default(), Signer::new());
+    for text in ["v1", "v2", "v3"] {
+        store.publish(text);
+    }
+    store.sign(signer.sign("v1"));
+    let mut object = Watching::signed(&store, nothing_kept(), &[signer.required()]);
+    assert!(object.next().await.contains("of another content"));
+    let begun = tokio::time::Instant::now();
+    object.judge(Verdict::OlderWanted(None)).await;
+    assert!(object.next().await.contains("of another content"), "v2");
+    object.judge(Verdict::OlderWanted(None)).await;
+    assert_eq!(object.next().await, "older v1");
+    assert!(begun.elapsed() < Duration::from_secs(1), "older versions are not waited for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_goes_before_its_signature_comes_is_forgotten() {
+    let (store, signer) = (FakeStore::default(), Signer::new());
+    store.publish("v1");
+    store.sign(signer.sign("v1"));
+    let mut object = Watching::signed(&store, nothing_kept(), &[signer.required()]);
+    assert_eq!(object.next().await, "v1");
+    store.publish("v2");
+    assert!(object.is_silent(20).await);
+    store.change(|state| drop(state.versions.pop()));
+    let before = store.looks();
+    assert!(object.is_silent(600).await);
+    assert!(store.looks() - before < 100, "{}", store.looks() - before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_served_last_is_verified_again_with_the_signature_that_is_kept_beside_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let kept = || Kept::open(Some(folder.path().to_owned()));
+    let (store, signer, other) = (FakeStore::default(), Signer::new(), Signer::new());
+    store.publish("v1");
+    store.sign(signer.sign("v1"));
+    let mut object = Watching::signed(&store, kept(), &[signer.required()]);
+    assert_eq!(object.next().await, "v1");
+    object.judge(Verdict::Good(Digest::of(b"v1"))).await;
+    object.look().await;
+    store.change(|state| state.is_away = true);
+    let mut object = Watching::signed(&store, kept(), &[signer.required()]);
+    assert_eq!(object.next().await, "kept v1");
+    let mut object = Watching::signed(&store, kept(), &[other.required()]);
+    assert_eq!(object.next().await, "away: away", "the manifest has another key now");
+}
+
+#[tokio::test]
+async fn an_event_of_a_signature_is_one_of_its_object() {
+    let (changes, _received) = mpsc::channel(16);
+    let registry = ObjectRegistry::new(changes, None);
+    let name = |key: &str| ObjectName::new("bucket", key).expect("a name");
+    let settings = manifest::Registry { endpoint: "http://127.0.0.1:9".parse().ok(), ..Default::default() };
+    let signed: Arc<[Required]> = [Signer::new().required()].into();
+    let objects = [(name("signed.wasm"), signed), (name("other.wasm"), Arc::default())];
+    registry.watch(objects.into(), &settings);
+    for (key, concerns) in [
+        ("signed.wasm", true),
+        ("signed.wasm.minisig", true),
+        ("other.wasm", true),
+        ("other.wasm.minisig", false),
+        ("third.wasm", false),
+        ("third.wasm.minisig", false),
+    ] {
+        assert_eq!(registry.watches(&name(key)), concerns, "{key}");
+    }
 }

@@ -39,6 +39,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("wasmtime*", &["engine"]),
     ("wit_component", &["author/toolchain"]),
     ("aws_*", &["registry"]),
+    ("minisign_verify", &["registry/signature"]),
     ("clap*", &["cli"]),
     ("anyhow", &["cli", "tools"]),
     ("hyper", &["node/admin", "engine/http", "author/golden/answers"]),

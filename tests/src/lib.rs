@@ -25,4 +25,5 @@ pub mod place;
 pub mod process;
 pub mod proxy;
 pub mod stream;
+pub mod signer;
 pub mod wait;

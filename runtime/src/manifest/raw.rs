@@ -108,9 +108,10 @@ pub(super) struct RawFunction {
     pub folders: Field<BTreeMap<Key, Field<RawFolder>>>,
     /// How a new revision takes over. Without it, it gets all records at once.
     pub rollout: Field<RawRollout>,
-    /// The file of a minisign public key, relative to the folder of the manifest, at most 4 KiB. A
-    /// component that is not signed with this key is refused. It is read when the manifest is loaded.
-    /// Without it no signature is needed.
+    /// The file of a minisign public key, relative to the folder of the manifest, at most 4 KiB. It is
+    /// read when the manifest is loaded. The signature lies beside the component, under its name with
+    /// .minisig at the end; a component that is not signed with this key is refused. If several functions
+    /// use a component, it is signed for each of them that has a key. Without it no signature is needed.
     pub require_signature: Field<FilePath>,
 }
 

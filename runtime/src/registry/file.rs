@@ -270,13 +270,13 @@ mod tests {
 
     #[test]
     fn a_component_is_taken_when_its_signature_fits_whichever_comes_first() {
-        let signer = Signer::new();
+        let signer = Signer::new(1);
         let mut signed = Signed::new(&signer);
         signed.write("a", "one");
         assert_eq!(signed.look(0), None, "its signature may still come");
-        signed.write("a.minisig", &signer.sign("one"));
+        signed.write("a.minisig", &signer.sign(b"one"));
         assert_eq!(signed.look(1), Some(Ok(b"one".to_vec())));
-        signed.write("a.minisig", &signer.sign("three"));
+        signed.write("a.minisig", &signer.sign(b"three"));
         assert_eq!((signed.look(2), signed.look(60)), (None, None), "what fitted goes on");
         signed.write("a", "three");
         assert_eq!(signed.look(61), Some(Ok(b"three".to_vec())));
@@ -284,15 +284,15 @@ mod tests {
 
     #[test]
     fn a_component_without_a_signature_that_fits_is_refused_after_a_while_and_taken_when_one_does() {
-        let (signer, other) = (Signer::new(), Signer::new());
+        let (signer, other) = (Signer::new(1), Signer::new(2));
         let mut signed = Signed::new(&signer);
         signed.write("a", "one");
-        signed.write("a.minisig", &other.sign("one"));
+        signed.write("a.minisig", &other.sign(b"one"));
         assert_eq!((signed.look(0), signed.look(4)), (None, None));
         let refused = signed.look(5).expect("a reason").expect_err("it is not signed with this key");
         assert!(refused.contains("is by the key"), "{refused}");
         assert_eq!(signed.look(6), None, "it is said once");
-        signed.write("a.minisig", &signer.sign("one"));
+        signed.write("a.minisig", &signer.sign(b"one"));
         assert_eq!(signed.look(7), Some(Ok(b"one".to_vec())));
         signed.write("a", "more");
         assert_eq!((signed.look(8), signed.look(12)), (None, None));

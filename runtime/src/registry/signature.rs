@@ -153,28 +153,18 @@ fn key_number(text: &str) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use minisign::KeyPair;
+#[path = "../../../tests/src/signer.rs"]
+mod signer;
 
+#[cfg(test)]
+pub(super) mod tests {
+    pub use super::signer::Signer;
     use super::*;
 
-    /// A pair of keys that signs what a test wants.
-    pub struct Signer(KeyPair);
-
     impl Signer {
-        pub fn new() -> Self {
-            Self(KeyPair::generate_unencrypted_keypair().expect("a pair of keys"))
-        }
-
         /// What a function called `f` requires.
         pub fn required(&self) -> Required {
-            let key = self.0.pk.to_box().expect("a key").into_string();
-            Required { function: Name::new("f").expect("a name"), key }
-        }
-
-        pub fn sign(&self, text: &str) -> String {
-            let signed = minisign::sign(None, &self.0.sk, text.as_bytes(), Some("any"), None);
-            signed.expect("a signature").into_string()
+            Required { function: Name::new("f").expect("a name"), key: self.public_key() }
         }
     }
 
@@ -191,36 +181,36 @@ pub(super) mod tests {
 
     #[test]
     fn a_content_is_taken_if_the_newest_signature_fits_or_an_older_one() {
-        let (own, other) = (Signer::new(), Signer::new());
-        let (good, next) = (own.sign("content"), own.sign("next"));
+        let (own, other) = (Signer::new(1), Signer::new(2));
+        let (good, next) = (own.sign(b"content"), own.sign(b"next"));
         check(&[&own], &[&good], Ok(1));
-        check(&[&own], &[&next, &other.sign("content"), "damaged", &good], Ok(1));
+        check(&[&own], &[&next, &other.sign(b"content"), "damaged", &good], Ok(1));
         check(&[&own], &[&good.replace('\n', "\r\n")], Ok(1));
         check(&[], &[], Ok(0));
     }
 
     #[test]
     fn a_component_of_several_functions_is_signed_for_each_of_them() {
-        let (one, two) = (Signer::new(), Signer::new());
-        check(&[&one, &two], &[&one.sign("content"), &two.sign("content")], Ok(2));
-        check(&[&one, &one], &[&one.sign("content")], Ok(1));
-        check(&[&one, &two], &[&one.sign("content")], Err("is by the key"));
+        let (one, two) = (Signer::new(1), Signer::new(2));
+        check(&[&one, &two], &[&one.sign(b"content"), &two.sign(b"content")], Ok(2));
+        check(&[&one, &one], &[&one.sign(b"content")], Ok(1));
+        check(&[&one, &two], &[&one.sign(b"content")], Err("is by the key"));
     }
 
     #[test]
     fn what_does_not_fit_is_refused_with_both_keys_and_what_to_do() {
-        let (own, other) = (Signer::new(), Signer::new());
-        let good = own.sign("content");
+        let (own, other) = (Signer::new(1), Signer::new(2));
+        let good = own.sign(b"content");
         let number = key_number(&own.required().key);
         check(&[&own], &[], Err("there is no s3://b/f.wasm.minisig"));
         check(&[&own], &[], Err(&number));
         check(&[&own], &["damaged"], Err("is no signature of minisign"));
         check(&[&own], &[&good[..good.len() / 2]], Err("is no signature of minisign"));
-        check(&[&own], &[&own.sign("next"), "damaged"], Err("of another content"));
-        let foreign = other.sign("content");
+        check(&[&own], &[&own.sign(b"next"), "damaged"], Err("of another content"));
+        let foreign = other.sign(b"content");
         check(&[&own], &[&foreign], Err(&format!("is by the key {}", key_number(&foreign))));
         check(&[&own], &[&foreign], Err(&format!("requires {number}")));
-        let changed = good.replace("trusted comment: any", "trusted comment: other");
+        let changed = good.replace("trusted comment: of", "trusted comment: for");
         check(&[&own], &[&changed], Err("of another content"));
     }
 

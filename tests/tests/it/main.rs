@@ -36,6 +36,7 @@ mod reload;
 mod restart;
 mod s3;
 mod signals;
+mod signatures;
 mod start;
 mod traffic;
 mod variables;

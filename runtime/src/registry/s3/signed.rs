@@ -45,7 +45,7 @@ impl Pending {
     pub(super) fn next_pause(&mut self, now: Instant) -> Duration {
         let pause = self.pause;
         self.pause *= 2;
-        pause.min((self.since + PATIENCE).saturating_duration_since(now))
+        pause.min((self.since + PATIENCE).saturating_duration_since(now)).max(FIRST_PAUSE)
     }
 }
 

@@ -282,15 +282,15 @@ async fn a_node_starts_with_what_served_last() {
 
 #[tokio::test(start_paused = true)]
 async fn a_version_is_reported_when_its_signature_comes() {
-    let (store, signer) = (FakeStore::default(), Signer::new());
+    let (store, signer) = (FakeStore::default(), Signer::new(1));
     store.publish("v1");
     let mut object = Watching::signed(&store, nothing_kept(), &[signer.required()]);
     assert!(object.is_silent(50).await, "the signature may still come");
     assert!(store.looks() < 12, "{}", store.looks());
-    store.sign(signer.sign("v1"));
+    store.sign(signer.sign(b"v1"));
     assert!(object.look().await);
     assert_eq!(object.next().await, "v1");
-    store.sign(signer.sign("v2"));
+    store.sign(signer.sign(b"v2"));
     assert!(object.is_silent(600).await, "what serves had a signature that fitted");
     store.publish("v2");
     assert_eq!(object.next().await, "v2");
@@ -298,9 +298,9 @@ async fn a_version_is_reported_when_its_signature_comes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_version_that_nobody_signs_is_refused_after_a_minute_and_taken_when_somebody_does() {
-    let (store, signer, other) = (FakeStore::default(), Signer::new(), Signer::new());
+    let (store, signer, other) = (FakeStore::default(), Signer::new(1), Signer::new(2));
     store.publish("v1");
-    store.sign(other.sign("v1"));
+    store.sign(other.sign(b"v1"));
     let mut object = Watching::signed(&store, nothing_kept(), &[signer.required()]);
     let begun = tokio::time::Instant::now();
     let reason = object.next().await;
@@ -310,7 +310,7 @@ async fn a_version_that_nobody_signs_is_refused_after_a_minute_and_taken_when_so
     store.sign("damaged".to_owned());
     assert!(object.look().await);
     assert!(object.next().await.contains("is no signature of minisign"));
-    store.sign(signer.sign("v1"));
+    store.sign(signer.sign(b"v1"));
     assert!(object.look().await);
     assert_eq!(object.next().await, "v1");
     store.publish("v2");
@@ -321,9 +321,9 @@ async fn a_version_that_nobody_signs_is_refused_after_a_minute_and_taken_when_so
 
 #[tokio::test(start_paused = true)]
 async fn a_version_that_is_published_again_has_the_signature_of_its_first_time() {
-    let (store, signer) = (FakeStore::default(), Signer::new());
+    let (store, signer) = (FakeStore::default(), Signer::new(1));
     for text in ["v1", "v2", "v3"] {
-        store.sign(signer.sign(text));
+        store.sign(signer.sign(text.as_bytes()));
     }
     store.publish("v1");
     let mut object = Watching::signed(&store, nothing_kept(), &[signer.required()]);
@@ -334,11 +334,11 @@ async fn a_version_that_is_published_again_has_the_signature_of_its_first_time()
 
 #[tokio::test(start_paused = true)]
 async fn the_newest_version_that_is_signed_is_looked_for() {
-    let (store, signer) = (FakeStore::default(), Signer::new());
+    let (store, signer) = (FakeStore::default(), Signer::new(1));
     for text in ["v1", "v2", "v3"] {
         store.publish(text);
     }
-    store.sign(signer.sign("v1"));
+    store.sign(signer.sign(b"v1"));
     let mut object = Watching::signed(&store, nothing_kept(), &[signer.required()]);
     assert!(object.next().await.contains("of another content"));
     let begun = tokio::time::Instant::now();
@@ -351,9 +351,9 @@ async fn the_newest_version_that_is_signed_is_looked_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_version_that_goes_before_its_signature_comes_is_forgotten() {
-    let (store, signer) = (FakeStore::default(), Signer::new());
+    let (store, signer) = (FakeStore::default(), Signer::new(1));
     store.publish("v1");
-    store.sign(signer.sign("v1"));
+    store.sign(signer.sign(b"v1"));
     let mut object = Watching::signed(&store, nothing_kept(), &[signer.required()]);
     assert_eq!(object.next().await, "v1");
     store.publish("v2");
@@ -368,9 +368,9 @@ async fn a_version_that_goes_before_its_signature_comes_is_forgotten() {
 async fn what_served_last_is_verified_again_with_the_signature_that_is_kept_beside_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let kept = || Kept::open(Some(folder.path().to_owned()));
-    let (store, signer, other) = (FakeStore::default(), Signer::new(), Signer::new());
+    let (store, signer, other) = (FakeStore::default(), Signer::new(1), Signer::new(2));
     store.publish("v1");
-    store.sign(signer.sign("v1"));
+    store.sign(signer.sign(b"v1"));
     let mut object = Watching::signed(&store, kept(), &[signer.required()]);
     assert_eq!(object.next().await, "v1");
     object.judge(Verdict::Good(Digest::of(b"v1"))).await;
@@ -388,7 +388,7 @@ async fn an_event_of_a_signature_is_one_of_its_object() {
     let registry = ObjectRegistry::new(changes, None);
     let name = |key: &str| ObjectName::new("bucket", key).expect("a name");
     let settings = manifest::Registry { endpoint: "http://127.0.0.1:9".parse().ok(), ..Default::default() };
-    let signed: Arc<[Required]> = [Signer::new().required()].into();
+    let signed: Arc<[Required]> = [Signer::new(1).required()].into();
     let objects = [(name("signed.wasm"), signed), (name("other.wasm"), Arc::default())];
     registry.watch(objects.into(), &settings);
     for (key, concerns) in [

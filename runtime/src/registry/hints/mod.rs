@@ -4,7 +4,9 @@
 //! could not be acted upon comes again, to this node or another one, when its visibility timeout is over. So a
 //! queue of any number of nodes loses nothing; and what it would lose, the next look of the registry finds.
 
+mod connection;
 mod event;
+pub mod probe;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,13 +18,10 @@ use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
 use tokio::task::AbortHandle;
 use url::Url;
 
-use super::s3::{failure, sdk_config};
+use self::connection::{POLL_S, client};
+use super::s3::failure;
 use crate::manifest::ObjectName;
 
-/// How long a poll waits for messages: the longest that SQS allows.
-const POLL_S: i32 = 20;
-/// How long an answer may take: longer than a poll waits.
-const ANSWER: Duration = Duration::from_secs(POLL_S as u64 + 10);
 /// The most messages of one poll, as SQS allows.
 const MOST: i32 = 10;
 /// The pause after a poll that failed. Each further one doubles it.
@@ -86,7 +85,7 @@ struct Follower<A> {
 
 impl<A: Act> Follower<A> {
     async fn run(mut self) {
-        let client = self.client().await;
+        let client = client(&self.queue, self.region.clone()).await;
         let mut away: Option<Duration> = None;
         loop {
             let poll = client.receive_message().queue_url(self.queue.as_str()).wait_time_seconds(POLL_S);
@@ -113,15 +112,6 @@ impl<A: Act> Follower<A> {
                 }
             }
         }
-    }
-
-    /// The address of the queue says where it is served and in which region.
-    async fn client(&self) -> Client {
-        let config = sdk_config(region_of(&self.queue).or_else(|| self.region.clone())).await;
-        let timeouts = aws_sdk_sqs::config::timeout::TimeoutConfig::builder().read_timeout(ANSWER).build();
-        let endpoint = self.queue.origin().ascii_serialization();
-        let config = aws_sdk_sqs::config::Builder::from(&config).endpoint_url(endpoint).timeout_config(timeouts);
-        Client::from_conf(config.build())
     }
 
     async fn handle(&self, client: &Client, messages: Vec<Message>) {
@@ -182,26 +172,5 @@ impl<A: Act> Follower<A> {
         if let Err(error) = deleted.send().await {
             tracing::debug!(queue = %self.queue, "messages come again: {}", failure(&error).reason);
         }
-    }
-}
-
-/// The region in the address of a queue of AWS, such as `https://sqs.eu-west-1.amazonaws.com/1234/events`.
-fn region_of(queue: &Url) -> Option<String> {
-    let mut parts = queue.host_str()?.split('.');
-    let (service, region, domain) = (parts.next()?, parts.next()?, parts.next()?);
-    (service == "sqs" && domain == "amazonaws").then(|| region.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_region_is_in_the_address_of_a_queue_of_aws() {
-        let region = |queue: &str| region_of(&queue.parse().expect("a URL"));
-        assert_eq!(region("https://sqs.eu-west-1.amazonaws.com/1234/events").as_deref(), Some("eu-west-1"));
-        assert_eq!(region("https://sqs.cn-north-1.amazonaws.com.cn/1234/events").as_deref(), Some("cn-north-1"));
-        assert_eq!(region("http://127.0.0.1:4566/000000000000/events"), None);
-        assert_eq!(region("https://vpce-1-sqs.example.com/1234/events"), None);
     }
 }

@@ -215,7 +215,7 @@ impl Store for Arc<S3> {
 }
 
 /// Which publication it is. A bucket that never had versions gives none, or `null`.
-fn origin(version: Option<&str>, tag: Option<&str>) -> Option<Origin> {
+pub(super) fn origin(version: Option<&str>, tag: Option<&str>) -> Option<Origin> {
     match (version, tag) {
         (Some(id), _) if id != "null" && !id.is_empty() => Some(Origin::Version(id.to_owned())),
         (_, Some(tag)) => Some(Origin::Tag(tag.trim_matches('"').to_owned())),
@@ -243,7 +243,7 @@ where
         };
         let remedy = match status {
             403 => {
-                "; the credentials of this node lack a right, or the object is missing and they lack s3:ListBucket, \
+                "; the credentials lack a right, or the object is missing and they lack s3:ListBucket, \
                  without which S3 does not say so"
             }
             301 | 307 => "; the bucket is in another region: set [registry] region",

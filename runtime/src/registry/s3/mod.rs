@@ -2,10 +2,13 @@
 //!
 //! Every new version of an object is a new revision, whoever uploads it. [`object`] looks at one object,
 //! [`signed`] finds its signature, [`client`] asks S3, and [`kept`] is what a node has on its disk while S3 is away.
+//! [`archive`] is what authors and operators ask, and [`probe`] tries what a node needs.
 
+pub mod archive;
 mod client;
 mod kept;
 mod object;
+pub mod probe;
 mod signed;
 #[cfg(test)]
 mod tests;

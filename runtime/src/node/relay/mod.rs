@@ -8,15 +8,17 @@
 //!
 //! [`message`] is the text of the topic, [`fleet`] what a node knows, [`outbox`] what it has to write,
 //! [`heartbeat`] when it writes its status, and `task` is the loop that owns all of it.
-//! [`crate::kafka::notices`] reads and writes the topic.
+//! [`crate::kafka::notices`] reads and writes the topic. [`console`] is for operators, who are no nodes.
 //!
 //! Limits: [`COMMANDS`] calls of [`Relay`] and [`EVENTS`] events wait, and see [`outbox::MOST`]. If the
 //! receiver of the events is slow, the task reads no further. It still takes commands.
 
+pub mod console;
 pub mod fleet;
 pub mod heartbeat;
 pub mod message;
 pub mod outbox;
+pub mod steering;
 mod task;
 #[cfg(test)]
 mod tests;

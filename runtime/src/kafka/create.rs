@@ -34,6 +34,28 @@ pub async fn create_topic_with(
     settings_of_topic: &[(&str, &str)],
     limit: Duration,
 ) -> Result<Created, Error> {
+    let options = AdminOptions::new();
+    create(cluster, name, partitions, settings_of_topic, options, limit).await
+}
+
+/// Whether [`create_topic`] would create a topic. It creates none.
+pub async fn may_create_topic(
+    cluster: &Cluster,
+    name: &str,
+    partitions: i32,
+    limit: Duration,
+) -> Result<Created, Error> {
+    create(cluster, name, partitions, &[], AdminOptions::new().validate_only(true), limit).await
+}
+
+async fn create(
+    cluster: &Cluster,
+    name: &str,
+    partitions: i32,
+    settings_of_topic: &[(&str, &str)],
+    options: AdminOptions,
+    limit: Duration,
+) -> Result<Created, Error> {
     let context = Context { owner: "create" };
     let client: AdminClient<Context> =
         settings(cluster, "tidegate-create", &[]).create_with_context(context).map_err(Error::invalid)?;
@@ -41,7 +63,7 @@ pub async fn create_topic_with(
     for (key, value) in settings_of_topic {
         topic = topic.set(key, value);
     }
-    let options = AdminOptions::new().request_timeout(Some(limit)).operation_timeout(Some(limit));
+    let options = options.request_timeout(Some(limit)).operation_timeout(Some(limit));
     let results = match client.create_topics([&topic], &options).await {
         Err(KafkaError::AdminOp(RDKafkaErrorCode::UnsupportedFeature | RDKafkaErrorCode::OperationTimedOut)) => {
             return Ok(Created::Unsupported);

@@ -26,6 +26,7 @@ pub mod scan;
 mod settings;
 pub mod sink;
 pub mod source;
+pub mod survey;
 #[cfg(test)]
 mod tests;
 pub mod wake;

@@ -13,6 +13,7 @@ pub mod kafka;
 mod log;
 pub mod manifest;
 pub mod node;
+mod operator;
 pub mod record;
 pub mod registry;
 mod signals;

@@ -32,12 +32,18 @@ pub(super) fn main(arguments: &Arguments, command: clap::Command) -> Result<(), 
     };
     let cannot = || format!("cannot write to {}", folder.display());
     std::fs::create_dir_all(folder).with_context(cannot)?;
-    for command in std::iter::once(&command).chain(command.get_subcommands()) {
+    for command in with_subcommands(&command) {
         let name = command.get_display_name().unwrap_or_else(|| command.get_name());
         let page = page(command).with_context(cannot)?;
         std::fs::write(folder.join(format!("{name}.1")), page).with_context(cannot)?;
     }
     Ok(())
+}
+
+/// A command, and all below it.
+fn with_subcommands(command: &clap::Command) -> Vec<&clap::Command> {
+    let below = command.get_subcommands().flat_map(with_subcommands);
+    std::iter::once(command).chain(below).collect()
 }
 
 fn page(command: &clap::Command) -> io::Result<Vec<u8>> {

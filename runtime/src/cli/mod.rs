@@ -11,10 +11,18 @@ mod invoke;
 mod man;
 mod new;
 mod node;
+mod operate;
+mod pause;
 mod pick;
 mod produce;
+mod publish;
 mod record;
+mod resume;
+mod revisions;
+mod rollback;
+mod rollout;
 mod run;
+mod status;
 mod test;
 mod value;
 mod variables;
@@ -78,6 +86,13 @@ enum Command {
     Check(check::Arguments),
     Dev(dev::Arguments),
     Run(run::Arguments),
+    Publish(publish::Arguments),
+    Revisions(revisions::Arguments),
+    Rollback(rollback::Arguments),
+    Rollout(rollout::Arguments),
+    Pause(pause::Arguments),
+    Resume(resume::Arguments),
+    Status(status::Arguments),
     Produce(Box<produce::Arguments>),
     Consume(Box<consume::Arguments>),
     Record(Box<record::Arguments>),
@@ -109,6 +124,13 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::main(&arguments),
         Command::Dev(arguments) => dev::main(&arguments),
         Command::Run(arguments) => run::main(&arguments),
+        Command::Publish(arguments) => publish::main(&arguments),
+        Command::Revisions(arguments) => revisions::main(&arguments),
+        Command::Rollback(arguments) => rollback::main(&arguments),
+        Command::Rollout(arguments) => rollout::main(&arguments),
+        Command::Pause(arguments) => pause::main(&arguments),
+        Command::Resume(arguments) => resume::main(&arguments),
+        Command::Status(arguments) => status::main(&arguments),
         Command::Produce(arguments) => produce::main(&arguments),
         Command::Consume(arguments) => consume::main(&arguments),
         Command::Record(arguments) => record::main(&arguments),

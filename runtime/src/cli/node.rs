@@ -36,8 +36,15 @@ pub(super) fn name(given: Option<&str>) -> anyhow::Result<Arc<str>> {
             name.nodename().to_str().context("the host name is not UTF-8: give --node NAME")?.to_owned()
         }
     };
-    anyhow::ensure!(!name.is_empty(), "a node needs a name: give --node NAME");
+    check_name(&name)?;
     Ok(name.into())
+}
+
+/// A name that the other nodes can read in the topic of the relay.
+fn check_name(name: &str) -> anyhow::Result<()> {
+    anyhow::ensure!(!name.is_empty(), "a node needs a name: give --node NAME");
+    anyhow::ensure!(!name.contains('/'), "the name of a node has no '/', unlike {name:?}: give --node NAME");
+    Ok(())
 }
 
 /// Looks up a variable for a manifest.
@@ -63,5 +70,19 @@ fn raise_open_files() {
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::debug!("the limit of open files stays at {:?}: {error}", limit.current);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_a_node_is_not_empty_and_has_no_slash() {
+        assert!(check_name("node-1.example.com").is_ok());
+        for (name, reason) in [("", "needs a name"), ("eu/node-1", "has no '/', unlike \"eu/node-1\"")] {
+            let error = check_name(name).expect_err(name);
+            assert!(error.to_string().contains(reason), "{error}");
+        }
     }
 }

@@ -15,6 +15,7 @@ use tidegate_tests::place;
 /// The modules of the crate, from the top floor down. A module names modules of lower floors only.
 const FLOORS: &[&[&str]] = &[
     &["cli"],
+    &["operator"],
     &["author", "tools", "node"],
     &["trigger", "registry"],
     &["engine", "kafka"],
@@ -41,7 +42,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("aws_*", &["registry"]),
     ("minisign_verify", &["registry/signature"]),
     ("clap*", &["cli"]),
-    ("anyhow", &["cli", "tools"]),
+    ("anyhow", &["cli", "operator", "tools"]),
+    ("indicatif", &["operator/publish"]),
     ("hyper", &["node/admin", "engine/http", "author/golden/answers"]),
     ("hyper_util", &["node/admin", "engine/http", "author/golden/answers"]),
 ];
@@ -65,6 +67,14 @@ const PURE: &[&str] = &[
     "node/relay/heartbeat",
     "node/relay/message",
     "node/relay/outbox",
+    "node/relay/steering",
+    "operator/fleet",
+    "operator/history",
+    "operator/member",
+    "operator/online/finding",
+    "operator/online/policy",
+    "operator/report",
+    "operator/table",
 ];
 const IMPURE_WORDS: &[&str] = &["async", "await", "tokio"];
 const IMPURE_STD: &[&str] = &["io", "fs", "net", "thread", "process", "env"];

@@ -29,6 +29,7 @@ mod log;
 mod manifest;
 mod numbered;
 mod operating;
+mod operator;
 mod pipe;
 mod poison;
 mod refusals;

@@ -201,3 +201,107 @@ impl Console {
         Some(notice)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::super::message::Pause;
+    use super::super::steering;
+    use super::*;
+    use crate::kafka::notices::Beginning;
+
+    /// The other ends of a console's channels.
+    struct Played {
+        writes: mpsc::Receiver<Write>,
+        notices: mpsc::Sender<Notice>,
+    }
+
+    fn name(text: &str) -> Name {
+        Name::new(text).expect("a name")
+    }
+
+    /// Opens a console on a topic that says this first.
+    async fn open(first: Vec<Notice>) -> (Result<Console, Trouble>, Played) {
+        let ((writes, to_write), (sent, notices)) = (mpsc::channel(64), mpsc::channel(64));
+        for notice in first {
+            sent.send(notice).await.expect("there is room");
+        }
+        let console = Console::with(Notices { writes, notices }, "t", "kafka:9092", &name("f"), LIMIT).await;
+        (console, Played { writes: to_write, notices: sent })
+    }
+
+    fn record(message: &Message) -> Notice {
+        Notice::Record { key: Some(message.key("f")), value: message.value() }
+    }
+
+    fn pause() -> Message {
+        steering::pause(&name("t"), "lunch", "me", 7).expect("short")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_topic_is_read_to_its_end_and_followed() {
+        let first = vec![Notice::Begin(Beginning::Same), record(&pause()), Notice::CaughtUp];
+        let (console, played) = open(first).await;
+        let mut console = console.expect("it opens");
+        let expected = Pause { at_ms: 7, from: "me".to_owned(), reason: "lunch".to_owned() };
+        assert_eq!(console.view().pauses.get("t"), Some(&expected));
+        played.notices.send(record(&steering::resume(&name("t")))).await.expect("it listens");
+        console.next(Instant::now() + LIMIT).await;
+        assert!(console.view().pauses.is_empty());
+        let before = Instant::now();
+        console.next(before + LIMIT).await;
+        assert_eq!(Instant::now() - before, LIMIT, "nothing new is waited for in vain");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn why_a_topic_cannot_be_read_is_told() {
+        let trouble = |kind, reason: &str| vec![Notice::Trouble(Error::new(kind, reason))];
+        let check = async |first: Vec<Notice>, expected: &str| {
+            let (opened, _played) = open(first).await;
+            let text = opened.err().map(|trouble| trouble.to_string()).unwrap_or_default();
+            assert!(text.contains(expected), "{text}");
+        };
+        check(trouble(ErrorKind::UnknownTopic, "no"), "there is no topic t at kafka:9092").await;
+        check(trouble(ErrorKind::Denied, "not you"), "may not be used: not you").await;
+        check(
+            trouble(ErrorKind::Unreachable, "connection refused"),
+            "within 10s from the brokers at kafka:9092: connection refused",
+        )
+        .await;
+        check(Vec::new(), "no answer came").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_is_written_when_the_brokers_have_acknowledged_it() {
+        let written = async |result: Option<Result<(), Error>>| {
+            let (console, mut played) = open(vec![Notice::CaughtUp]).await;
+            let mut console = console.expect("it opens");
+            let broker = async {
+                let write = played.writes.recv().await.expect("a write");
+                assert_eq!((write.key, write.value), (b"f/pause/t".to_vec(), pause().value()));
+                if let Some(result) = result {
+                    let notice = Notice::Written { token: write.token, result };
+                    played.notices.send(notice).await.expect("it listens");
+                }
+            };
+            let message = pause();
+            let (written, ()) = tokio::join!(console.write(&message, LIMIT), broker);
+            written.map_err(|trouble| trouble.to_string())
+        };
+        assert_eq!(written(Some(Ok(()))).await, Ok(()));
+        let check = |found: Result<(), String>, expected: &str| {
+            assert!(found.as_ref().is_err_and(|text| text.contains(expected)), "{found:?}");
+        };
+        check(written(Some(Err(Error::new(ErrorKind::Denied, "not you")))).await, "may not be used: not you");
+        check(
+            written(Some(Err(Error::new(ErrorKind::TooLarge, "too large")))).await,
+            "the fleet was not told: too large",
+        );
+        check(
+            written(Some(Err(Error::new(ErrorKind::Timeout, "slow")))).await,
+            "did not acknowledge it within 10s: slow",
+        );
+        check(written(None).await, "did not acknowledge it within 10s: no answer came");
+    }
+}

@@ -24,6 +24,6 @@ pub mod node;
 pub mod place;
 pub mod process;
 pub mod proxy;
-pub mod stream;
 pub mod signer;
+pub mod stream;
 pub mod wait;

@@ -11,14 +11,11 @@
 //!                  └───────────┴───────────┴─▶ withdrawn
 //! ```
 
-use super::relay::message::{Abort, Publication, Rollout as State};
+use super::relay::message::Rollout as State;
 use super::shared::Fleet;
 use crate::manifest::{AbortIf, Name, Rollout};
 use crate::record::revision::{Digest, Origin};
 use crate::trigger::{CandidateStatus, Manner, Tally};
-
-/// How many revisions are remembered that were aborted before.
-const MOST_EARLIER: usize = 20;
 
 /// A build of a function, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -234,16 +231,6 @@ pub fn advanced(rollout: &State, from: &str, now_ms: i64) -> State {
 /// The end of a rollout that went well.
 pub fn promoted(rollout: &State, from: &str) -> State {
     State { promoted: true, from: from.to_owned(), ..rollout.clone() }
-}
-
-/// The end of a rollout that did not. `before` is what was aborted of the function before.
-pub fn withdrawn(publication: Publication, reason: String, before: Option<&Abort>, from: &str, now_ms: i64) -> Abort {
-    let Publication { digest, origin } = publication;
-    let last = before.map(|before| Publication { digest: before.digest, origin: before.origin.clone() });
-    let earlier = last.into_iter().chain(before.into_iter().flat_map(|before| before.earlier.iter().cloned()));
-    let is_another = |earlier: &Publication| earlier.digest != digest || earlier.origin != origin;
-    let earlier = earlier.filter(is_another).take(MOST_EARLIER).collect();
-    Abort { digest, origin, reason, at_ms: now_ms, from: from.to_owned(), earlier }
 }
 
 #[cfg(test)]

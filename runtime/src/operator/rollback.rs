@@ -13,7 +13,10 @@ use super::revisions::with_facts;
 use super::table::span;
 use super::wait::{Awaited, served};
 use crate::manifest::{Manifest, ObjectName};
+use crate::node::relay::console::LIMIT;
 use crate::node::relay::fleet::View;
+use crate::node::relay::message::Publication;
+use crate::node::relay::steering;
 use crate::record::revision::Digest;
 use crate::registry::s3::archive::{Archive, Facts, Version};
 use crate::registry::s3::{Failure as StoreFailure, S3};
@@ -52,7 +55,7 @@ enum Next {
 /// Goes back.
 pub async fn rollback(manifest: &Manifest, order: &Order) -> Result<(), Failure> {
     let (function, object) = place::object(manifest, &order.function)?;
-    let console = match place::console(manifest).await {
+    let mut console = match place::console(manifest).await {
         Some(Ok(console)) => Some(console),
         Some(Err(error)) if order.force && order.wait.is_none() => {
             eprintln!("warning: it is not known which revisions the fleet withdrew: {error:#}");
@@ -83,6 +86,11 @@ pub async fn rollback(manifest: &Manifest, order: &Order) -> Result<(), Failure>
         took(start.elapsed())
     ))?;
     let published = Instant::now();
+    if let (Some(_), Some(console)) = (&function.rollout, &mut console) {
+        let publication = Publication { digest, origin: origin.clone() };
+        let message = steering::gone_back(&function.name, publication, &order.publisher, place::now_ms());
+        console.write(&message, LIMIT).await.map_err(anyhow::Error::from)?;
+    }
     match (console, awaited) {
         (Some(mut console), Some((limit, awaited))) => {
             served(&mut console, awaited.published(digest, origin), published, limit).await

@@ -72,7 +72,7 @@ fn as_on_a_node(function: &Arc<Function>, trigger: &Trigger) -> Setup {
     let topics = Topics::new(trigger.output.as_deref(), &trigger.allow_topics, trigger.dead_letters.as_deref());
     let mut trigger = trigger.clone();
     trigger.instances.min = trigger.instances.min.min(1);
-    Setup { function: function.clone(), trigger: Arc::new(trigger), topics: Arc::new(topics) }
+    Setup { function: function.clone(), trigger: Arc::new(trigger), topics: Arc::new(topics), isolated: false }
 }
 
 /// The function without the folders that this machine does not have. Nodes have them.

@@ -48,18 +48,27 @@ pub fn promote(view: &View, function: &Name, from: &str, now_ms: i64) -> Result<
 pub fn abort(view: &View, function: &Name, reason: &str, from: &str, now_ms: i64) -> Result<Message, Refusal> {
     check_reason(reason)?;
     let rollout = under_way(view, function).ok_or_else(|| Refusal::NoRollout(function.clone()))?;
-    let known = view.aborts.get(function);
-    let newest = known.map(|abort| Publication { digest: abort.digest, origin: abort.origin.clone() });
-    let before = known.into_iter().flat_map(|abort| abort.earlier.iter().cloned());
-    let abort = Abort {
-        digest: rollout.digest,
-        origin: rollout.origin.clone(),
-        reason: reason.to_owned(),
-        at_ms: now_ms,
-        from: from.to_owned(),
-        earlier: newest.into_iter().chain(before).take(MOST_EARLIER).collect(),
-    };
+    let publication = Publication { digest: rollout.digest, origin: rollout.origin.clone() };
+    let abort = aborted(publication, reason, view.aborts.get(function), from, now_ms);
     Ok(Message::Abort { function: function.clone(), abort: Some(abort) })
+}
+
+/// A publication must not serve. `before` is what was aborted of its function before; the newest [`MOST_EARLIER`] of that
+/// are remembered.
+pub fn aborted(publication: Publication, reason: &str, before: Option<&Abort>, from: &str, now_ms: i64) -> Abort {
+    let last = before.map(|before| Publication { digest: before.digest, origin: before.origin.clone() });
+    let earlier = last.into_iter().chain(before.into_iter().flat_map(|before| before.earlier.iter().cloned()));
+    let earlier = earlier.filter(|earlier| *earlier != publication).take(MOST_EARLIER).collect();
+    let Publication { digest, origin } = publication;
+    Abort { digest, origin, reason: reason.to_owned(), at_ms: now_ms, from: from.to_owned(), earlier }
+}
+
+/// A publication of bytes that have served before serves everything at once, without a rollout.
+pub fn gone_back(function: &Name, publication: Publication, from: &str, now_ms: i64) -> Message {
+    let Publication { digest, origin } = publication;
+    let (started_ms, stage_started_ms, from) = (now_ms, now_ms, from.to_owned());
+    let rollout = Rollout { digest, origin, started_ms, stage: 0, stage_started_ms, promoted: true, from };
+    Message::Rollout { function: function.clone(), rollout: Some(rollout) }
 }
 
 /// The trigger must not take records until it is resumed. To pause a trigger that is paused replaces the reason.

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::manifest::Share;
+use crate::node::relay::message::Publication;
+use crate::node::relay::steering::aborted;
 
 const NAME: &str = "f";
 
@@ -50,7 +52,7 @@ fn in_stage(text: &str, stage: u32) -> State {
 fn with_abort(mut fleet: Fleet, text: &str) -> Fleet {
     let Known { digest, origin, .. } = build(text, true);
     let before = fleet.view.aborts.get(&name()).cloned();
-    let abort = withdrawn(Publication { digest, origin }, "it traps".to_owned(), before.as_ref(), "n", 0);
+    let abort = aborted(Publication { digest, origin }, "it traps", before.as_ref(), "n", 0);
     fleet.view.aborts.insert(name(), abort);
     fleet
 }
@@ -184,20 +186,4 @@ fn only_what_was_counted_of_this_candidate_in_this_stage_is_summed_up() {
     let statuses = [status("v2", 1, 5), status("v2", 1, 7), status("v2", 0, 100), status("v1", 1, 100)];
     let sums = Sums::of(statuses.iter(), Digest::of(b"v2"), 1);
     assert_eq!((sums.candidate.records, sums.candidate.failed, sums.stable.records), (12, 2, 120));
-}
-
-#[test]
-fn what_was_aborted_before_is_remembered_up_to_a_limit() {
-    let mut before = None;
-    for number in 0..30 {
-        let Known { digest, origin, .. } = build(&format!("v{number}"), true);
-        before = Some(withdrawn(Publication { digest, origin }, String::new(), before.as_ref(), "n", number));
-    }
-    let before = before.expect("the last one");
-    let origins: Vec<_> = before.earlier.iter().map(|earlier| earlier.origin.clone()).collect();
-    let expected: Vec<_> = (9..29).rev().map(|number| Origin::Version(format!("v{number}"))).collect();
-    assert_eq!(origins, expected);
-    // The same one again is not among those before it.
-    let last = Publication { digest: before.digest, origin: before.origin.clone() };
-    assert_eq!(withdrawn(last, String::new(), Some(&before), "n", 0).earlier, before.earlier);
 }

@@ -145,7 +145,7 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
                 }
                 match (error, lane) {
                     (PoolError::Function(reason), Lane::Serving) => self.fails_at_start(&offer, &reason),
-                    (PoolError::Function(reason), Lane::Trial) => self.withdraw_offer(&offer, reason),
+                    (PoolError::Function(reason), Lane::Trial) => self.withdraw_offer(&offer, &reason),
                     (PoolError::Machine(_), _) => {}
                 }
             }
@@ -160,11 +160,11 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
     }
 
     /// A candidate does not start because of its function. It would not on other nodes either.
-    fn withdraw_offer(&mut self, offer: &Offer, reason: String) {
+    fn withdraw_offer(&mut self, offer: &Offer, reason: &str) {
         let source = &offer.function.component;
         let build = self.artifacts.builds(source).find(|build| build.generation == offer.generation);
         let Some(origin) = build.map(|build| build.origin.clone()) else { return };
         let publication = Publication { digest: offer.digest, origin };
-        self.withdraw(&offer.function.name, publication, format!("it does not start: {reason}"));
+        self.withdraw(&offer.function.name, publication, &format!("it does not start: {reason}"));
     }
 }

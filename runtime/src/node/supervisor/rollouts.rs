@@ -12,6 +12,7 @@ use crate::node::adoption::Offer;
 use crate::node::edges::{Prepare, Serve as _, Start};
 use crate::node::overview::RolloutView;
 use crate::node::relay::message::Publication;
+use crate::node::relay::steering;
 use crate::node::rollout::{self, Course, Judgement, Known, Older, Sums};
 use crate::node::shared::Word;
 use crate::record::revision::Digest;
@@ -77,7 +78,7 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
                 Judgement::IsPromoted => Some(rollout::promoted(state, &node)),
                 Judgement::IsWithdrawn(reason) => {
                     let publication = Publication { digest: state.digest, origin: state.origin.clone() };
-                    self.withdraw(name, publication, reason);
+                    self.withdraw(name, publication, &reason);
                     None
                 }
             };
@@ -126,10 +127,10 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
     }
 
     /// Tells all nodes that a revision must not serve.
-    pub(super) fn withdraw(&mut self, function: &Name, publication: Publication, reason: String) {
+    pub(super) fn withdraw(&mut self, function: &Name, publication: Publication, reason: &str) {
         let before = self.fleet.borrow().view.aborts.get(function).cloned();
         let now_ms = (self.options.now_ms)();
-        let abort = rollout::withdrawn(publication, reason, before.as_ref(), &self.options.node, now_ms);
+        let abort = steering::aborted(publication, reason, before.as_ref(), &self.options.node, now_ms);
         self.say(Word::Abort { function: function.clone(), abort });
     }
 

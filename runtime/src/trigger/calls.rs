@@ -115,11 +115,16 @@ impl Calls {
             bytes: 0,
             sent: None,
         };
-        let number = self.next;
-        self.next += 1;
+        let number = self.number();
         self.reserved += reserved;
         self.running.insert(number, self.table.insert(call));
         number
+    }
+
+    /// A number for a call. No two of a trigger have the same.
+    pub fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
     }
 
     /// A call ended.

@@ -26,7 +26,8 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
     }
 
     pub(super) fn has_room_for(&mut self, more: usize) -> bool {
-        let outcomes = self.calls.bytes() + self.calls.batch_bytes() + self.calls.reserved_bytes();
+        let outcomes =
+            self.calls.bytes() + self.calls.batch_bytes() + self.calls.reserved_bytes() + self.shadows.bytes();
         let held = self.partitions.bytes() + outcomes;
         self.budget.hold(held as u64 + self.budget.prefetch_bytes());
         self.budget.has_room_for(more as u64)

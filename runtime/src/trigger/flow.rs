@@ -20,6 +20,7 @@ use super::lane::{Lanes, Steering};
 use super::partitions::Partitions;
 use super::progress::Progress;
 use super::sequencer::Sequence;
+use super::shadow::Shadows;
 use super::status::Counts;
 use crate::engine::{CallError, Completion};
 use crate::kafka::{Partition, Sink};
@@ -66,6 +67,7 @@ pub struct Flow<R, S> {
     pub(super) delivery: Delivery<S>,
     pub(super) lanes: Lanes,
     pub(super) calls: Calls,
+    pub(super) shadows: Shadows,
     pub(super) budget: BudgetShare,
     /// A record is exhausted and the trigger is to pause then.
     pub(super) paused: Option<Paused>,
@@ -96,6 +98,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
             delivery: Delivery::new(topics),
             lanes: Lanes::new(trigger.batch, steering),
             calls: Calls::default(),
+            shadows: Shadows::default(),
             budget,
             paused: None,
             held: None,
@@ -115,6 +118,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         self.partitions = Partitions::new(&self.trigger);
         self.delivery.take();
         self.calls.forget_all();
+        self.shadows = Shadows::default();
         self.lanes.forget_calls();
         (self.paused, self.stop, self.refuses, self.silent_since) = (None, None, None, None);
         self.throttle = Throttle::new(FAILURE_LINES, now);
@@ -170,7 +174,7 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
 
     /// A call ended.
     pub fn complete(&mut self, completion: Completion, now: Now) {
-        let Some(key) = self.calls.ended(completion.id) else { return };
+        let Some(key) = self.calls.ended(completion.id) else { return self.shadow_ended(completion, now) };
         let OpenCall { place, lane, .. } = *self.calls.get(key);
         let Some(batch) = completion.batch else {
             self.calls.drop_batch(key);
@@ -192,7 +196,10 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
                 // It started before messages had to go one by one. A record waits now for those of the one ahead
                 // of it, and these two would be handled at once.
                 Ok(_) if self.overtakes(key) => self.put_back(key, &batch),
-                Ok(checked) => self.handle(key, &batch, &checked, now),
+                Ok(checked) => {
+                    self.handle(key, &batch, &checked, now);
+                    self.cast_shadow(lane, &batch, &checked, now.instant);
+                }
                 Err(CallError::Fault(fault)) => self.bisect(key, &batch, &fault, now),
                 // It runs again with a larger grant.
                 Err(CallError::OutcomeTooLarge { .. }) => self.put_back(key, &batch),

@@ -12,7 +12,7 @@ use super::breaker::{Breaker, Seen};
 use super::grant::Grant;
 use super::route::{Route, Split};
 use super::sizing::Sizing;
-use super::status::{Counts, Tally};
+use super::status::{Counts, ShadowTally, Tally};
 use super::trial::{Manner, Trial};
 use crate::engine::{Call, CallError, Invoker};
 use crate::manifest::BatchLimits;
@@ -300,6 +300,12 @@ impl Lanes {
             return Some(&mut trial.of_candidate);
         }
         self.serving.as_ref().filter(|lane| lane.id == id).map(|_| &mut trial.of_stable)
+    }
+
+    /// What a shadow is compared by, if the candidate is one, and how it does.
+    pub fn shadow(&mut self) -> Option<(&mut ShadowTally, &mut Tally)> {
+        let trial = &mut self.candidate.as_mut()?.trial;
+        Some((trial.shadow.as_mut()?, &mut trial.of_candidate))
     }
 
     /// A call came to this, apart from what became of its records.

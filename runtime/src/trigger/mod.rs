@@ -37,6 +37,7 @@ mod retry;
 mod revisions;
 mod route;
 mod sequencer;
+mod shadow;
 #[cfg(test)]
 mod sim;
 mod sizing;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::route::Split;
-use super::status::{CandidateStatus, Tally};
+use super::status::{CandidateStatus, ShadowTally, Tally};
 use crate::manifest::{Ordering, Share};
 use crate::record::revision::Digest;
 
@@ -38,6 +38,8 @@ pub struct Trial {
     /// How both revisions do, since the stage began.
     pub of_candidate: Tally,
     pub of_stable: Tally,
+    /// How their outcomes compare, if it is a shadow.
+    pub shadow: Option<ShadowTally>,
 }
 
 impl Trial {
@@ -46,8 +48,9 @@ impl Trial {
             Manner::Shadow => None,
             Manner::Share(share) => Some(Split::new(&candidate, share, ordering)),
         };
+        let shadow = (manner == Manner::Shadow).then(ShadowTally::default);
         let (of_candidate, of_stable) = (Tally::default(), Tally::default());
-        Self { candidate, ordering, stage, manner, split, of_candidate, of_stable }
+        Self { candidate, ordering, stage, manner, split, of_candidate, of_stable, shadow }
     }
 
     /// Another stage begins, and all counts anew.
@@ -68,7 +71,7 @@ impl Trial {
             manner: self.manner.to_string(),
             candidate: self.of_candidate,
             stable: self.of_stable,
-            shadow: None,
+            shadow: self.shadow.clone(),
         }
     }
 }

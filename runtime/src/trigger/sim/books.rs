@@ -69,6 +69,8 @@ pub struct Try {
     /// Its number, as far as who called knows of others.
     pub attempt: u32,
     pub verdict: Verdict,
+    /// The number of the revision.
+    pub revision: u32,
 }
 
 /// Where a record lies.
@@ -133,6 +135,10 @@ pub struct Books {
     held: BTreeMap<(usize, usize), usize>,
     /// When something was finished last.
     pub last_progress: Duration,
+    /// Numbers of revisions that were tried and never served: what they give up is not given up.
+    pub on_trial: BTreeSet<u32>,
+    /// Some revision was tried at some time.
+    pub any_trial: bool,
 }
 
 impl Books {
@@ -152,6 +158,8 @@ impl Books {
             commits: BTreeMap::new(),
             held: BTreeMap::new(),
             last_progress: Duration::ZERO,
+            on_trial: BTreeSet::new(),
+            any_trial: false,
         }
     }
 
@@ -206,7 +214,8 @@ impl Books {
 
     /// Such tries of a record are so many, or the first of them is so long ago, that it may be given up.
     fn is_exhausted_by(&self, id: usize, tries: &[Try], now: Duration) -> bool {
-        let failed: Vec<&Try> = tries.iter().filter(|tried| tried.verdict != Verdict::Handled).collect();
+        let counts = |tried: &&Try| tried.verdict != Verdict::Handled && !self.on_trial.contains(&tried.revision);
+        let failed: Vec<&Try> = tries.iter().filter(counts).collect();
         // Ages are kept in whole seconds.
         let slack = self.retry.max_backoff + Duration::from_secs(1);
         let aged = failed.first().is_some_and(|first| now + slack >= first.at + self.retry.max_age);
@@ -234,6 +243,11 @@ impl Books {
         let page = &self.pages[id];
         let is_left_out = page.removed || page.before_start || page.dead_letters > 0;
         is_left_out || page.seen.len() == self.messages[id] && (page.worked || !page.seen.is_empty())
+    }
+
+    /// It failed at some try, so a candidate may have given it up.
+    pub fn has_failed(&self, id: usize) -> bool {
+        self.pages[id].tries.iter().any(|tried| tried.verdict != Verdict::Handled)
     }
 
     /// It should be handled at its first try.

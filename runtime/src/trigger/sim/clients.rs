@@ -15,6 +15,7 @@ use super::producer::Queued;
 use super::question::{Asked, What};
 use super::time::ms;
 use super::topics::Place;
+use super::trials::SHADOW_MS;
 use super::world::{Event, Shared, Spot, World, lock};
 use crate::kafka::broker::Event as Told;
 use crate::kafka::sink::Batching;
@@ -261,6 +262,14 @@ impl Sink for SimSink {
                 continue;
             };
             let is_letter = matches!(emitted.kind, Kind::DeadLetter { .. });
+            if message.timestamp.milliseconds() == Some(SHADOW_MS) {
+                world.violation("shadow", format!("{emitted} is sent"));
+            }
+            let revision = own.iter().find(|header| header.name == b"tidegate-revision").and_then(|it| it.value);
+            let revision = String::from_utf8_lossy(revision.unwrap_or_default()).into_owned();
+            if is_letter && !world.served.contains(&revision) {
+                world.violation("dead letters", format!("{emitted} is of a revision that never served"));
+            }
             let queued = Queued {
                 token: message.token,
                 bytes: message.bytes(own),

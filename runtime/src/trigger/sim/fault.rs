@@ -8,8 +8,10 @@ use super::member::error;
 use super::plan::{Breadth, Cluster};
 use super::time::ms;
 use super::topics::{Log, Place, Topic};
+use super::trials::{End, Flaw};
 use super::world::{Event, Spot, Unreadable, World};
 use crate::kafka::broker::Event as Told;
+use crate::trigger::trial::Manner;
 
 /// Something that goes wrong. Nodes are counted modulo their number, so that every fault fits a case
 /// with fewer of them.
@@ -64,6 +66,18 @@ pub enum What {
     Published {
         broken: bool,
     },
+    /// Another revision is tried everywhere, until the fault is over.
+    TriedOut {
+        flaw: Flaw,
+        manner: Manner,
+        ends: End,
+    },
+    /// The candidate, if there is one, gets other records.
+    Steered {
+        manner: Manner,
+    },
+    /// An operator holds the trigger.
+    Held,
     InstancesRefused {
         node: usize,
     },
@@ -141,6 +155,11 @@ impl fmt::Display for Fault {
             What::NodeAdded => write!(f, "one more node for {lasts:?}"),
             What::Published { broken: true } => write!(f, "a broken revision is published, for {lasts:?}"),
             What::Published { broken: false } => write!(f, "a revision is published"),
+            What::TriedOut { flaw, manner, ends } => {
+                write!(f, "a revision{flaw} is tried ({manner}) for {lasts:?}, and {ends:?} then")
+            }
+            What::Steered { manner } => write!(f, "the candidate goes on with {manner}"),
+            What::Held => write!(f, "the trigger is held for {lasts:?}"),
             What::InstancesRefused { node } => write!(f, "node {node} can start no instance for {lasts:?}"),
             What::PartitionForgotten { node, place } => {
                 write!(f, "the producer of node {node} forgets {}/{}", TOPICS[place.topic], place.partition)
@@ -236,7 +255,7 @@ fn draw(rng: &mut fastrand::Rng, breadth: Breadth, cluster: &Cluster, inputs: us
 impl What {
     /// Whether the trigger is kept from its work while the fault lasts.
     pub fn disturbs(&self) -> bool {
-        !matches!(self, Self::Neighbours { .. })
+        !matches!(self, Self::Neighbours { .. } | Self::Steered { .. } | Self::TriedOut { flaw: Flaw::None, .. })
     }
 
     /// Whether brokers or clients do not work as they should.
@@ -247,6 +266,9 @@ impl What {
                 | Self::NodeStops { .. }
                 | Self::NodeAdded
                 | Self::Published { .. }
+                | Self::TriedOut { .. }
+                | Self::Steered { .. }
+                | Self::Held
                 | Self::Rebalance
                 | Self::Neighbours { .. }
         )
@@ -256,6 +278,7 @@ impl What {
         !matches!(
             self,
             Self::Published { broken: false }
+                | Self::Steered { .. }
                 | Self::PartitionForgotten { .. }
                 | Self::ProducerBreaks { .. }
                 | Self::ConsumerBreaks { .. }

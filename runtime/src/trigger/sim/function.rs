@@ -2,7 +2,7 @@
 //! says about each record.
 //!
 //! Its outcomes pass the same check as those of a real component. A revision may be broken: it asks
-//! for a retry whatever it gets. Instances may be refused for a while. Not modelled: deadlines and
+//! for a retry whatever it gets, or has another [`Flaw`]. Instances may be refused for a while. Not modelled: deadlines and
 //! memory (to a driver they are traps), calls that vanish.
 
 use std::fmt;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::books::{Effect, Emitted, Kind, Try};
 use super::load::{Fate, TOPICS, id_of};
 use super::time::ms;
+use super::trials::Flaw;
 use super::world::{Event, Shared, Spot, World, lock};
 use crate::engine::{Call, CallError, Completion, Invoker};
 use crate::record::Topics;
@@ -23,8 +24,7 @@ use crate::record::revision::Digest;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revision {
     pub number: u32,
-    /// It asks for a retry of everything.
-    pub broken: bool,
+    pub flaw: Flaw,
 }
 
 impl Revision {
@@ -35,7 +35,7 @@ impl Revision {
 
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "v{}{}", self.number, if self.broken { " (broken)" } else { "" })
+        write!(f, "v{}{}", self.number, self.flaw)
     }
 }
 
@@ -67,9 +67,14 @@ pub enum Verdict {
     Trap,
 }
 
-fn verdict(fate: Fate, attempt: u32, revision: Revision) -> Verdict {
+fn verdict(id: usize, fate: Fate, attempt: u32, revision: Revision) -> Verdict {
+    match revision.flaw {
+        Flaw::Retries => return Verdict::Retry,
+        Flaw::Rejects if id.is_multiple_of(2) => return Verdict::Reject,
+        Flaw::Traps if id.is_multiple_of(5) => return Verdict::Trap,
+        _ => {}
+    }
     match fate {
-        _ if revision.broken => Verdict::Retry,
         Fate::RetryUntil(tries) if attempt < tries => Verdict::Retry,
         Fate::TrapUntil(tries) if attempt < tries => Verdict::Trap,
         Fate::AlwaysRetry => Verdict::Retry,
@@ -116,11 +121,12 @@ impl World {
                 ids.iter().zip(call.batch.attempts()).map(|(id, attempt)| format!("{id}#{attempt}")).collect();
             format!("{name}: {} called with {} of {topic}/{number}", invoker.revision, tries.join(" "))
         });
-        let refused = self.nodes[node].instances_refused_until > self.now();
+        let is_shadow = self.check_lane(node, invoker.revision, &ids, &call);
+        let refused = self.nodes[node].instances_refused_until > self.now() || invoker.revision.flaw == Flaw::NoStart;
         let (result, time, worked, outcome_bytes) = if refused {
             (Err(CallError::NoInstance("no memory".to_owned())), ms(1), Vec::new(), 0)
         } else {
-            self.run(invoker, &ids, &call)
+            self.run(invoker, is_shadow, &ids, &call)
         };
         let started = self.chance(2).then_some(ms(1));
         let ending = Ending {
@@ -145,6 +151,7 @@ impl World {
     fn run(
         &mut self,
         invoker: &SimInvoker,
+        is_shadow: bool,
         ids: &[usize],
         call: &Call,
     ) -> (Result<Checked, CallError>, Duration, Vec<(usize, u32, Option<u64>)>, usize) {
@@ -157,14 +164,10 @@ impl World {
         for (index, (&id, &attempt)) in ids.iter().zip(call.batch.attempts()).enumerate() {
             let item = &items[id];
             time += item.takes;
-            let verdict = verdict(item.fate, attempt, invoker.revision);
+            let verdict = verdict(id, item.fate, attempt, invoker.revision);
             let grant = self.believes(invoker.node, id);
-            self.check_try(invoker.node, id, attempt, call.batch.offsets()[index]);
-            let at = self.now();
-            self.books.tried(id, Try { at, attempt, verdict });
-            if let Some(place) = self.books.place(id) {
-                let handled = verdict == Verdict::Handled;
-                self.nodes[invoker.node].probes.tried((id, place), is_probe, handled, at);
+            if !is_shadow {
+                self.note_try(invoker, id, attempt, verdict, (call.batch.offsets()[index], is_probe));
             }
             let reason = match verdict {
                 Verdict::Trap => {
@@ -172,7 +175,7 @@ impl World {
                     continue;
                 }
                 Verdict::Handled => {
-                    worked.push((id, attempt, grant));
+                    worked.extend((!is_shadow).then_some((id, attempt, grant)));
                     None
                 }
                 Verdict::Retry => Some(Fault::new(Cause::Retry, "later")),
@@ -197,12 +200,33 @@ impl World {
             let fault = Fault::new(Cause::Trap, "broken");
             return (Err(CallError::Fault(fault)), time, Vec::new(), 0);
         }
+        if is_shadow {
+            Self::mark_shadow(&mut outcome);
+        }
         let outcome_bytes = outcome.values.data.len() * self.memory.outcome_weight;
         if outcome_bytes > call.outcome_bytes {
             return (Err(CallError::OutcomeTooLarge { granted: call.outcome_bytes }), time, Vec::new(), 0);
         }
         let checked = outcome.check(ids.len(), &invoker.topics).and_then(|checked| checked.check_size(&call.batch));
         (checked.map_err(CallError::Fault), time, worked, outcome_bytes)
+    }
+
+    /// A revision whose outcomes count is called with a record.
+    fn note_try(
+        &mut self,
+        invoker: &SimInvoker,
+        id: usize,
+        attempt: u32,
+        verdict: Verdict,
+        (offset, is_probe): (i64, bool),
+    ) {
+        self.check_try(invoker.node, id, attempt, offset);
+        let at = self.now();
+        self.books.tried(id, Try { at, attempt, verdict, revision: invoker.revision.number });
+        if let Some(place) = self.books.place(id) {
+            let handled = verdict == Verdict::Handled;
+            self.nodes[invoker.node].probes.tried((id, place), is_probe, handled, at);
+        }
     }
 
     /// A call ended. What the function did for its records is done, whoever wants to know.

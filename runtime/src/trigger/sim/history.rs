@@ -4,21 +4,19 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
 use super::clients::SimClients;
-use super::fault::{Fault, What};
-use super::function::{Revision, SimInvoker};
-use super::neighbour::Neighbour;
+use super::function::Revision;
 use super::oracle::Violation;
 use super::plan::Case;
 use super::question;
 use super::stress::Stress;
 use super::time::ms;
+use super::trials::{Flaw, Tried};
 use super::watch::retry_time;
 use super::world::{Event, Node, Shared, World, lock};
 use crate::manifest::{self, Trigger};
@@ -31,7 +29,7 @@ use crate::trigger::lane::Steering;
 use crate::trigger::status::Status;
 
 /// How long after a fault everything may still be slow.
-const SETTLES: Duration = ms(20_000);
+pub(super) const SETTLES: Duration = ms(20_000);
 /// How long after the last fault all is to be done, beside the time that retries take.
 const LIMIT: Duration = ms(180_000);
 
@@ -73,19 +71,26 @@ pub struct Report {
     pub repeats: u64,
 }
 
-struct History<'a> {
-    case: &'a Case,
-    make: &'a Make,
-    world: Shared,
-    trigger: Arc<Trigger>,
-    cluster: Arc<manifest::Cluster>,
-    topics: Arc<Topics>,
-    drivers: Vec<Option<Box<dyn Drives>>>,
-    commands: Vec<Option<mpsc::Sender<Command>>>,
+pub(super) struct History<'a> {
+    pub(super) case: &'a Case,
+    pub(super) make: &'a Make,
+    pub(super) world: Shared,
+    pub(super) trigger: Arc<Trigger>,
+    pub(super) cluster: Arc<manifest::Cluster>,
+    pub(super) topics: Arc<Topics>,
+    pub(super) drivers: Vec<Option<Box<dyn Drives>>>,
+    pub(super) commands: Vec<Option<mpsc::Sender<Command>>>,
     /// What runs on each node.
-    budgets: Vec<Arc<Budget>>,
-    revision: Revision,
-    turns: u64,
+    pub(super) budgets: Vec<Arc<Budget>>,
+    /// The one that serves.
+    pub(super) revision: Revision,
+    /// The one that is tried, and by which fault.
+    pub(super) tried: Option<(usize, Tried)>,
+    pub(super) held: bool,
+    /// The number of the newest revision.
+    pub(super) newest: u32,
+    pub(super) stage: u32,
+    pub(super) turns: u64,
 }
 
 /// Runs a case. The story is told line by line if asked for.
@@ -107,7 +112,11 @@ pub fn run(case: &Case, make: &Make, told: bool) -> Report {
         drivers: Vec::new(),
         commands: Vec::new(),
         budgets: Vec::new(),
-        revision: Revision { number: 1, broken: false },
+        revision: Revision { number: 1, flaw: Flaw::None },
+        tried: None,
+        held: false,
+        newest: 1,
+        stage: 0,
         turns: 0,
     };
     history.begin();
@@ -250,7 +259,7 @@ impl History<'_> {
         false
     }
 
-    fn add_node(&mut self) -> usize {
+    pub(super) fn add_node(&mut self) -> usize {
         let mut world = lock(&self.world);
         let node = world.nodes.len();
         world.nodes.push(Node::new(node));
@@ -261,7 +270,7 @@ impl History<'_> {
     }
 
     /// A node starts, unless it runs.
-    fn start(&mut self, node: usize) {
+    pub(super) fn start(&mut self, node: usize) {
         if self.drivers[node].is_some() {
             let mut world = lock(&self.world);
             if world.nodes[node].stopping {
@@ -270,7 +279,7 @@ impl History<'_> {
             return;
         }
         let most = self.trigger.instances.max.get() as usize;
-        let (commands, commands_in) = mpsc::channel(8);
+        let (commands, commands_in) = mpsc::channel(32);
         let (completions, completions_in) = mpsc::channel(4 * most);
         let (status, shown) = watch::channel(Status::default());
         let (now, name, seed) = {
@@ -301,40 +310,10 @@ impl History<'_> {
         };
         self.drivers[node] = Some((self.make)(parts, now));
         self.commands[node] = Some(commands);
-        self.adopt(node);
+        self.inform(node);
     }
 
-    /// A node is told to take on the newest revision.
-    fn adopt(&mut self, node: usize) {
-        let running = Arc::new(AtomicUsize::new(0));
-        {
-            let mut world = lock(&self.world);
-            let now = world.now();
-            let seat = &mut world.nodes[node];
-            seat.adopted_at = now;
-            seat.probes.forget();
-            seat.revisions.push(Arc::downgrade(&running));
-        }
-        let invoker = SimInvoker {
-            world: self.world.clone(),
-            node,
-            revision: self.revision,
-            most: self.trigger.instances.max.get() as usize,
-            topics: self.topics.clone(),
-            running,
-        };
-        self.command(node, Command::Adopt { invoker: Box::new(invoker), revision: self.revision.digest() });
-    }
-
-    fn command(&mut self, node: usize, command: Command) {
-        if let Some(commands) = &self.commands[node] {
-            // One that takes no commands will be found to be stuck.
-            let _ = commands.try_send(command);
-            lock(&self.world).wake(node);
-        }
-    }
-
-    fn kill(&mut self, node: usize) {
+    pub(super) fn kill(&mut self, node: usize) {
         let Some(driver) = self.drivers[node].take() else { return };
         lock(&self.world).kill_node(node);
         self.commands[node] = None;
@@ -382,116 +361,6 @@ impl History<'_> {
                 let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
                 world.violation("no panic", format!("node {node}: {text}"));
             }
-        }
-    }
-
-    fn fault_of(&self, number: usize) -> Option<Fault> {
-        self.case.faults.iter().find(|(known, _)| *known == number).map(|(_, fault)| fault.clone())
-    }
-
-    fn fault(&mut self, number: usize) {
-        let Some(fault) = self.fault_of(number) else { return };
-        let lasts = fault.lasts;
-        {
-            let mut world = lock(&self.world);
-            world.tell(|_| format!("FAULT {number}: {fault}"));
-            world.disturbances += usize::from(lasts > Duration::ZERO && fault.what.disturbs());
-            let settles = match fault.what {
-                // The client is only given up after a while.
-                What::PartitionForgotten { .. } => ms(200_000),
-                What::ProducerBreaks { .. } | What::ConsumerBreaks { .. } | What::LoopBreaks { .. } => ms(60_000),
-                What::Neighbours { .. } => Duration::ZERO,
-                _ => SETTLES,
-            };
-            world.undisturbed_in(settles);
-            if fault.what.troubles_clients() {
-                world.calm_since = world.calm_since.max(fault.over_at() + settles);
-            }
-        }
-        let base = self.case.nodes;
-        match fault.what {
-            What::NodeKilled { node } => self.kill(node % base),
-            What::NodeStops { node } => self.stop(node % base),
-            What::NodeAdded => {
-                let node = self.add_node();
-                lock(&self.world).nodes[node].added_by = Some(number);
-                self.start(node);
-            }
-            What::Published { broken } => {
-                self.revision = Revision { number: self.revision.number + 1, broken };
-                (0..self.drivers.len()).for_each(|node| self.adopt(node));
-            }
-            What::NodeFreezes { node } => lock(&self.world).freeze_node(node % base, lasts, true),
-            What::NodeStalls { node } => lock(&self.world).freeze_node(node % base, lasts, false),
-            What::InstancesRefused { node } => {
-                let mut world = lock(&self.world);
-                let until = world.now() + lasts;
-                world.nodes[node % base].instances_refused_until = until;
-            }
-            What::ProducerBreaks { node } => lock(&self.world).break_producer(node % base),
-            What::MemberRefused { node } => lock(&self.world).refuse_member(node % base),
-            What::LoopBreaks { node, spot } => lock(&self.world).nodes[node % base].bug = Some(spot),
-            What::Neighbours { node, count } => {
-                let node = node % base;
-                let budget = &self.budgets[node];
-                let added = (0..count).map(|_| Neighbour::new(budget.share(), number));
-                let mut world = lock(&self.world);
-                if world.nodes[node].neighbours.is_empty() {
-                    world.nodes[node].neighbours.extend(added);
-                    world.after(Duration::ZERO, Event::Grow { node });
-                }
-            }
-            What::ConsumerBreaks { node } => lock(&self.world).break_member(node % base),
-            What::PartitionForgotten { node, place } => lock(&self.world).forget_partition(node % base, place),
-            what => lock(&self.world).cluster_fault(&what),
-        }
-    }
-
-    fn stop(&mut self, node: usize) {
-        if self.drivers[node].is_some() {
-            let mut world = lock(&self.world);
-            let now = world.now();
-            (world.nodes[node].stopping, world.nodes[node].stopping_since) = (true, Some(now));
-            drop(world);
-            self.command(node, Command::Stop);
-        }
-    }
-
-    fn relief(&mut self, number: usize) {
-        let Some(fault) = self.fault_of(number) else { return };
-        {
-            let mut world = lock(&self.world);
-            world.tell(|_| format!("OVER {number}: {fault}"));
-            if fault.what.disturbs() {
-                world.disturbances -= 1;
-                // A client that was made anew again and again waits the longer.
-                let settles = if matches!(fault.what, What::FetchFails { .. }) { ms(60_000) } else { SETTLES };
-                world.undisturbed_in(settles);
-            }
-        }
-        let base = self.case.nodes;
-        match fault.what {
-            What::NodeKilled { node } | What::NodeStops { node } => self.start(node % base),
-            What::NodeAdded => {
-                let found = lock(&self.world).nodes.iter().position(|seat| seat.added_by == Some(number));
-                match found {
-                    Some(node) if number.is_multiple_of(2) => self.stop(node),
-                    Some(node) => self.kill(node),
-                    None => {}
-                }
-            }
-            What::Neighbours { node, .. } => {
-                let mut world = lock(&self.world);
-                let now = world.now();
-                let seat = &mut world.nodes[node % base];
-                seat.neighbours.retain(|known| known.added_by != number);
-                seat.alone_since = now;
-            }
-            What::Published { broken: true } => {
-                self.revision = Revision { number: self.revision.number + 1, broken: false };
-                (0..self.drivers.len()).for_each(|node| self.adopt(node));
-            }
-            what => lock(&self.world).cluster_relief(&what),
         }
     }
 }

@@ -9,8 +9,9 @@
 //! | [`clients`], [`question`] | the same, as the traits that a driver uses |
 //! | [`load`], [`function`] | the records, and what the function makes of them |
 //! | [`plan`], [`stress`], [`fault`] | a case: cluster, manifest, load and faults, drawn from a seed |
-//! | [`history`], [`node`], [`neighbour`], [`panics`] | runs a case |
+//! | [`history`], [`acts`], [`node`], [`neighbour`], [`panics`] | runs a case |
 //! | [`books`], [`oracle`], [`watch`], [`probes`] | what happened, and whether a promise was broken |
+//! | [`trials`] | revisions that are tried, triggers that are held, and what is promised of both |
 //! | [`shrink`] | the smallest case that breaks the same promise |
 //! | [`toy`] | a simple driver and wrong ones, by which the simulation itself is tested |
 //!
@@ -25,6 +26,7 @@
 //! What a model of a broker cannot show stays with the tests on real brokers: see each file for what
 //! it does not model. Exactly-once has no model yet: there are no transactions.
 
+mod acts;
 mod append;
 mod books;
 mod brokers;
@@ -51,5 +53,6 @@ mod tests;
 mod time;
 mod topics;
 mod toy;
+mod trials;
 mod watch;
 mod world;

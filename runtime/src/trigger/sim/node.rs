@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::probes::Probes;
 use super::time::ms;
+use super::trials::Told;
 use super::world::{Event, Node, Spot, World};
 use crate::engine::Completion;
 use crate::trigger::clock::Now;
@@ -37,6 +38,8 @@ impl Node {
             instances_refused_until: Duration::ZERO,
             adopted_at: Duration::ZERO,
             revisions: Vec::new(),
+            told: Told::default(),
+            tells: Vec::new(),
             probes: Probes::default(),
             neighbours: Vec::new(),
             alone_since: Duration::ZERO,
@@ -57,6 +60,7 @@ impl Node {
         (self.frozen_until, self.stalled_until) = (Duration::ZERO, Duration::ZERO);
         (self.turn, self.member, self.bug, self.broke) = (None, None, None, false);
         self.stopping_since = None;
+        (self.told, self.tells) = (Told::default(), Vec::new());
         (self.completions, self.status) = (Some(completions), Some(status));
     }
 
@@ -128,6 +132,14 @@ impl World {
         if stands > now {
             self.plan_turn(node, stands);
             return None;
+        }
+        if let Some(told) = seat.tells.pop() {
+            if told.tried != seat.told.tried || told.serving != seat.told.serving {
+                seat.probes.forget();
+                seat.adopted_at = now;
+            }
+            seat.told = told;
+            seat.tells.clear();
         }
         let woken = std::mem::take(&mut seat.woken);
         let (since, count) = &mut seat.idle_turns;

@@ -10,6 +10,7 @@ use super::fault::{Fault, draw_faults};
 use super::load::{Item, Shape, TOPICS};
 use super::stress::Stress;
 use super::time::ms;
+use super::trials::draw_trials;
 use super::world::Memory;
 
 /// How members of a group share its partitions.
@@ -118,6 +119,9 @@ impl Case {
         let manifest = stress.manifest(&mut pressing).unwrap_or(manifest);
         let mut all = draw_faults(&mut of(4), breadth, &cluster, shape.inputs);
         stress.faults(&mut all, &cluster, &mut pressing);
+        if breadth == Breadth::All {
+            all.extend(draw_trials(&mut of(6)));
+        }
         let kept = |number: &usize| less.faults.as_ref().is_none_or(|kept| kept.contains(number));
         let faults = (0..).zip(all).filter(|(number, _)| kept(number)).collect();
         let budget_bytes = [256 << 10, 1 << 20, 64 << 20][rng.usize(..3)];

@@ -43,6 +43,7 @@ impl World {
     /// Once a second.
     pub fn watch(&mut self) {
         self.watch_memory();
+        self.watch_shadows();
         let now = self.now();
         for seat in self.nodes.iter_mut().filter(|seat| seat.state() != Some(State::Running)) {
             seat.runs_since = now;

@@ -5,7 +5,7 @@
 //! a node's own process (answers that come in, timers of its clients, calls that end) waits while
 //! the node is frozen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -27,6 +27,7 @@ use super::producer::{Acknowledged, Producer};
 use super::question::Asked;
 use super::time::{Agenda, Clock, ms};
 use super::topics::{Place, Topic};
+use super::trials::Told;
 use crate::engine::Completion;
 use crate::manifest::Trigger;
 use crate::trigger::status::Status;
@@ -137,6 +138,9 @@ pub struct Node {
     /// When it was given a revision last, and the calls that run of each, as long as it keeps the revision.
     pub adopted_at: Duration,
     pub revisions: Vec<Weak<AtomicUsize>>,
+    /// Which revisions it was told of, as far as it has obeyed, and what it will obey at its next turn.
+    pub told: Told,
+    pub tells: Vec<Told>,
     /// What it was called with while its breaker was open.
     pub probes: Probes,
     /// Other triggers that run there.
@@ -215,6 +219,8 @@ pub struct World {
     pub disturbances: usize,
     /// How much longer than usual all records together may take.
     pub patience: Duration,
+    /// The digests of all revisions that served at some time.
+    pub served: BTreeSet<String>,
     /// Something waited for a person at some time.
     pub has_paused: bool,
     next_client: u64,
@@ -269,6 +275,7 @@ impl World {
             calm_since: Duration::ZERO,
             disturbances: 0,
             patience: Duration::ZERO,
+            served: BTreeSet::new(),
             has_paused: false,
             items: Arc::new(items),
             trigger,

@@ -145,7 +145,7 @@ impl Pool {
         mut setup: Setup,
         completions: mpsc::Sender<Completion>,
     ) -> Result<Self, PoolError> {
-        let scratch = if setup.isolated { Scratch::replace(&mut setup) } else { Ok(Scratch::default()) };
+        let scratch = if setup.isolated { Scratch::replace(&mut setup.function) } else { Ok(Scratch::default()) };
         let scratch = scratch.map_err(PoolError::Machine)?;
         let http = match setup.isolated {
             true => Clients::isolated(&setup.function),

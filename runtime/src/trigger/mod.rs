@@ -15,6 +15,7 @@ mod beginning;
 mod breaker;
 pub mod budget;
 mod calls;
+mod casting;
 mod clock;
 mod delivery;
 mod dispatch;

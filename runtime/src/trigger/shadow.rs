@@ -9,23 +9,15 @@
 //! partition, key, value, headers. Not compared are timestamps, which may come from a clock, and reasons, which are
 //! for people.
 
-use std::time::Instant;
-
 use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::clock::Now;
-use super::flow::Flow;
 use super::lane::LaneId;
-use super::route::Route;
 use super::status::{Sample, ShadowTally, Tally};
 use crate::counted::counted;
-use crate::engine::{Call, CallError, Completion};
-use crate::kafka::Sink;
 use crate::record::batch::Batch;
 use crate::record::columns::HeaderRun;
 use crate::record::outcome::{Cause, Checked, Fault};
-use crate::record::{OwnedRecord, Record};
 
 /// The most samples that are kept.
 const SAMPLES: usize = 5;
@@ -107,16 +99,34 @@ fn add_headers(hash: &mut u64, headers: HeaderRun<'_>) {
     *hash = xxh3_64_with_seed(&count.to_le_bytes(), *hash);
 }
 
-/// A call of a shadow that runs.
-struct Cast {
-    lane: LaneId,
-    /// What the serving revision made of its records.
-    serving: Vec<Answer>,
-    /// What it takes of the node's memory.
-    bytes: usize,
+/// What a revision made of the records of a call.
+pub struct Answers(Vec<Answer>);
+
+impl Answers {
+    pub fn of(batch: &Batch, checked: &Checked) -> Self {
+        Self(Answer::all(batch, checked))
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// What they take for so many records.
+    pub fn bytes(records: usize) -> usize {
+        records * size_of::<Answer>()
+    }
 }
 
-/// The calls of shadows.
+/// A call of a shadow that runs.
+pub struct Cast {
+    pub lane: LaneId,
+    /// What the serving revision made of its records.
+    pub serving: Answers,
+    /// What it takes of the node's memory.
+    pub bytes: usize,
+}
+
+/// The calls of shadows, by number.
 #[derive(Default)]
 pub struct Shadows {
     running: FxHashMap<u64, Cast>,
@@ -124,76 +134,30 @@ pub struct Shadows {
 }
 
 impl Shadows {
+    pub fn start(&mut self, number: u64, cast: Cast) {
+        self.bytes += cast.bytes;
+        self.running.insert(number, cast);
+    }
+
+    pub fn ended(&mut self, number: u64) -> Option<Cast> {
+        let cast = self.running.remove(&number)?;
+        self.bytes -= cast.bytes;
+        Some(cast)
+    }
+
     /// What the calls that run take of the node's memory: records, outcomes to come, and digests.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 }
 
-impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
-    /// A call of this lane ended with an outcome: a shadow is called with the same, if there is one.
-    pub(super) fn cast_shadow(&mut self, lane: LaneId, batch: &Batch, checked: &Checked, now: Instant) {
-        if self.lanes.shadow().is_none() || self.lanes.serving().is_none_or(|serving| serving.id() != lane) {
-            return;
-        }
-        if self.try_cast(batch, checked, now).is_none()
-            && let Some((shadow, _)) = self.lanes.shadow()
-        {
-            shadow.skipped += batch.len() as u64;
-        }
-    }
-
-    fn try_cast(&mut self, batch: &Batch, checked: &Checked, now: Instant) -> Option<()> {
-        let may_call = self.may_call();
-        let lane = self.lanes.of_mut(Route::CANARY).filter(|lane| may_call && !lane.is_held_off(now))?;
-        let granted = lane.grant.next();
-        let bytes = granted.reserved + batch.record_bytes() + batch.len() * size_of::<Answer>();
-        if lane.free() == 0 || !self.has_room_for(bytes) {
-            return None;
-        }
-        let id = self.calls.number();
-        let lane = self.lanes.of_mut(Route::CANARY)?;
-        let cast = Cast { lane: lane.id(), serving: Answer::all(batch, checked), bytes };
-        self.shadows.bytes += bytes;
-        self.shadows.running.insert(id, cast);
-        // However brief it is expected to be, it does not begin on this thread, which serves.
-        lane.start(Call { id, batch: batch.clone(), expected: std::time::Duration::MAX, outcome_bytes: granted.bytes });
-        Some(())
-    }
-
-    /// A call ended that is none of those that serve.
-    pub(super) fn shadow_ended(&mut self, completion: Completion, now: Now) {
-        // It may be one from before all calls were forgotten.
-        let Some(Cast { lane, serving, bytes }) = self.shadows.running.remove(&completion.id) else { return };
-        self.shadows.bytes -= bytes;
-        let Completion { batch, result, elapsed, outcome_bytes, started, .. } = completion;
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.counts.instances += u64::from(started.is_some());
-        }
-        match &result {
-            Err(CallError::NoInstance(reason)) => self.lanes.hold_off(lane, reason.clone(), now.instant),
-            Err(CallError::Bug) => {}
-            _ => self.lanes.called(lane, serving.len(), elapsed, outcome_bytes, &result),
-        }
-        let is_tried = self.lanes.candidate().is_some_and(|candidate| candidate.id() == lane);
-        if let Some((shadow, tally)) = self.lanes.shadow().filter(|_| is_tried) {
-            match (&batch, &result) {
-                (Some(batch), Ok(checked)) => compare(batch, checked, &serving, shadow, tally),
-                (Some(batch), Err(CallError::Fault(fault))) => broke(batch, fault, shadow, tally),
-                _ => shadow.skipped += serving.len() as u64,
-            }
-        }
-        self.lanes.ended(lane);
-        batch.into_iter().for_each(|batch| self.calls.recycle(batch));
-    }
-}
-
-fn compare(batch: &Batch, checked: &Checked, serving: &[Answer], shadow: &mut ShadowTally, tally: &mut Tally) {
+/// A shadow answered: counts what differs from the answers of the revision that serves.
+pub fn compare(batch: &Batch, checked: &Checked, serving: &Answers, shadow: &mut ShadowTally, tally: &mut Tally) {
     tally.records += batch.len() as u64;
     tally.failed += checked.failures().len() as u64;
     shadow.compared += batch.len() as u64;
     let mut samples = 0;
-    for (index, (answer, serving)) in Answer::all(batch, checked).iter().zip(serving).enumerate() {
+    for (index, (answer, serving)) in Answer::all(batch, checked).iter().zip(&serving.0).enumerate() {
         let Some(difference) = answer.differs(serving) else { continue };
         shadow.differing += 1;
         shadow.failed_only_here += u64::from(answer.failed.is_some() && serving.failed.is_none());
@@ -204,8 +168,8 @@ fn compare(batch: &Batch, checked: &Checked, serving: &[Answer], shadow: &mut Sh
     }
 }
 
-/// The call has no outcome: nothing is there that could be the same.
-fn broke(batch: &Batch, fault: &Fault, shadow: &mut ShadowTally, tally: &mut Tally) {
+/// The call of a shadow has no outcome: nothing is there that could be the same.
+pub fn broke(batch: &Batch, fault: &Fault, shadow: &mut ShadowTally, tally: &mut Tally) {
     let records = batch.len() as u64;
     tally.records += records;
     // At least one of them is at fault.

@@ -9,6 +9,7 @@ use super::super::clock::Now;
 use super::super::flow::Flow;
 use super::super::lane::Steering;
 use super::super::progress::Progress;
+use super::super::trial::Manner;
 use crate::engine::{Call, CallError, Completion, Invoker};
 use crate::kafka::{
     Acknowledgement, Detached, Error, ErrorKind, Fetched, Metadata, Partition, Refusal, Sink, TopicsQuestion,
@@ -17,6 +18,7 @@ use crate::manifest::{self, Trigger};
 use crate::record::batch::BatchRecord;
 use crate::record::columns::Column;
 use crate::record::outcome::{Cause, Checked, Fault, Outcome};
+use crate::record::revision::Digest;
 use crate::record::{Header, Message, OwnedRecord, Topics};
 
 /// Takes calls and leaves it to the test when and how they end.
@@ -198,9 +200,29 @@ impl World {
         self.invoker.calls().iter().skip(before).map(values).collect()
     }
 
-    /// Ends the oldest call. What a record becomes is what its value says; `verdict` sees each.
+    /// Tries another revision. Returns where its calls are.
+    pub fn try_out(&mut self, revision: &str, manner: Manner) -> FakeInvoker {
+        let invoker = FakeInvoker { most: self.invoker.most, calls: Arc::default() };
+        self.flow.try_out(&Digest::of(revision.as_bytes()), Box::new(invoker.clone()), 1, manner);
+        invoker
+    }
+
+    /// Starts calls, and returns what those of a candidate carry that are under way.
+    pub fn dispatch_to(&mut self, candidate: &FakeInvoker) -> Vec<Vec<String>> {
+        self.dispatch();
+        candidate.calls().iter().map(values).collect()
+    }
+
+    /// Ends the oldest call of the revision that serves. What a record becomes is what its value says; `verdict` sees
+    /// each.
     pub fn finish(&mut self, verdict: impl Fn(&str, u32) -> Verdict) {
-        let Some(call) = self.invoker.calls().pop_front() else { panic!("no call is under way") };
+        let serving = self.invoker.clone();
+        self.finish_of(&serving, verdict);
+    }
+
+    /// Ends the oldest call of one of the revisions.
+    pub fn finish_of(&mut self, invoker: &FakeInvoker, verdict: impl Fn(&str, u32) -> Verdict) {
+        let Some(call) = invoker.calls().pop_front() else { panic!("no call is under way") };
         let mut outcome_bytes = 0;
         let result = judge(&call, verdict, &mut outcome_bytes);
         let completion = Completion {

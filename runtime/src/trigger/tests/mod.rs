@@ -1,5 +1,6 @@
 //! The flow of records through a trigger, with time, function and broker in the test's hand.
 
+mod candidate;
 pub mod fakes;
 
 use std::time::Duration;

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use super::{node, operate};
+use super::node;
 use crate::counted::counted;
 use crate::kafka::check_properties;
 use crate::manifest::{self, Cluster, Errors, Manifest};
@@ -58,7 +58,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
         counted(manifest.triggers.len(), "trigger")
     );
     if arguments.online {
-        return operate::run(check_online(&manifest));
+        return node::run(check_online(&manifest));
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::engine::{Engine, Settings};
 use crate::kafka::keep_memory;
+use crate::tools::Failure;
 
 /// The folder for compiled components: the user's cache folder.
 pub(super) fn cache_folder() -> Option<PathBuf> {
@@ -61,6 +62,15 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .enable_all()
         .build()
         .context("cannot start threads")
+}
+
+/// Runs a command that is not a node to its end.
+pub(super) fn run(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let result = runtime.block_on(work);
+    // Threads that block in a client need not end first.
+    runtime.shutdown_background();
+    result
 }
 
 /// Raises the limit of open files as far as the system allows. Connections of functions count as files, and the

@@ -58,12 +58,3 @@ pub(super) fn person() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("{}@{host}", user.unwrap_or_else(|| "unknown".to_owned()))
 }
-
-/// Runs a command to its end.
-pub(super) fn run(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    let runtime = node::runtime()?;
-    let result = runtime.block_on(work);
-    // Threads that block in a client need not end first.
-    runtime.shutdown_background();
-    result
-}

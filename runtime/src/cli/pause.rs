@@ -1,4 +1,4 @@
-use super::operate;
+use super::{node, operate};
 use crate::operator::steer::{Told, tell};
 use crate::tools::Failure;
 
@@ -28,5 +28,5 @@ pub(super) struct Arguments {
 pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let manifest = arguments.manifest.load()?;
     let told = Told::Pause { reason: arguments.reason.clone() };
-    operate::run(tell(&manifest, &arguments.trigger, &told, &operate::person(), arguments.wait.limit()))
+    node::run(tell(&manifest, &arguments.trigger, &told, &operate::person(), arguments.wait.limit()))
 }

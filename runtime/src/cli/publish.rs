@@ -51,5 +51,5 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
         force: arguments.force,
     };
     let engine = node::engine()?;
-    operate::run(publish(&engine, manifest.as_ref(), &order))
+    node::run(publish(&engine, manifest.as_ref(), &order))
 }

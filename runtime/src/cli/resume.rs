@@ -1,4 +1,4 @@
-use super::operate;
+use super::{node, operate};
 use crate::operator::steer::{Told, tell};
 use crate::tools::Failure;
 
@@ -22,5 +22,5 @@ pub(super) struct Arguments {
 
 pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let manifest = arguments.manifest.load()?;
-    operate::run(tell(&manifest, &arguments.trigger, &Told::Resume, &operate::person(), arguments.wait.limit()))
+    node::run(tell(&manifest, &arguments.trigger, &Told::Resume, &operate::person(), arguments.wait.limit()))
 }

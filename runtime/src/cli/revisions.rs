@@ -1,4 +1,4 @@
-use super::operate;
+use super::{node, operate};
 use crate::operator::revisions::show;
 use crate::tools::Failure;
 
@@ -30,5 +30,5 @@ pub(super) struct Arguments {
 
 pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let manifest = arguments.manifest.load()?;
-    operate::run(show(&manifest, &arguments.function, usize::from(arguments.limit), arguments.json))
+    node::run(show(&manifest, &arguments.function, usize::from(arguments.limit), arguments.json))
 }

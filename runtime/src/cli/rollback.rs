@@ -1,4 +1,4 @@
-use super::operate;
+use super::{node, operate};
 use crate::operator::rollback::{Order, rollback};
 use crate::tools::Failure;
 
@@ -42,5 +42,5 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
         wait: arguments.wait.limit(),
         force: arguments.force,
     };
-    operate::run(rollback(&manifest, &order))
+    node::run(rollback(&manifest, &order))
 }

@@ -1,7 +1,7 @@
 use clap::Subcommand;
 
-use super::operate;
 use super::pick::pick;
+use super::{node, operate};
 use crate::operator::steer;
 use crate::tools::Failure;
 
@@ -65,15 +65,15 @@ pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
                 Some(function) => function.clone(),
                 None => pick("function", None, &manifest.functions, &manifest)?.name.to_string(),
             };
-            operate::run(steer::show(&manifest, &function))
+            node::run(steer::show(&manifest, &function))
         }
         Some(Action::Promote { function, manifest }) => {
             let manifest = manifest.load()?;
-            operate::run(steer::promote(&manifest, function, &person))
+            node::run(steer::promote(&manifest, function, &person))
         }
         Some(Action::Abort { function, reason, manifest }) => {
             let manifest = manifest.load()?;
-            operate::run(steer::abort(&manifest, function, reason, &person))
+            node::run(steer::abort(&manifest, function, reason, &person))
         }
     }
 }

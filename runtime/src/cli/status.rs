@@ -1,4 +1,4 @@
-use super::operate;
+use super::{node, operate};
 use crate::operator::status::show;
 use crate::tools::Failure;
 
@@ -25,5 +25,5 @@ pub(super) struct Arguments {
 
 pub(super) fn main(arguments: &Arguments) -> Result<(), Failure> {
     let manifest = arguments.manifest.load()?;
-    operate::run(show(&manifest, arguments.json))
+    node::run(show(&manifest, arguments.json))
 }

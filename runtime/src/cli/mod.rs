@@ -60,10 +60,14 @@ struct Arguments {
     log_format: LogFormat,
 
     /// Which log lines are written: a level, or levels by target such as "info,librdkafka=warn". Those
-    /// of "info", if it is not given; then `dev` leaves out what matters to nobody at its terminal.
+    /// of "info", if it is not given; then `dev` leaves out what matters to nobody at its terminal, and
+    /// commands that ask a fleet write warnings only.
     #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG", help_heading = LOG)]
     log: Option<String>,
 }
+
+/// The filter of log lines for commands that say themselves what is wrong.
+const BRIEF: &str = "warn,librdkafka=off";
 
 /// The heading in the help for the flags that all commands have.
 const LOG: &str = "Log lines";
@@ -109,7 +113,7 @@ pub fn main() -> ExitCode {
     let filter = arguments.log.as_deref().filter(|filter| !filter.trim().is_empty());
     let is_short = filter.is_none() && matches!(arguments.command, Command::Dev(_));
     let serves = matches!(arguments.command, Command::Dev(_) | Command::Run(_));
-    let filter = filter.unwrap_or("info");
+    let filter = filter.unwrap_or(if asks_a_fleet(&arguments.command) { BRIEF } else { "info" });
     if let Err(error) = start_logging(arguments.log_format, filter, is_short, Lines::start(serves)) {
         log::tell(&format!("error: {} {filter:?}: {error}", variables::giver(&matches, "log")));
         log::flush();
@@ -150,6 +154,15 @@ pub fn main() -> ExitCode {
     };
     log::flush();
     code
+}
+
+/// Whether a command asks or tells a fleet. What its clients log, its error says.
+fn asks_a_fleet(command: &Command) -> bool {
+    use Command::{Check, Pause, Publish, Resume, Revisions, Rollback, Rollout, Status};
+    matches!(
+        command,
+        Check(_) | Pause(_) | Publish(_) | Resume(_) | Revisions(_) | Rollback(_) | Rollout(_) | Status(_)
+    )
 }
 
 /// Why a filter of log lines is refused.

@@ -12,9 +12,10 @@ use tokio::time::Instant;
 use super::place::{self, took};
 use super::table::size;
 use super::trial::prove;
-use super::wait::{Awaited, served};
+use super::wait::{Before, served};
 use crate::engine::Engine;
 use crate::manifest::{Component, Function, Manifest, ObjectName, Registry};
+use crate::node::relay::console::Console;
 use crate::record::revision::Digest;
 use crate::registry::s3::archive::{Archive, Sent, Upload};
 use crate::registry::s3::{Failure as StoreFailure, S3};
@@ -62,7 +63,7 @@ pub async fn publish(engine: &Engine, manifest: Option<&Manifest>, order: &Order
     let registry = manifest.map(|manifest| manifest.registry.clone()).unwrap_or_default();
     check_size(&bytes, &registry).map_err(|error| error.context(path.to_string()))?;
     // Whoever waits in vain should know before anything is published.
-    let mut following = match order.wait {
+    let following = match order.wait {
         Some(limit) => Some((limit, follow(manifest, order).await?)),
         None => None,
     };
@@ -93,18 +94,14 @@ pub async fn publish(engine: &Engine, manifest: Option<&Manifest>, order: &Order
     let origin = written.map_err(anyhow::Error::from)?;
     output::print(&format!("uploaded to {} in {}: {origin}", order.object, took(start.elapsed())))?;
     let published = Instant::now();
-    if let Some((limit, (console, awaited))) = following.take() {
-        let mut console = console;
-        return served(&mut console, awaited.published(proven.digest, origin), published, limit).await;
+    if let Some((limit, (mut console, before))) = following {
+        return served(&mut console, before.published(proven.digest, origin), published, limit).await;
     }
     Ok(())
 }
 
-/// The relay, and what is to be waited for.
-async fn follow(
-    manifest: Option<&Manifest>,
-    order: &Order,
-) -> Result<(crate::node::relay::console::Console, Awaited), Failure> {
+/// The relay, and what it says before anything is published.
+async fn follow(manifest: Option<&Manifest>, order: &Order) -> Result<(Console, Before), Failure> {
     let none =
         || Failure::usage(format!("--wait: no function of a manifest is {}, so no node serves it", order.object));
     let manifest = manifest.ok_or_else(none)?;
@@ -115,8 +112,8 @@ async fn follow(
         return Err(Failure::usage(format!("--wait: no trigger calls {name}, so no node serves it")));
     }
     let console = place::needed_console(manifest).await?;
-    let awaited = Awaited::new(&function.name, console.view());
-    Ok((console, awaited))
+    let before = Before::new(&function.name, console.view());
+    Ok((console, before))
 }
 
 fn check_size(bytes: &Bytes, registry: &Registry) -> anyhow::Result<()> {

@@ -8,8 +8,8 @@ use super::history::{Known, Revision, json, state, table};
 use super::member::members;
 use super::place::{self, now_ms};
 use crate::manifest::{Manifest, ObjectName};
-use crate::registry::s3::S3;
 use crate::registry::s3::archive::{Archive, Facts, Version};
+use crate::registry::s3::{Failure as StoreFailure, S3};
 use crate::tools::Failure;
 use crate::tools::display::{COLUMNS, wrapped};
 use crate::tools::output;
@@ -67,7 +67,7 @@ pub async fn with_facts(
     archive: &impl Archive,
     object: &ObjectName,
     limit: usize,
-) -> Result<Vec<(Version, Facts)>, crate::registry::s3::Failure> {
+) -> Result<Vec<(Version, Facts)>, StoreFailure> {
     let history = archive.history(object, limit).await?;
     let asked = history.into_iter().map(|version| async move {
         let facts = if version.is_deletion { Facts::default() } else { archive.facts(object, &version).await? };

@@ -11,7 +11,7 @@ use super::history::{aborted, short};
 use super::place::{self, took};
 use super::revisions::with_facts;
 use super::table::span;
-use super::wait::{Awaited, served};
+use super::wait::{Before, served};
 use crate::manifest::{Manifest, ObjectName};
 use crate::node::relay::console::LIMIT;
 use crate::node::relay::fleet::View;
@@ -73,7 +73,7 @@ pub async fn rollback(manifest: &Manifest, order: &Order) -> Result<(), Failure>
     let (Some(id), Some(digest)) = (version.id(), facts.digest) else {
         return Err(unversioned(object));
     };
-    let awaited = order.wait.map(|limit| (limit, Awaited::new(&function.name, &view)));
+    let before = order.wait.map(|limit| (limit, Before::new(&function.name, &view)));
     let start = Instant::now();
     let copied = store.copy(object, id, digest, &order.publisher).await;
     let origin = copied.map_err(anyhow::Error::from)?;
@@ -91,9 +91,9 @@ pub async fn rollback(manifest: &Manifest, order: &Order) -> Result<(), Failure>
         let message = steering::gone_back(&function.name, publication, &order.publisher, place::now_ms());
         console.write(&message, LIMIT).await.map_err(anyhow::Error::from)?;
     }
-    match (console, awaited) {
-        (Some(mut console), Some((limit, awaited))) => {
-            served(&mut console, awaited.published(digest, origin), published, limit).await
+    match (console, before) {
+        (Some(mut console), Some((limit, before))) => {
+            served(&mut console, before.published(digest, origin), published, limit).await
         }
         _ => Ok(()),
     }

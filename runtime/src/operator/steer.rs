@@ -15,8 +15,10 @@ use crate::counted::counted;
 use crate::manifest::{Manifest, Name};
 use crate::node::relay::console::{Console, LIMIT};
 use crate::node::relay::fleet::View;
+use crate::node::relay::message::Message;
 use crate::node::relay::steering;
 use crate::tools::Failure;
+use crate::tools::display::cut;
 use crate::tools::output;
 
 /// What a trigger is told.
@@ -96,7 +98,7 @@ pub async fn tell(
     }
 }
 
-async fn write(console: &mut Console, message: &crate::node::relay::message::Message) -> Result<(), Failure> {
+async fn write(console: &mut Console, message: &Message) -> Result<(), Failure> {
     console.write(message, LIMIT).await.map_err(|trouble| Failure::Failed(trouble.into()))
 }
 
@@ -194,7 +196,7 @@ fn described(view: &View, members: &[Member], function: &Name, now_ms: i64) -> V
         lines.extend(table.lines());
     }
     lines.extend(differing);
-    lines.iter().map(|line| crate::tools::display::cut(line).into_owned()).collect()
+    lines.iter().map(|line| cut(line).into_owned()).collect()
 }
 
 fn side(node: &str, trigger: &str, side: &str, sums: Sums) -> [String; 7] {
@@ -238,7 +240,8 @@ mod tests {
 
     use super::super::member::testing::{fleet, say};
     use super::*;
-    use crate::node::relay::message::{Message, Rollout};
+    use crate::node::relay::fleet::Fleet;
+    use crate::node::relay::message::Rollout;
     use crate::record::revision::{Digest, Origin};
 
     fn name(text: &str) -> Name {
@@ -249,9 +252,8 @@ mod tests {
     fn a_rollout_is_shown_with_both_sides() {
         let mut fleet = fleet();
         let (function, digest) = (name("f"), Digest::of(b"new"));
-        let lines = |fleet: &crate::node::relay::fleet::Fleet| {
-            described(fleet.view(), &members(fleet.view(), 100_000), &name("f"), 100_000).join("\n")
-        };
+        let lines =
+            |fleet: &Fleet| described(fleet.view(), &members(fleet.view(), 100_000), &name("f"), 100_000).join("\n");
         assert_eq!(lines(&fleet), "f  no rollout");
         let sums = json!({ "records": 10, "failed": 1, "traps": 0, "busy-us": 250, "calls": 3 });
         let shadow = json!({ "compared": 9, "differing": 1, "skipped": 0, "samples": ["sample"] });

@@ -19,14 +19,20 @@ use crate::record::revision::{Digest, Origin};
 use crate::tools::Failure;
 use crate::tools::output;
 
+/// What nodes said about a function before a version of it was published.
+#[derive(Clone, Debug)]
+pub struct Before {
+    function: Name,
+    /// The error of each node. The same error again is not one about the new version.
+    errors: BTreeMap<String, Option<String>>,
+}
+
 /// A version that the fleet is to serve.
 #[derive(Clone, Debug)]
 pub struct Awaited {
-    function: Name,
+    before: Before,
     digest: Digest,
     origin: Origin,
-    /// What each node said about the function before. The same error again is not one about this version.
-    errors_before: BTreeMap<String, Option<String>>,
     /// What each node did last, of those that were told about.
     told: BTreeMap<String, Did>,
 }
@@ -55,29 +61,24 @@ pub enum Verdict {
     Failed(String),
 }
 
-impl Awaited {
-    /// Has to be made before the version is published.
+impl Before {
+    /// What a fleet says now.
     pub fn new(function: &Name, view: &View) -> Self {
-        let errors = members(view, now_ms());
         let error = |member: Member| {
             let function = member.report.functions.get(&**function);
-            (member.name, function.and_then(|function| function.error.clone()))
+            let error = function.and_then(|function| function.error.clone());
+            (member.name, error)
         };
-        Self {
-            function: function.clone(),
-            digest: Digest::of(&[]),
-            origin: Origin::File,
-            errors_before: errors.into_iter().map(error).collect(),
-            told: BTreeMap::new(),
-        }
+        Self { function: function.clone(), errors: members(view, now_ms()).into_iter().map(error).collect() }
     }
 
-    /// It was published.
-    pub fn published(mut self, digest: Digest, origin: Origin) -> Self {
-        (self.digest, self.origin) = (digest, origin);
-        self
+    /// The version was published.
+    pub fn published(self, digest: Digest, origin: Origin) -> Awaited {
+        Awaited { before: self, digest, origin, told: BTreeMap::new() }
     }
+}
 
+impl Awaited {
     /// Looks at the nodes. Returns what is new, as lines for people, and how it stands.
     fn look(&mut self, view: &View, members: &[Member], since: Duration) -> (Vec<String>, Verdict) {
         let mut lines = Vec::new();
@@ -95,7 +96,7 @@ impl Awaited {
                 self.told.insert(member.name.clone(), did);
             }
         }
-        let verdict = match aborted(view, &self.function, &self.origin, None) {
+        let verdict = match aborted(view, &self.before.function, &self.origin, None) {
             Some(reason) => Verdict::Failed(format!(
                 "the fleet withdrew it{}",
                 reason.map(|reason| format!(": {reason}")).unwrap_or_default()
@@ -108,16 +109,16 @@ impl Awaited {
     }
 
     fn did(&self, member: &Member) -> Did {
-        let function = member.report.functions.get(&*self.function);
+        let function = member.report.functions.get(&*self.before.function);
         if function.is_some_and(|function| function.origin.as_deref() == Some(&self.origin.to_string())) {
             return Did::Serves;
         }
-        let candidate = member.report.candidate(&self.function);
+        let candidate = member.report.candidate(&self.before.function);
         let digest = self.digest.to_string();
         if let Some(candidate) = candidate.filter(|it| it.revision.as_ref() == Some(&digest)) {
             return Did::Tries(candidate.stage);
         }
-        let before = self.errors_before.get(&member.name);
+        let before = self.before.errors.get(&member.name);
         match function.and_then(|function| function.error.as_ref()) {
             Some(error) if before.is_none_or(|before| before.as_ref() != Some(error)) => Did::Refused(error.clone()),
             _ => Did::Waits,
@@ -137,7 +138,7 @@ impl Awaited {
     fn overdue(&self, members: &[Member], limit: Duration, trouble: Option<&str>) -> String {
         let live: Vec<&Member> = members.iter().filter(|member| member.is_live()).collect();
         let late = live.iter().filter(|member| self.did(member) == Did::Waits).map(|member| {
-            let function = member.report.functions.get(&*self.function);
+            let function = member.report.functions.get(&*self.before.function);
             let why = function.and_then(|function| function.error.as_ref().or(function.away.as_ref()));
             match (why, function) {
                 (Some(why), _) => format!("{} does not serve it: {why}", member.name),
@@ -179,7 +180,7 @@ pub async fn served(
         lines.iter().try_for_each(|line| output::print(line))?;
         match verdict {
             Verdict::Done { serve, try_it } => {
-                output::print(&done(&awaited.function, serve, try_it))?;
+                output::print(&done(&awaited.before.function, serve, try_it))?;
                 return Ok(());
             }
             Verdict::Failed(reason) => return Err(Failure::Failed(anyhow!("{reason}"))),
@@ -218,7 +219,7 @@ mod tests {
     }
 
     fn awaited(fleet: &Fleet) -> Awaited {
-        Awaited::new(&name(), fleet.view()).published(Digest::of(b"v2"), Origin::Version("v2".to_owned()))
+        Before::new(&name(), fleet.view()).published(Digest::of(b"v2"), Origin::Version("v2".to_owned()))
     }
 
     fn look(awaited: &mut Awaited, fleet: &Fleet) -> (Vec<String>, Verdict) {

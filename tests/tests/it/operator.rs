@@ -112,6 +112,9 @@ fn a_fleet_is_published_to_looked_at_and_rolled_back_without_access_to_its_nodes
     let ended = fleet.run(&["status"]);
     assert_eq!(ended.code, Some(1));
     assert!(ended.errors.contains(&format!("there is no topic {}", fleet.control)), "{}", ended.errors);
+    // To ask did not create the topic.
+    let errors = fleet.run(&["revisions", "f"]).errors;
+    assert!(errors.contains(&format!("there is no topic {}", fleet.control)), "{errors}");
     assert!(fleet.run_well(&["revisions", "f"]).contains("was never published"));
     let refused = fleet.run(&["publish", &fleet.junk(400).display().to_string(), "f"]);
     assert_eq!((refused.code, refused.errors.contains("not a component")), (Some(1), true), "{}", refused.errors);

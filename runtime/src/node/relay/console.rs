@@ -18,6 +18,9 @@ pub const LIMIT: Duration = Duration::from_secs(10);
 /// The id of the clients.
 const CLIENT_ID: &str = "tidegate-console";
 
+/// The name of the error that says nothing about any broker by itself.
+const ALL_DOWN: &str = "_ALL_BROKERS_DOWN";
+
 /// Why the relay cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
@@ -194,6 +197,8 @@ impl Console {
                 }
             }
             Notice::CaughtUp => drop(self.fleet.caught_up(now.into_std())),
+            // That all brokers are down comes last, and says less than why one of them is.
+            Notice::Trouble(error) if error.name == ALL_DOWN && self.trouble.is_some() => {}
             Notice::Trouble(error) => self.trouble = Some(error.clone()),
             Notice::Fine => self.trouble = None,
             Notice::Unfit(_) | Notice::Written { .. } => {}
@@ -256,7 +261,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn why_a_topic_cannot_be_read_is_told() {
-        let trouble = |kind, reason: &str| vec![Notice::Trouble(Error::new(kind, reason))];
+        let trouble = |kind, reason: &str| {
+            let all_down = Error { name: ALL_DOWN.to_owned(), ..Error::new(ErrorKind::Unreachable, "1/1 down") };
+            vec![Notice::Trouble(Error::new(kind, reason)), Notice::Trouble(all_down)]
+        };
         let check = async |first: Vec<Notice>, expected: &str| {
             let (opened, _played) = open(first).await;
             let text = opened.err().map(|trouble| trouble.to_string()).unwrap_or_default();

@@ -16,6 +16,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -23,7 +24,7 @@ use tokio::task::AbortHandle;
 
 pub use self::client::{Failure, FailureKind, S3, failure, sdk_config};
 use self::kept::Kept;
-use self::object::{Ask, Common, Object};
+use self::object::{Ask, Object};
 use super::signature::{self, Required};
 use super::{Change, Verdict};
 use crate::manifest::{self, ObjectName};
@@ -45,6 +46,17 @@ struct Inner {
     /// Made with the first object.
     common: Option<Arc<Common<Arc<S3>>>>,
     objects: BTreeMap<ObjectName, Watched>,
+}
+
+/// What all objects have in common.
+struct Common<S> {
+    store: S,
+    kept: Kept,
+    changes: mpsc::Sender<Change>,
+    reconcile: Duration,
+    most_bytes: u64,
+    /// How many are downloaded at once.
+    downloads: Semaphore,
 }
 
 /// An object that is watched, until this is dropped.

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::NamedTempFile;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::Common;
 use super::client::{Download, Failure, FailureKind, Head, Store};
-use super::kept::{Entry, Kept};
+use super::kept::Entry;
 use super::signed::{self, Pending};
 use crate::manifest::{Component, ObjectName};
 use crate::record::revision::{Digest, Origin};
@@ -29,17 +30,6 @@ pub(super) enum Ask {
     /// It may have changed. The answer comes when it was looked at, and says whether that worked.
     Look(oneshot::Sender<bool>),
     Judged(Verdict),
-}
-
-/// What all objects have in common.
-pub(super) struct Common<S> {
-    pub store: S,
-    pub kept: Kept,
-    pub changes: mpsc::Sender<Change>,
-    pub reconcile: Duration,
-    pub most_bytes: u64,
-    /// How many are downloaded at once.
-    pub downloads: Semaphore,
 }
 
 /// One object that is watched.

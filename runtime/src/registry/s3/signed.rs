@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Common;
 use super::client::{Download, Failure, FailureKind, Head, Store};
-use super::object::Common;
 use crate::manifest::ObjectName;
 use crate::record::revision::Origin;
 use crate::registry::signature::{self, Required, Unsigned};

@@ -9,8 +9,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::client::{Download, Failure, FailureKind, Head, Store};
 use super::kept::Kept;
-use super::object::{Ask, Common, Object};
-use super::{ObjectRegistry, manifest};
+use super::object::{Ask, Object};
+use super::{Common, ObjectRegistry, manifest};
 use crate::manifest::ObjectName;
 use crate::record::revision::{Digest, Origin};
 use crate::registry::signature::tests::Signer;

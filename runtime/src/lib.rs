@@ -8,6 +8,7 @@ pub mod cli;
 mod counted;
 pub mod engine;
 mod files;
+mod histogram;
 #[allow(unsafe_code)]
 pub mod kafka;
 mod log;

@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::builder::NonEmptyStringValueParser;
@@ -64,7 +65,8 @@ pub(super) async fn serve(Node { manifest, options }: Node) -> anyhow::Result<()
         .with_context(|| format!("cannot listen on {address} ([admin] listen): is another tidegate running here?"))?;
     tracing::info!(node = %options.node, admin = %address, "starting tidegate {}", env!("CARGO_PKG_VERSION"));
     let (supervisor, stopper, news) = Supervisor::new(manifest, options).context("cannot watch files")?;
-    let admin = tokio::spawn(admin::serve(listener, access, news.overview()));
+    let admin = admin::Admin::new(access, news.overview(), Arc::new(news.steering()));
+    let admin = tokio::spawn(admin::serve(listener, admin));
     let news = tokio::spawn(news.run());
     let stopping = tokio::spawn(async move {
         let signal = signals::stop().await?;

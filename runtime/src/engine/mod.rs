@@ -30,7 +30,7 @@ use std::time::Duration;
 pub use compile::{Compiled, Inspection, Rejected, inspect};
 #[cfg(test)]
 pub(crate) use http::testing;
-pub use http::{Failure as HttpFailure, HttpCounts, HttpDialer, HttpStream, target as http_target};
+pub use http::{Failure as HttpFailure, HttpCounts, HttpDialer, HttpSnapshot, HttpStream, target as http_target};
 pub use pool::{Pool, PoolError, Setup};
 
 use crate::manifest::{Component, Name};
@@ -42,6 +42,11 @@ use crate::record::revision::Digest;
 pub trait Invoker: Send + 'static {
     /// How many calls can be started now.
     fn free(&mut self) -> usize;
+
+    /// Instances that exist, those that run calls included. 0 if there are none to count.
+    fn instances(&self) -> usize {
+        0
+    }
 
     /// Starts a call. The completion goes to the channel that the invoker was created with.
     fn start(&mut self, call: Call);

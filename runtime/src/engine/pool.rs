@@ -208,6 +208,10 @@ impl Invoker for Pool {
         self.most().saturating_sub(self.running)
     }
 
+    fn instances(&self) -> usize {
+        self.idle.len() + self.running
+    }
+
     fn start(&mut self, call: Call) {
         self.collect_returned();
         self.running += 1;

@@ -93,6 +93,12 @@ pub trait Broker: Send + 'static {
     /// Starts a commit. [`Event::Committed`] with the same number reports its result.
     fn commit(&mut self, number: u64, positions: &[Position]) -> Result<(), Error>;
 
+    /// The offset behind the last record of the partition, as far as the client knows from what it fetched last.
+    /// `None`: not yet.
+    fn end(&self, _partition: Partition) -> Option<i64> {
+        None
+    }
+
     /// Runs a question on a thread that may block.
     fn ask(&mut self, question: Question);
 

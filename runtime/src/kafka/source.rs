@@ -262,6 +262,22 @@ impl Broker for Source {
         })
     }
 
+    fn end(&self, partition: Partition) -> Option<i64> {
+        let topic = CString::new(self.topics[partition.topic].as_str()).ok()?;
+        let (mut low, mut high) = (UNKNOWN, UNKNOWN);
+        // SAFETY: client and text live, the numbers are written before the call returns. It asks no broker.
+        let code = unsafe {
+            c::rd_kafka_get_watermark_offsets(
+                self.client(),
+                topic.as_ptr(),
+                partition.number,
+                &raw mut low,
+                &raw mut high,
+            )
+        };
+        (code == OK && high >= 0).then_some(high)
+    }
+
     /// Runs the question on a blocking thread of tokio, so it must be called within a tokio runtime.
     fn ask(&mut self, question: Question) {
         let reader = self.reader();
@@ -285,5 +301,7 @@ impl Drop for Source {
     }
 }
 
+/// An offset that the client does not know.
+const UNKNOWN: i64 = -1001;
 /// The partition in a subscription, which is for all partitions of a topic.
 const NO_PARTITION: i32 = -1;

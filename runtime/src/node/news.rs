@@ -12,7 +12,7 @@
 //! without a queue and without a relay serves the same revisions, only later.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -22,11 +22,13 @@ use tokio::time::Instant;
 use super::outside::{Outside, Topic};
 use super::overview::Overview;
 use super::relay::fleet::View;
+use super::relay::message::Message;
 use super::relay::{self, Relay};
 use super::shared::{Fleet, Word};
+use super::steer::{Heard, Steer, Unsaid};
 use crate::kafka::notices::Absent;
 use crate::manifest::ObjectName;
-use crate::registry::hints::{Act, Hints};
+use crate::registry::hints::{Act, HintCounts, Hints};
 use crate::registry::s3::ObjectRegistry;
 
 /// How often the other nodes are told the state of this one if nothing else changes, and during a rollout, whose
@@ -39,6 +41,9 @@ const LOOK_LIMIT: Duration = Duration::from_secs(20);
 /// The relay, as long as there is one.
 type Slot = Arc<Mutex<Option<Relay>>>;
 
+/// The counts of the events of the queue, as long as there is one.
+type HintsSlot = Arc<Mutex<Option<Arc<HintCounts>>>>;
+
 /// Hears and tells news until the supervisor ends.
 pub struct News {
     node: Arc<str>,
@@ -46,6 +51,7 @@ pub struct News {
     objects: ObjectRegistry,
     outside: Outside,
     hints: Option<Hints>,
+    hint_counts: HintsSlot,
     relay: Slot,
     heard: Option<mpsc::Receiver<relay::Event>>,
     view: Option<watch::Receiver<View>>,
@@ -63,14 +69,30 @@ impl News {
         fleet: watch::Sender<Arc<Fleet>>,
         words: mpsc::Receiver<Word>,
     ) -> Self {
-        let (outside, relay) = (Outside::default(), Slot::default());
-        let (hints, heard, view, is_known) = (None, None, None, false);
-        Self { node, overview, objects, outside, hints, relay, heard, view, is_known, fleet, words }
+        Self {
+            node,
+            overview,
+            objects,
+            outside: Outside::default(),
+            hints: None,
+            hint_counts: HintsSlot::default(),
+            relay: Slot::default(),
+            heard: None,
+            view: None,
+            is_known: false,
+            fleet,
+            words,
+        }
     }
 
     /// What the supervisor shows.
     pub fn overview(&self) -> watch::Receiver<Overview> {
         self.overview.clone()
+    }
+
+    /// A handle for those who ask what is heard and say something to the fleet.
+    pub fn steering(&self) -> Steering {
+        Steering { node: self.node.clone(), relay: self.relay.clone(), hint_counts: self.hint_counts.clone() }
     }
 
     pub async fn run(mut self) {
@@ -128,6 +150,7 @@ impl News {
             let acting = Acting { objects: self.objects.clone(), relay: self.relay.clone() };
             Hints::follow(&queue.url, queue.region.clone(), Arc::new(acting))
         });
+        *lock(&self.hint_counts) = self.hints.as_ref().map(|hints| hints.counts.clone());
         self.outside = outside;
         self.share();
     }
@@ -194,8 +217,36 @@ async fn seen(view: &mut Option<watch::Receiver<View>>) {
     }
 }
 
-fn lock(slot: &Slot) -> std::sync::MutexGuard<'_, Option<Relay>> {
+fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// See [`News::steering`].
+#[derive(Clone)]
+pub struct Steering {
+    node: Arc<str>,
+    relay: Slot,
+    hint_counts: HintsSlot,
+}
+
+impl Steer for Steering {
+    fn node(&self) -> &str {
+        &self.node
+    }
+
+    fn view(&self) -> Option<View> {
+        lock(&self.relay).as_ref().map(|relay| relay.view().borrow().clone())
+    }
+
+    fn say(&self, message: Message) -> Result<(), Unsaid> {
+        let relay = lock(&self.relay);
+        relay.as_ref().ok_or(Unsaid::NoRelay)?.say(message).map_err(|_| Unsaid::Busy)
+    }
+
+    fn heard(&self) -> Heard {
+        let ignored = lock(&self.relay).as_ref().map(Relay::ignored);
+        Heard { ignored, hints: lock(&self.hint_counts).clone() }
+    }
 }
 
 /// Acts upon events of the queue.

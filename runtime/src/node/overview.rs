@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::outside::Outside;
+use super::reloads::Reloads;
 use crate::engine::HttpCounts;
+use crate::record::revision::{Digest, Origin};
 use crate::trigger::{State, Status, Tally};
 
 /// The state of a node. Each trigger updates its own status.
@@ -20,6 +22,10 @@ pub struct Overview {
     pub manifest_error: Option<String>,
     /// Where the node hears of new revisions.
     pub outside: Outside,
+    /// What became of new revisions.
+    pub reloads: Arc<Reloads>,
+    /// What all triggers together may hold in memory.
+    pub buffer_limit_bytes: u64,
     /// Whether the manifest was applied once. Before that, triggers may be missing here.
     pub started: bool,
     pub stopping: bool,
@@ -39,6 +45,9 @@ pub struct FunctionView {
     pub away: Option<String>,
     /// Why the newest content of the component is not that revision.
     pub error: Option<String>,
+    /// A newer revision, which has not served yet.
+    #[serde(skip)]
+    pub candidate: Option<Candidate>,
     /// The rollout of its newest build, unless that serves everything.
     pub rollout: Option<RolloutView>,
     /// The counts of its HTTP requests, as they are when this is serialized.
@@ -68,6 +77,14 @@ pub struct RolloutView {
     /// What all nodes counted in this stage: the candidate's calls, and those of the revision that serves.
     pub candidate: Tally,
     pub stable: Tally,
+}
+
+/// A revision that is compiled and has not served yet.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    pub digest: Digest,
+    pub origin: Origin,
+    pub published_ms: Option<i64>,
 }
 
 fn shared<S: Serializer>(counts: &Arc<HttpCounts>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -76,6 +76,11 @@ impl Share {
         QUEUES * self.granted_bytes
     }
 
+    /// What the trigger holds.
+    pub fn held_bytes(&self) -> u64 {
+        self.held_bytes
+    }
+
     /// What may be unacknowledged.
     pub fn outstanding_bytes(&self) -> u64 {
         (self.budget.reserve() / 2).clamp(1, MAX_OUTSTANDING_BYTES)

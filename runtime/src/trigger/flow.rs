@@ -184,6 +184,9 @@ impl<R: Record + From<OwnedRecord>, S: Sink> Flow<R, S> {
         };
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.counts.instances += u64::from(completion.started.is_some());
+            if !matches!(completion.result, Err(CallError::NoInstance(_) | CallError::Bug)) {
+                lane.recorder.call(&batch, completion.elapsed, now);
+            }
         }
         if !matches!(completion.result, Err(CallError::NoInstance(_) | CallError::Bug)) {
             self.lanes.called(lane, batch.len(), completion.elapsed, completion.outcome_bytes, &completion.result);

@@ -51,6 +51,26 @@ pub enum Condition {
 }
 
 impl Condition {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::Restarting,
+        Self::BrokersUnreachable,
+        Self::Client,
+        Self::GroupRefused,
+        Self::NoAssignment,
+        Self::Topic,
+        Self::NoLeader,
+        Self::ProgressUnreadable,
+        Self::CommitFailing,
+        Self::MetadataCut,
+        Self::FetchFailing,
+        Self::OffsetsGone,
+        Self::OutputsStalled,
+        Self::OutputsFailing,
+        Self::NoInstance,
+        Self::MostFail,
+    ];
+
     /// Whether it keeps the trigger from working. Others are told and change nothing.
     fn degrades(self) -> bool {
         !matches!(self, Self::MetadataCut | Self::OffsetsGone)

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::breaker::{Breaker, Seen};
 use super::grant::Grant;
+use super::measures::{Measures, Recorder};
 use super::route::{Route, Split};
 use super::sizing::Sizing;
 use super::status::{Counts, ShadowTally, Tally};
@@ -48,6 +49,7 @@ pub struct Lane {
     pub grant: Grant,
     pub breaker: Breaker,
     pub counts: Counts,
+    pub recorder: Recorder,
     /// No instance could be started: why, and when that is tried again.
     hold_off: Option<(Instant, String)>,
     /// How often in a row no instance could be started.
@@ -145,6 +147,10 @@ impl Lane {
         self.hold_off.as_ref().map(|(until, _)| *until)
     }
 
+    fn measure(&self) {
+        self.recorder.show(self.counts, self.invoker.instances(), self.running);
+    }
+
     /// Why no instance can be started.
     pub fn obstacle(&self) -> Option<&str> {
         self.hold_off.as_ref().map(|(_, reason)| reason.as_str())
@@ -168,6 +174,7 @@ pub struct Lanes {
     draining: Vec<Lane>,
     /// Of lanes that are gone.
     counts: Counts,
+    measures: Measures,
 }
 
 impl Lanes {
@@ -180,6 +187,7 @@ impl Lanes {
             candidate: None,
             draining: Vec::new(),
             counts: Counts::default(),
+            measures: Measures::default(),
         }
     }
 
@@ -188,6 +196,7 @@ impl Lanes {
         self.next += 1;
         Lane {
             id,
+            recorder: self.measures.recorder(&revision),
             revision,
             invoker,
             steering: self.steering,
@@ -367,9 +376,16 @@ impl Lanes {
         self.draining.retain(|lane| {
             if lane.running == 0 {
                 *counts += lane.counts;
+                lane.recorder.show(lane.counts, 0, 0);
             }
             lane.running > 0
         });
+    }
+
+    /// The measures of the trigger, with what is measured now.
+    pub fn measured(&self) -> &Measures {
+        self.live().map(|(_, lane)| lane).chain(&self.draining).for_each(Lane::measure);
+        &self.measures
     }
 
     /// What all revisions did together.

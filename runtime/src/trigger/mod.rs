@@ -28,6 +28,7 @@ mod health;
 mod inbound;
 mod intake;
 mod lane;
+pub mod measures;
 mod membership;
 pub mod offline;
 mod outputs;
@@ -56,6 +57,7 @@ use tokio::task::JoinHandle;
 
 use self::budget::Budget;
 use self::driver::{Command, Parts};
+pub use self::health::{Condition, Reported};
 use self::lane::Steering;
 pub use self::status::{CandidateStatus, Counts, Sample, ShadowTally, State, Status, Tally};
 pub use self::trial::Manner;

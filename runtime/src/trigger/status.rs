@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::health::Reported;
+use super::measures::Measures;
 
 /// What a trigger is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -152,6 +153,9 @@ pub struct Status {
     /// Partitions that this node owns.
     pub partitions: usize,
     pub counts: Counts,
+    /// What is measured beside it, for the metrics.
+    #[serde(skip)]
+    pub measures: Measures,
 }
 
 /// How often the status is written at most, unless its state changes.

@@ -32,26 +32,31 @@ impl Count {
     }
 }
 
-/// A copy of the counts at one moment.
-#[derive(Serialize)]
-struct Snapshot {
-    requests: u64,
-    refused: u64,
-    failed: u64,
-    bytes_in: u64,
-    bytes_out: u64,
+/// A copy of [`HttpCounts`] at one moment.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct HttpSnapshot {
+    pub requests: u64,
+    pub refused: u64,
+    pub failed: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
 }
 
-impl Serialize for HttpCounts {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl HttpCounts {
+    pub fn snapshot(&self) -> HttpSnapshot {
         let Self { requests, refused, failed, bytes_in, bytes_out } = self;
-        let snapshot = Snapshot {
+        HttpSnapshot {
             requests: requests.get(),
             refused: refused.get(),
             failed: failed.get(),
             bytes_in: bytes_in.get(),
             bytes_out: bytes_out.get(),
-        };
-        snapshot.serialize(serializer)
+        }
+    }
+}
+
+impl Serialize for HttpCounts {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.snapshot().serialize(serializer)
     }
 }

@@ -50,7 +50,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, WasiHtt
 
 pub(super) use client::Client;
 use connect::{Backend, look_up};
-pub use counts::HttpCounts;
+pub use counts::{HttpCounts, HttpSnapshot};
 pub use dialer::{HttpDialer, HttpStream};
 pub use failure::Failure;
 pub use grants::target;

@@ -7,8 +7,8 @@
 //! own hints. If the topic is deleted, the nodes write again what is missing in the new one.
 //!
 //! [`message`] is the text of the topic, [`fleet`] what a node knows, [`outbox`] what it has to write,
-//! [`heartbeat`] when it writes its status, and `task` is the loop that owns all of it.
-//! [`crate::kafka::notices`] reads and writes the topic. [`console`] is for operators, who are no nodes.
+//! [`heartbeat`] when it writes its status, [`steering`] what people say to the fleet, and `task` is the loop that owns
+//! all of it. [`crate::kafka::notices`] reads and writes the topic. [`console`] is for operators, who are no nodes.
 //!
 //! Limits: [`COMMANDS`] calls of [`Relay`] and [`EVENTS`] events wait, and see [`outbox::MOST`]. If the
 //! receiver of the events is slow, the task reads no further. It still takes commands.
@@ -208,7 +208,8 @@ impl Relay {
         let _ = tokio::time::timeout(2 * LAST_WRITES, stop).await;
     }
 
-    fn say(&self, message: Message) -> Result<(), Busy> {
+    /// Says something to all nodes, this one included.
+    pub fn say(&self, message: Message) -> Result<(), Busy> {
         self.commands.try_send(Command::Say(message)).map_err(|_| Busy)
     }
 }

@@ -1,5 +1,7 @@
 //! What the supervisor does about contents of components: takes them on, refuses them, asks for older ones.
 
+use std::time::Instant;
+
 use super::{Event, Supervisor};
 use crate::manifest::Component;
 use crate::node::adoption::Offer;
@@ -53,9 +55,11 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
             published_ms: content.published_ms,
         };
         log_publication(&source, &content);
-        let (engine, events) = (self.options.engine.clone(), self.events.clone());
+        let (engine, events, reloads) = (self.options.engine.clone(), self.events.clone(), self.reloads.clone());
         tokio::spawn(async move {
+            let begun = Instant::now();
             let result = engine.compile(&source, content).await;
+            reloads.compiled(begun.elapsed());
             let _ = events.send(Event::Compiled { source, publication, result }).await;
         });
     }
@@ -80,6 +84,8 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
     }
 
     fn log_refusal(&self, source: &Component, reason: &str) {
+        let functions = self.manifest.functions.values().filter(|function| function.component == *source);
+        functions.for_each(|function| self.reloads.refused(&function.name));
         let serving = self.artifacts.good(source).map(|good| good.digest.short());
         tracing::error!(component = %source, serving, "component refused: {reason}");
     }

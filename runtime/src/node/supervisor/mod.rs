@@ -29,7 +29,8 @@ use crate::node::artifacts::Artifacts;
 use crate::node::edges::{DataPlane, Prepare, Registry, Serve, Start};
 use crate::node::news::News;
 use crate::node::outside::Outside;
-use crate::node::overview::{FunctionView, Overview};
+use crate::node::overview::{Candidate, FunctionView, Overview};
+use crate::node::reloads::Reloads;
 use crate::node::shared::{Fleet, Speaker};
 use crate::record::Topics;
 use crate::record::revision::{Digest, Origin};
@@ -179,6 +180,7 @@ pub struct Supervisor<E: Prepare = Engine, S: Start<E::Pool> = DataPlane> {
     events: mpsc::Sender<Event<E>>,
     queue: mpsc::Receiver<Event<E>>,
     stop: mpsc::Receiver<()>,
+    reloads: Arc<Reloads>,
     overview: watch::Sender<Overview>,
     /// What holds for the fleet, and when it is waited for no longer at the start.
     fleet: watch::Receiver<Arc<Fleet>>,
@@ -234,6 +236,7 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
             events,
             queue,
             stop,
+            reloads: Arc::default(),
             overview,
             fleet,
             fleet_limit: Instant::now() + FLEET_LIMIT,
@@ -417,6 +420,7 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
         }
         tracing::info!(functions = manifest.functions.len(), triggers = manifest.triggers.len(), "manifest reloaded",);
         self.manifest = manifest;
+        self.reloads.retain(&self.manifest);
         self.apply();
     }
 
@@ -457,6 +461,8 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
             let rollout = self.rollout_view(function);
             let withdrawn =
                 rollout.as_ref().and_then(|rollout| Some(format!("withdrawn: {}", rollout.reason.as_ref()?)));
+            let newest = self.artifacts.builds(source).next();
+            let candidate = newest.filter(|newest| good.is_none_or(|good| good.generation != newest.generation));
             let view = FunctionView {
                 component: source.to_string(),
                 revision: good.map(|good| good.digest.to_string()),
@@ -470,6 +476,11 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
                     .or_else(|| errors.get(name).map(ToString::to_string))
                     .or(withdrawn),
                 rollout,
+                candidate: candidate.map(|build| Candidate {
+                    digest: build.digest,
+                    origin: build.origin.clone(),
+                    published_ms: build.published_ms,
+                }),
                 http: self.options.engine.http_counts(name),
             };
             (name.to_string(), view)
@@ -479,6 +490,8 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
             functions: functions.collect(),
             manifest_error: self.manifest_error.clone(),
             outside: Outside::of(&self.manifest),
+            reloads: self.reloads.clone(),
+            buffer_limit_bytes: self.manifest.limits.buffered_bytes,
             started: true,
             stopping: self.stopping,
         });

@@ -81,6 +81,7 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
             Some(offer) => {
                 tracing::info!(trigger = %name, revision, "revision promoted: it serves everything");
                 running.serving.serves(offer.clone());
+                self.reloads.adopted(&offer.function.name);
                 self.serves(&offer);
             }
             None => tracing::info!(trigger = %name, revision, "candidate let go"),
@@ -129,6 +130,7 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
                 match lane {
                     Lane::Serving => {
                         tracing::info!(trigger = %name, revision, "revision activated");
+                        self.reloads.adopted(&offer.function.name);
                         self.serves(&offer);
                     }
                     Lane::Trial => tracing::info!(trigger = %name, revision, "candidate is tried out"),
@@ -141,7 +143,10 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
                         trigger = %name, revision, serving,
                         "revision not activated; next try in {pause:?}: {error}",
                     ),
-                    None => tracing::error!(trigger = %name, revision, serving, "revision refused: {error}"),
+                    None => {
+                        tracing::error!(trigger = %name, revision, serving, "revision refused: {error}");
+                        self.reloads.refused(&offer.function.name);
+                    }
                 }
                 match (error, lane) {
                     (PoolError::Function(reason), Lane::Serving) => self.fails_at_start(&offer, &reason),

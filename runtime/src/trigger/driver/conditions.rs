@@ -6,6 +6,8 @@ use super::{Answer, Driver, Phase, SHRINK, Why};
 use crate::kafka::{Broker as _, Clients, Error, Metadata, Position, Sink as _};
 use crate::trigger::health::{Condition, News, SHOWN};
 use crate::trigger::lane::Lane;
+use crate::trigger::measures::Lag;
+use crate::trigger::partitions::Assigned;
 use crate::trigger::route::Route;
 use crate::trigger::topology::Side;
 
@@ -84,6 +86,18 @@ impl<C: Clients> Driver<C> {
         if now >= self.next_shrink {
             self.next_shrink = now + SHRINK;
             flow.lanes.live_mut().for_each(Lane::shrink);
+        }
+        if self.lags.is_due(now)
+            && let Some(broker) = &self.broker
+        {
+            let lag = |it: &Assigned<_>| {
+                let records = broker.end(it.partition)?.saturating_sub(it.window.low());
+                let (topic, partition) = (it.topic.clone(), it.partition.number);
+                Some(Lag { topic, partition, records: u64::try_from(records).unwrap_or_default() })
+            };
+            let measures = flow.lanes.measured();
+            measures.set_lags(flow.partitions.iter().filter_map(lag));
+            measures.hold(flow.budget.held_bytes());
         }
         let trigger = &self.context.trigger.name;
         health.pass_time(now, |news| match news {

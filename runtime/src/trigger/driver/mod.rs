@@ -35,6 +35,7 @@ use super::health::{Condition, Health};
 use super::inbound::Inbound;
 use super::intake::{Valve, Valves};
 use super::lane::Steering;
+use super::measures::LagClock;
 use super::membership::Membership;
 use super::retreat::{Drains, Retreat};
 use super::status::{Report, State, Status};
@@ -165,6 +166,7 @@ pub struct Driver<C: Clients> {
     /// When the group refused this node last, until it is known to take it again.
     refused: Option<Instant>,
     next_shrink: Instant,
+    lags: LagClock,
     /// When it is looked again whether messages are acknowledged.
     next_watch: Instant,
     /// There is no memory for more records.
@@ -198,6 +200,7 @@ impl<C: Clients> Driver<C> {
             refused: None,
             committing: BTreeSet::new(),
             next_shrink: now + SHRINK,
+            lags: LagClock::new(now),
             next_watch: now,
             starved: false,
             broker: None,
@@ -455,6 +458,7 @@ impl<C: Clients> Driver<C> {
                 candidate: flow.lanes.trial().map(Trial::status),
                 partitions: flow.partitions.len(),
                 counts: flow.all_counts(),
+                measures: flow.lanes.measured().clone(),
             }
         });
     }

@@ -4,7 +4,7 @@ use anyhow::anyhow;
 
 use super::fleet::{Problem, Summary};
 use super::place::{self, now_ms};
-use super::table::{Table, span};
+use super::table::{Table, compact, span};
 use crate::counted::counted;
 use crate::manifest::Manifest;
 use crate::tools::Failure;
@@ -75,14 +75,14 @@ fn nodes(summary: &Summary) -> Table {
 
 fn triggers(summary: &Summary) -> Table {
     let mut table = Table::new(&[
-        ("TRIGGER", 20),
+        ("TRIGGER", 22),
         ("STATE", 8),
         ("NODES", 5),
         ("PARTS", 6),
-        ("HANDLED", 12),
-        ("FAILED", 8),
+        ("HANDLED", 7),
+        ("FAILED", 6),
         ("DEAD", 6),
-        ("LAG", 9),
+        ("LAG", 6),
     ]);
     for (name, row) in &summary.triggers {
         let counts = row.counts;
@@ -90,11 +90,11 @@ fn triggers(summary: &Summary) -> Table {
             name.clone(),
             if row.nodes == 0 { "-".to_owned() } else { row.state.clone() },
             row.nodes.to_string(),
-            row.partitions.to_string(),
-            counts.handled.to_string(),
-            counts.failed.to_string(),
-            counts.dead_letters.to_string(),
-            or_none(row.lag),
+            compact(row.partitions),
+            compact(counts.handled),
+            compact(counts.failed),
+            compact(counts.dead_letters),
+            or_none(row.lag.map(compact)),
         ]);
     }
     table
@@ -156,7 +156,8 @@ mod tests {
             assert!(width(line) <= COLUMNS, "{line}");
             assert!(!line.contains('\u{1b}'), "{line}");
         }
-        assert!(lines.iter().any(|line| line.starts_with("topic-unusable  node ")), "{lines:#?}");
+        assert!(lines[3].ends_with("LAG") && lines[4].ends_with("123M"), "{lines:#?}");
+        assert!(lines.iter().any(|line| line.starts_with("topic-unusable  node")), "{lines:#?}");
     }
 
     #[test]

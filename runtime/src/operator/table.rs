@@ -78,6 +78,16 @@ pub fn span(ms: i64) -> String {
     }
 }
 
+/// A number in at most six characters.
+pub fn compact(number: u64) -> String {
+    match number {
+        0..1_000_000 => number.to_string(),
+        1_000_000..100_000_000 => format!("{}k", number / 1_000),
+        100_000_000..100_000_000_000 => format!("{}M", number / 1_000_000),
+        _ => format!("{}G", number / 1_000_000_000),
+    }
+}
+
 /// A size in binary units.
 pub fn size(bytes: u64) -> String {
     bytesize::ByteSize::b(bytes).display().iec().to_string()
@@ -97,6 +107,12 @@ mod tests {
         assert_eq!(&lines[..2], ["NAME    STATE", "a       good"]);
         assert!(lines[2].starts_with("much …  xxx") && width(&lines[2]) == 80, "{lines:?}");
         assert_eq!(lines[3], "line\\…");
+    }
+
+    #[test]
+    fn large_numbers_are_short() {
+        let numbers = [999_999, 1_000_000, 99_999_999, 123_456_789, 123_456_789_012].map(compact);
+        assert_eq!(numbers, ["999999", "1000k", "99999k", "123M", "123G"]);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub async fn check(
 }
 
 async fn bucket_is_there(probe: &Probe, region: Option<&str>, bucket: &str) -> Finding {
-    match answered(probe.bucket(bucket)).await {
+    match answered(Box::pin(probe.bucket(bucket))).await {
         Ok(()) => Finding::good(format!("bucket {bucket}: it is there")),
         Err(refusal) => match refusal.why {
             Why::Missing => Finding::wrong(format!("bucket {bucket}: there is none"))
@@ -51,7 +51,7 @@ async fn bucket_is_there(probe: &Probe, region: Option<&str>, bucket: &str) -> F
 }
 
 async fn versioning(probe: &Probe, bucket: &str) -> Finding {
-    match answered(probe.keeps_versions(bucket)).await {
+    match answered(Box::pin(probe.keeps_versions(bucket))).await {
         Ok(true) => Finding::good(format!("bucket {bucket}: it keeps versions")),
         Ok(false) => Finding::warning(format!(
             "bucket {bucket}: it keeps no versions, so there is no way back to an older component"
@@ -65,7 +65,7 @@ async fn versioning(probe: &Probe, bucket: &str) -> Finding {
 
 async fn object_is_there(probe: &Probe, region: Option<&str>, object: &ObjectName) -> Vec<Finding> {
     let arn = policy::object(object, region);
-    let mut findings = vec![match answered(probe.read(object, None)).await {
+    let mut findings = vec![match answered(Box::pin(probe.read(object, None))).await {
         Ok(()) => Finding::good(format!("{object}: it can be read")),
         Err(refusal) => match refusal.why {
             Why::Missing => Finding::wrong(format!("{object}: it was never published, or was deleted"))
@@ -75,9 +75,9 @@ async fn object_is_there(probe: &Probe, region: Option<&str>, object: &ObjectNam
         },
     }];
     let bucket_arn = policy::bucket(object.bucket(), region);
-    match answered(probe.newest_version(object)).await {
+    match answered(Box::pin(probe.newest_version(object))).await {
         Ok(None) => {}
-        Ok(Some(id)) => findings.push(match answered(probe.read(object, Some(&id))).await {
+        Ok(Some(id)) => findings.push(match answered(Box::pin(probe.read(object, Some(&id)))).await {
             Ok(()) => Finding::good(format!("{object}: its versions can be listed and read")),
             Err(refusal) if refusal.why == Why::Denied => {
                 denied(&object.to_string(), "be read by version", &["s3:GetObjectVersion"], &arn)
@@ -96,7 +96,7 @@ async fn object_is_there(probe: &Probe, region: Option<&str>, object: &ObjectNam
 }
 
 async fn notices(probe: &Probe, bucket: &str, objects: &[&ObjectName], arn: &str) -> Vec<Finding> {
-    let notices = match answered(probe.notices(bucket)).await {
+    let notices = match answered(Box::pin(probe.notices(bucket))).await {
         Ok(notices) => notices,
         Err(refusal) => {
             let text =

@@ -13,7 +13,8 @@ const LEAST_VISIBILITY_S: u64 = 30;
 /// Tries the queue. Returns its ARN too, if it is known.
 pub async fn check(queue: &Url, region: Option<&str>) -> (Vec<Finding>, Option<String>) {
     let region = || region.map(str::to_owned);
-    let (facts, received) = tokio::join!(answered(attributes(queue, region())), answered(receive(queue, region())));
+    let (facts, received) =
+        tokio::join!(answered(Box::pin(attributes(queue, region()))), answered(Box::pin(receive(queue, region()))));
     // A policy needs the ARN, and who may not ask for it does not know it.
     let arn = facts.as_ref().ok().and_then(|facts: &QueueFacts| facts.arn.clone());
     let named = arn.clone().unwrap_or_else(|| "arn:aws:sqs:REGION:ACCOUNT:QUEUE".to_owned());

@@ -199,7 +199,7 @@ mod tests {
             function = "f"
             topics = ["in"]
             output = "out"
-            allow-topics = ["in"]
+            allow-topics = ["audit"]
             dead-letters = "dead"
             [control]
         "#;
@@ -207,8 +207,13 @@ mod tests {
         let manifest = manifest.unwrap_or_else(|errors| panic!("{errors}"));
         let uses = uses(&manifest);
         let main: Vec<_> = uses["main"].iter().map(|(topic, used)| (topic.as_str(), used.reads, used.writes)).collect();
-        let expected =
-            [("dead", false, true), ("in", true, true), ("out", false, true), ("tidegate-control", true, true)];
+        let expected = [
+            ("audit", false, true),
+            ("dead", false, true),
+            ("in", true, false),
+            ("out", false, true),
+            ("tidegate-control", true, true),
+        ];
         assert_eq!(main, expected);
     }
 

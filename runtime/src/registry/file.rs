@@ -152,7 +152,7 @@ impl Watch {
         }
         self.read = Some(look);
         match read {
-            Ok(bytes) => self.take(path, bytes, signature, now),
+            Ok(bytes) => self.take(path, bytes, signature.as_slice(), now),
             Err(error) => {
                 (self.digest, self.doubt) = (None, None);
                 Some(Found::Nothing(format!("cannot read {}: {error}", path.display())))
@@ -164,14 +164,14 @@ impl Watch {
         (Look::at(path), self.signature.as_deref().map_or(Look::Missing, Look::at))
     }
 
-    fn take(&mut self, path: &Path, bytes: Vec<u8>, signature: Option<String>, now: Instant) -> Option<Found> {
+    fn take(&mut self, path: &Path, bytes: Vec<u8>, signatures: &[String], now: Instant) -> Option<Found> {
         let digest = Digest::of(&bytes);
         if self.digest == Some(digest) {
             // Its signature fitted. If it was replaced, it is that of the content which comes next.
             self.doubt = None;
             return None;
         }
-        if let Err(unsigned) = signature::verify(&path.display(), &self.required, signature.as_slice(), &bytes) {
+        if let Err(unsigned) = signature::verify(&path.display(), &self.required, signatures, &bytes) {
             let since = self.doubt.take().map_or(now, |(since, _)| since);
             self.doubt = Some((since, unsigned));
             return None;

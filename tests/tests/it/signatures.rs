@@ -36,7 +36,7 @@ fn only_what_is_signed_with_the_key_of_the_manifest_serves() {
     fs::write(&key, own.public_key()).expect("the key is written");
     fs::write(&component, &copying).expect("the component is written");
     let settings = format!("require-signature = \"{}\"", key.display());
-    let manifest = [cluster(kafka, ""), function_at("f", &component, &settings), pipe.table("signed", "")];
+    let manifest = [cluster(kafka, ""), function_at("f", &component, &settings), pipe.table("f", "")];
     node.write_manifest(&manifest.concat());
     node.start_again();
     wait_refused(&mut node, "there is no");

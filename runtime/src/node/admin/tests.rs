@@ -86,6 +86,7 @@ fn overview() -> Overview {
         away: None,
         error: Some("it is no component".to_owned()),
         candidate: None,
+        rollout: None,
         http: Arc::default(),
     };
     let status = Status { function: "f".to_owned(), revision: Some(revision), ..Status::default() };

@@ -58,6 +58,7 @@ fn scrape() -> Scrape {
         away: None,
         error: None,
         candidate: None,
+        rollout: None,
         http: Arc::default(),
     };
     let name = |text: &str| Name::new(text).expect("a name");

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use super::*;
 use crate::manifest::Share;
 use crate::node::relay::message::Publication;

@@ -2,6 +2,7 @@
 
 use super::super::progress::Progress;
 use super::{State, Window};
+use crate::trigger::route::Route;
 
 impl<R> Window<R> {
     /// Whether progress changed since it was last reported.
@@ -26,7 +27,8 @@ impl<R> Window<R> {
                 continue;
             }
             progress.done.extend(run.take());
-            if slot.has_failure && self.failure(sequence).has_failed() {
+            // What a candidate failed begins anew elsewhere: nobody there knows that it was a candidate.
+            if slot.has_failure && slot.route == Route::STABLE && self.failure(sequence).has_failed() {
                 progress.failed.push(self.failures(sequence));
             }
         }

@@ -59,6 +59,7 @@ impl History<'_> {
         let mut world = lock(&self.world);
         let tried = self.tried.map(|(_, tried)| tried);
         let told = Told { serving: Some(self.revision), tried, held: self.held && !resumes };
+        world.served_flawed |= self.revision.flaw != Flaw::None;
         world.served.insert(self.revision.digest().to_string());
         world.nodes[node].tells.push(told);
         world.wake(node);

@@ -221,6 +221,8 @@ pub struct World {
     pub patience: Duration,
     /// The digests of all revisions that served at some time.
     pub served: BTreeSet<String>,
+    /// A revision with a flaw served at some time: shadows may differ from it.
+    pub served_flawed: bool,
     /// Something waited for a person at some time.
     pub has_paused: bool,
     next_client: u64,
@@ -276,6 +278,7 @@ impl World {
             disturbances: 0,
             patience: Duration::ZERO,
             served: BTreeSet::new(),
+            served_flawed: false,
             has_paused: false,
             items: Arc::new(items),
             trigger,

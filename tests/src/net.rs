@@ -29,7 +29,7 @@ pub fn accepts(address: SocketAddr) -> bool {
     TcpStream::connect_timeout(&address, PATIENCE).is_ok()
 }
 
-/// An answer to [`get`].
+/// An answer to [`get`] or [`post`].
 #[derive(Debug, Clone)]
 pub struct Response {
     pub status: u16,
@@ -38,10 +38,21 @@ pub struct Response {
 
 /// `GET path`. Blocking, one connection for each call, no chunked bodies.
 pub fn get(address: SocketAddr, path: &str) -> io::Result<Response> {
+    exchange(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"))
+}
+
+/// `POST path` with JSON. Otherwise like [`get`].
+pub fn post(address: SocketAddr, path: &str, json: &str) -> io::Result<Response> {
+    let length = json.len();
+    let head = format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    exchange(address, &format!("{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{json}"))
+}
+
+fn exchange(address: SocketAddr, request: &str) -> io::Result<Response> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     parse(&String::from_utf8_lossy(&answer))

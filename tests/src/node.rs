@@ -177,6 +177,11 @@ impl Node {
         net::get(self.admin, path).ok()
     }
 
+    /// `POST path` with JSON on the admin listener. None: no answer.
+    pub fn post(&self, path: &str, json: &str) -> Option<Response> {
+        net::post(self.admin, path, json).ok()
+    }
+
     /// The report at `/health`. Null: no answer, or not JSON.
     pub fn health(&self) -> Value {
         self.get("/health").and_then(|response| serde_json::from_str(&response.body).ok()).unwrap_or(Value::Null)

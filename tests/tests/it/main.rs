@@ -4,6 +4,7 @@
 //! them; afterwards `cargo test -p tidegate-tests --test it NAME` runs some.
 
 mod address;
+mod admin;
 mod author;
 mod author_go;
 mod aws;

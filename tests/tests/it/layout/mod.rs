@@ -20,7 +20,7 @@ const FLOORS: &[&[&str]] = &[
     &["trigger", "registry"],
     &["engine", "kafka"],
     &["manifest", "record"],
-    &["counted", "files", "log", "signals", "throttle"],
+    &["counted", "files", "histogram", "log", "signals", "throttle"],
 ];
 
 /// Who may name whom on the same floor, and why.
@@ -44,6 +44,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap*", &["cli"]),
     ("anyhow", &["cli", "operator", "tools"]),
     ("indicatif", &["operator/publish"]),
+    ("prometheus_client", &["node/metrics"]),
     ("hyper", &["node/admin", "engine/http", "author/golden/answers"]),
     ("hyper_util", &["node/admin", "engine/http", "author/golden/answers"]),
 ];
@@ -61,6 +62,7 @@ const PURE: &[&str] = &[
     "trigger/sequencer",
     "trigger/topology",
     "node/adoption",
+    "node/admin/documents",
     "node/artifacts",
     "node/rollout",
     "node/relay/fleet",

@@ -32,7 +32,8 @@ pub struct Rollout {
     pub shadow: bool,
 }
 
-/// Limits for a candidate. One that is reached ends the rollout. One that is `None` is not looked at.
+/// Limits for a candidate. One that is reached ends the rollout. One that is `None` is not looked at. A candidate most of
+/// whose recent records fail is withdrawn whatever the limits are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AbortIf {
     /// Failed records among those that the candidate has handled. Judged from `min_records` on.

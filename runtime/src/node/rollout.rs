@@ -184,6 +184,10 @@ fn broken(limits: &AbortIf, min_records: u64, sums: &Sums) -> Option<String> {
     if let Some(most) = limits.traps.filter(|most| candidate.traps >= most.get()) {
         return Some(format!("{} calls trapped, and the limit is {most}", candidate.traps));
     }
+    // Its records would wait, and whatever the limits are might not be reached for long.
+    if candidate.stopped > 0 {
+        return Some("most of its records failed".to_owned());
+    }
     if candidate.records < min_records.max(1) {
         return None;
     }

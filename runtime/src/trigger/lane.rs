@@ -342,9 +342,15 @@ impl Lanes {
         if let Some(tally) = self.tally(id) {
             tally.records += u64::from(seen.handled);
         }
-        if let Some(lane) = self.get_mut(id) {
-            lane.counts.handled += u64::from(seen.handled);
-            lane.saw(seen, now);
+        let Some(lane) = self.get_mut(id) else { return };
+        lane.counts.handled += u64::from(seen.handled);
+        let was_open = lane.breaker.is_open();
+        lane.saw(seen, now);
+        if !was_open
+            && lane.breaker.is_open()
+            && let Some(tally) = self.tally(id)
+        {
+            tally.stopped += 1;
         }
     }
 

@@ -65,7 +65,7 @@ impl std::ops::AddAssign for Counts {
 
 /// How one of two revisions does, on this process and since the stage of a rollout began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", default)]
 pub struct Tally {
     /// Records that were handled, and attempts that failed.
     pub records: u64,
@@ -74,6 +74,8 @@ pub struct Tally {
     /// Calls in which the instance was lost: it trapped, exited, or took too long or too much memory. If no instance
     /// starts three times in a row, that counts as one.
     pub traps: u64,
+    /// How often most of its recent records had failed, so that single ones probe whether that is over.
+    pub stopped: u64,
     /// What all calls took together, in microseconds.
     pub busy_us: u64,
     /// Calls that ended.
@@ -82,10 +84,11 @@ pub struct Tally {
 
 impl std::ops::AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
-        let Self { records, failed, traps, busy_us, calls } = other;
+        let Self { records, failed, traps, stopped, busy_us, calls } = other;
         self.records += records;
         self.failed += failed;
         self.traps += traps;
+        self.stopped += stopped;
         self.busy_us += busy_us;
         self.calls += calls;
     }

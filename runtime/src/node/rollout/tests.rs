@@ -125,7 +125,7 @@ fn a_node_that_has_only_the_candidate_needs_an_older_build() {
 }
 
 fn tally(records: u64, failed: u64, traps: u64, busy_us: u64) -> Tally {
-    Tally { records, failed, traps, busy_us, calls: records }
+    Tally { records, failed, traps, busy_us, calls: records, stopped: 0 }
 }
 
 #[track_caller]
@@ -162,6 +162,7 @@ fn a_limit_that_is_reached_ends_the_rollout() {
     let traps = with("traps = 2");
     check_judgement(&traps, tally(1, 0, 1, 1), none, 0, Ok(Judgement::Stays));
     check_judgement(&traps, tally(1, 0, 2, 1), none, 0, Err("2 calls trapped"));
+    check_judgement(&traps, Tally { stopped: 1, ..tally(70, 60, 0, 1) }, none, 0, Err("most of its records failed"));
     let rate = with("failure-rate = \"1%\"");
     check_judgement(&rate, tally(99, 99, 0, 1), none, 0, Ok(Judgement::Stays));
     check_judgement(&rate, tally(1_000, 9, 0, 1), none, 0, Ok(Judgement::Stays));

@@ -7,8 +7,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::engine::{Compiled, Completion, Engine, HttpCounts, Pool, PoolError, Rejected, Setup};
 use crate::manifest::{Component, Name};
+use crate::node::shared::{Fleet, Speaker};
 use crate::record::revision::Digest;
-use crate::registry::{Content, Sources, Verdict, Watched};
+use crate::registry::{Change, Content, Sources, Verdict, Watched};
 use crate::trigger::{self, Context, Handle, Manner, Status, Unresponsive};
 
 /// Compiles components and starts instances of them.
@@ -81,6 +82,18 @@ pub trait Registry: Send + 'static {
 
     /// Tells a source what became of the content that it reported.
     fn judged(&self, source: &Component, verdict: Verdict);
+}
+
+/// What the supervisor acts upon and hears from.
+pub struct Edges<S> {
+    pub start: S,
+    /// Watches the manifest and the components, and sends to `changes`.
+    pub registry: Box<dyn Registry>,
+    pub changes: mpsc::Receiver<Change>,
+    /// What holds for the fleet.
+    pub fleet: watch::Receiver<Arc<Fleet>>,
+    /// What is said to it.
+    pub words: Speaker,
 }
 
 impl Prepare for Engine {

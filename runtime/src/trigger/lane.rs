@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::breaker::{Breaker, Seen};
+use super::counts::Counts;
 use super::grant::Grant;
 use super::measures::{Measures, Recorder};
 use super::route::{Route, Split};
 use super::sizing::Sizing;
-use super::status::{Counts, ShadowTally, Tally};
+use super::status::{ShadowTally, Tally};
 use super::trial::{Manner, Trial};
 use crate::engine::{Call, CallError, Invoker};
 use crate::manifest::BatchLimits;

@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::clock::Now;
-use super::status::Counts;
+use super::counts::Counts;
 use crate::histogram::Histogram;
 use crate::record::batch::Batch;
 
 /// How many revisions are shown: the last ones that were adopted.
-const KEPT: usize = 2;
+const KEPT: usize = 3;
 /// How often lags are looked up at most.
 const LAGS: Duration = Duration::from_secs(1);
 

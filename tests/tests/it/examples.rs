@@ -13,7 +13,7 @@ use tidegate_tests::{node, place};
 use crate::author::text;
 
 /// What has no twins: a program that shows the main job, and functions in languages without an SDK.
-const OTHERS: [&str; 2] = ["demo", "languages"];
+const OTHERS: [&str; 3] = ["demo", "demo-s3", "languages"];
 
 struct Example {
     name: String,

@@ -76,9 +76,12 @@ fn revisions(scrape: &Scrape, families: &mut Families<'_>) -> fmt::Result {
     )
 }
 
+/// One of the counts.
+type Count = fn(&HintCounts) -> &AtomicU64;
+
 /// The queue of events, and the relay between nodes.
 fn outside(scrape: &Scrape, families: &mut Families<'_>) -> fmt::Result {
-    let results: &[(&str, fn(&HintCounts) -> &AtomicU64)] = &[
+    let results: [(&str, Count); 3] = [
         ("malformed", |counts| &counts.malformed),
         ("irrelevant", |counts| &counts.irrelevant),
         ("failed", |counts| &counts.failed),

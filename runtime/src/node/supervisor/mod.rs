@@ -12,6 +12,7 @@
 mod components;
 mod revisions;
 mod rollouts;
+mod running;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,12 +22,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use self::components::Publication;
+use self::running::{Lane, Phase, Running, Wanted};
 use crate::engine::{Engine, PoolError, Rejected};
 use crate::kafka::check_properties;
 use crate::manifest::{self, Cluster, Component, Manifest, Name, Trigger};
-use crate::node::adoption::{Adoption, Attempt, Offer};
+use crate::node::adoption::{Adoption, Attempt};
 use crate::node::artifacts::Artifacts;
-use crate::node::edges::{DataPlane, Prepare, Registry, Serve, Start};
+use crate::node::edges::{DataPlane, Edges, Prepare, Registry, Serve, Start};
 use crate::node::news::News;
 use crate::node::outside::Outside;
 use crate::node::overview::{Candidate, FunctionView, Overview};
@@ -42,18 +44,6 @@ use crate::trigger::{Context, Manner};
 const FLEET_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
 /// How soon a trigger that does not respond is told again.
 const TELL_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
-
-/// What the supervisor acts upon and hears from.
-pub(super) struct Edges<S> {
-    pub(super) start: S,
-    /// Watches the manifest and the components, and sends to `changes`.
-    pub(super) registry: Box<dyn Registry>,
-    pub(super) changes: mpsc::Receiver<Change>,
-    /// What holds for the fleet.
-    pub(super) fleet: watch::Receiver<Arc<Fleet>>,
-    /// What is said to it.
-    pub(super) words: Speaker,
-}
 
 /// What the supervisor needs from the process.
 pub struct Options<E = Engine> {
@@ -89,15 +79,6 @@ enum Event<E: Prepare> {
     },
 }
 
-/// What instances of a trigger are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lane {
-    /// All records, save those of a trial.
-    Serving,
-    /// A trial.
-    Trial,
-}
-
 /// What was said to the fleet: of which revision, and its stage and whether it is promoted. `None`: it was aborted.
 type Said = (Digest, Option<(u32, bool)>);
 
@@ -108,60 +89,6 @@ impl Stopper {
     pub async fn stop(self) {
         // This fails only if the supervisor has already ended.
         let _ = self.0.send(()).await;
-    }
-}
-
-/// A trigger as the manifest declares it. If this changes, the trigger is stopped and started again, because
-/// it needs new clients.
-#[derive(Clone, PartialEq)]
-struct Wanted {
-    trigger: Arc<Trigger>,
-    cluster: Arc<Cluster>,
-    output_cluster: Arc<Cluster>,
-}
-
-enum Phase<T> {
-    Running(Box<Running<T>>),
-    /// The trigger drains. If the manifest still declares it, it is started again when it has stopped.
-    Stopping,
-}
-
-struct Running<T> {
-    handle: T,
-    topics: Arc<Topics>,
-    wanted: Wanted,
-    serving: Adoption,
-    trial: Adoption,
-    /// The stage that the trial is to be in, and the one that the trigger was told.
-    wanted_stage: (u32, Manner),
-    given: (u32, Manner),
-    /// Why it is paused on all nodes.
-    held: Option<String>,
-}
-
-impl<T> Running<T> {
-    fn adoption(&mut self, lane: Lane) -> &mut Adoption {
-        match lane {
-            Lane::Serving => &mut self.serving,
-            Lane::Trial => &mut self.trial,
-        }
-    }
-
-    /// Gives the trigger instances that have started. One that does not respond may respond later, so this is
-    /// retried like a failure of the machine.
-    fn hand_over<P>(&mut self, lane: Lane, pool: P, offer: &Offer) -> Result<(), PoolError>
-    where
-        T: Serve<P>,
-    {
-        let (stage, manner) = self.wanted_stage;
-        let taken = match lane {
-            Lane::Serving => self.handle.adopt(pool, offer.digest),
-            Lane::Trial => self.handle.try_out(pool, offer.digest, stage, manner),
-        };
-        if lane == Lane::Trial {
-            self.given = self.wanted_stage;
-        }
-        taken.map_err(|error| PoolError::Machine(error.to_string()))
     }
 }
 

@@ -10,10 +10,10 @@ use tokio::task::JoinHandle;
 
 use crate::engine::{Completion, HttpCounts, PoolError, Rejected, Setup};
 use crate::manifest::{self, Component, Name};
-use crate::node::edges::{Prepare, Registry, Serve, Start};
+use crate::node::edges::{Edges, Prepare, Registry, Serve, Start};
 use crate::node::overview::Overview;
 use crate::node::shared::{Fleet, Word};
-use crate::node::supervisor::{Edges, Options, Stopper, Supervisor};
+use crate::node::supervisor::{Options, Stopper, Supervisor};
 use crate::record::revision::{Digest, Origin};
 use crate::registry::{Change, Content, Found, Standing, Verdict, Watched};
 use crate::trigger::{CandidateStatus, Context, Manner, Status, Unresponsive};

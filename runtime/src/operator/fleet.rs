@@ -274,7 +274,7 @@ mod tests {
     use crate::manifest::Name;
     use crate::node::relay::message::Pause;
 
-    fn status(revision: &str, trigger: Value) -> Value {
+    fn status(revision: &str, trigger: &Value) -> Value {
         json!({
             "status": "ok",
             "functions": { "f": { "revision": revision, "origin": format!("version {revision}") } },
@@ -293,9 +293,9 @@ mod tests {
     #[test]
     fn a_fleet_is_well_if_all_nodes_do_the_same() {
         let mut fleet = fleet();
-        say(&mut fleet, "a", 9_000, false, status("r1", running()));
-        say(&mut fleet, "b", 9_000, false, status("r1", running()));
-        say(&mut fleet, "c", 9_000, true, status("r0", running()));
+        say(&mut fleet, "a", 9_000, false, status("r1", &running()));
+        say(&mut fleet, "b", 9_000, false, status("r1", &running()));
+        say(&mut fleet, "c", 9_000, true, status("r0", &running()));
         let summary = Summary::of("default", fleet.view(), 10_000);
         assert!(summary.is_well, "{:?}", summary.problems);
         let trigger = &summary.triggers["t"];
@@ -311,9 +311,9 @@ mod tests {
         assert_eq!(codes(&Summary::of("default", fleet.view(), 0)), ["no-node"]);
         let conditions = json!([{ "code": "no-leader", "reason": "partition 1" }]);
         let degraded = json!({ "function": "f", "state": "degraded", "conditions": conditions });
-        say(&mut fleet, "a", 9_000, false, status("r1", running()));
-        say(&mut fleet, "b", 9_000, false, status("r1", degraded));
-        say(&mut fleet, "c", 9_000, false, status("r0", json!({ "function": "f", "state": "paused" })));
+        say(&mut fleet, "a", 9_000, false, status("r1", &running()));
+        say(&mut fleet, "b", 9_000, false, status("r1", &degraded));
+        say(&mut fleet, "c", 9_000, false, status("r0", &json!({ "function": "f", "state": "paused" })));
         let summary = Summary::of("default", fleet.view(), 10_000);
         assert_eq!(codes(&summary), ["no-leader", "paused-by-record", "revision-skew"]);
         assert_eq!(summary.triggers["t"].state, "degraded");

@@ -97,8 +97,8 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(method: Method, path: &str, expected: Result<(Ask, Option<&str>), u16>) {
-        let found = find(&method, path);
+    fn check(method: &Method, path: &str, expected: Result<(Ask, Option<&str>), u16>) {
+        let found = find(method, path);
         let found = match &found {
             Ok((route, name)) => Ok((route.ask, name.as_deref())),
             Err(problem) => Err(problem.status.as_u16()),
@@ -108,16 +108,16 @@ mod tests {
 
     #[test]
     fn a_path_has_one_method_and_at_most_one_name() {
-        check(Method::GET, "/livez", Ok((Ask::Alive, None)));
-        check(Method::HEAD, "/livez", Ok((Ask::Alive, None)));
-        check(Method::POST, "/livez", Err(405));
-        check(Method::GET, "/v1/functions/a-b/revisions", Ok((Ask::Revisions, Some("a-b"))));
-        check(Method::POST, "/v1/functions/f/rollout/promote", Ok((Ask::Promote, Some("f"))));
-        check(Method::POST, "/v1/triggers/t/pause", Ok((Ask::Pause, Some("t"))));
-        check(Method::GET, "/v1/triggers/t/pause", Err(405));
-        check(Method::HEAD, "/v1/triggers/t/pause", Err(405));
+        check(&Method::GET, "/livez", Ok((Ask::Alive, None)));
+        check(&Method::HEAD, "/livez", Ok((Ask::Alive, None)));
+        check(&Method::POST, "/livez", Err(405));
+        check(&Method::GET, "/v1/functions/a-b/revisions", Ok((Ask::Revisions, Some("a-b"))));
+        check(&Method::POST, "/v1/functions/f/rollout/promote", Ok((Ask::Promote, Some("f"))));
+        check(&Method::POST, "/v1/triggers/t/pause", Ok((Ask::Pause, Some("t"))));
+        check(&Method::GET, "/v1/triggers/t/pause", Err(405));
+        check(&Method::HEAD, "/v1/triggers/t/pause", Err(405));
         for path in ["/", "", "/livez/", "/v1/triggers//pause", "/v1/triggers/T/pause", "/v1/triggers/a/b/pause"] {
-            check(Method::GET, path, Err(404));
+            check(&Method::GET, path, Err(404));
         }
     }
 }

@@ -154,6 +154,9 @@ async fn what_is_posted_is_told_to_the_fleet() {
     );
 }
 
+/// Who is asked, by which method, where, with which headers and body; the code and the kind of the answer.
+type Refused<'a> = (&'a Arc<Fleet>, &'a str, &'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a str);
+
 #[tokio::test]
 async fn what_is_refused_is_a_problem_and_tells_nobody() {
     let (fleet, alone) = (in_a_fleet(), Arc::new(Fleet::default()));
@@ -161,7 +164,7 @@ async fn what_is_refused_is_a_problem_and_tells_nobody() {
     let large = format!("{{\"reason\": \"{}\"}}", "x".repeat(16 << 10));
     let long = format!("{{\"reason\": \"{}\"}}", "x".repeat(1_001));
     let foreign = [("origin", "http://evil.example")];
-    let cases: &[(&Arc<Fleet>, &str, &str, &[(&str, &str)], &str, u16, &str)] = &[
+    let cases: &[Refused<'_>] = &[
         (&fleet, "POST", "/v1/triggers/u/pause", &[], "", 404, "unknown-trigger"),
         (&fleet, "POST", "/v1/functions/g/rollout/abort", &[], "", 404, "unknown-function"),
         (&fleet, "GET", "/v1/functions/g/revisions", &[], "", 404, "unknown-function"),

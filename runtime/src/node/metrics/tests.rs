@@ -223,10 +223,13 @@ fn the_linter_of_prometheus_finds_nothing() {
     assert_eq!(lint("tidegate_wait_ms", &bad).len(), 3);
 }
 
+/// Its bound, and how many values are at most that.
+type Bucket = (f64, f64);
+
 #[test]
 fn buckets_grow_and_end_with_all_values() {
     for (name, family) in served().iter().filter(|(_, family)| family.kind == "histogram") {
-        let mut by_labels: BTreeMap<Vec<(String, String)>, Vec<(f64, f64)>> = BTreeMap::new();
+        let mut by_labels: BTreeMap<Vec<(String, String)>, Vec<Bucket>> = BTreeMap::new();
         for (_, labels, value) in family.series.iter().filter(|(suffix, _, _)| suffix == "_bucket") {
             let bound = match labels["le"].as_str() {
                 "+Inf" => f64::INFINITY,

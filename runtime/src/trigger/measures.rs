@@ -191,9 +191,9 @@ mod tests {
     }
 
     #[test]
-    fn the_last_two_revisions_are_kept() {
+    fn the_last_three_revisions_are_kept() {
         let measures = Measures::default();
-        for (name, expected) in [("a", "a"), ("b", "a b"), ("a", "b a"), ("c", "a c")] {
+        for (name, expected) in [("a", "a"), ("b", "a b"), ("a", "b a"), ("c", "b a c"), ("d", "a c d")] {
             measures.recorder(&name.into());
             assert_eq!(names(&measures).join(" "), expected);
         }

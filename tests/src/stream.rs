@@ -12,6 +12,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 
 const LIMIT: Duration = Duration::from_secs(60);
+/// Longer than a group waits for members that were killed.
+const PATIENCE: Duration = Duration::from_secs(180);
 const TICK: Duration = Duration::from_millis(4);
 /// How many keys there are.
 pub const KEYS: u64 = 2_000;
@@ -182,8 +184,8 @@ fn read(consumer: &BaseConsumer, start: Instant, log: &Mutex<Log>, due: &Mutex<O
     loop {
         let message = consumer.poll(Duration::from_millis(20));
         let is_due = lock(due).is_some_and(|due| lock(log).seen.len() as u64 >= due);
-        // What stays away for a minute is lost, and counted as that.
-        if is_due || message.is_none() && lock(due).is_some() && last.elapsed() > Duration::from_secs(60) {
+        // What stays away for so long is lost, and counted as that.
+        if is_due || message.is_none() && lock(due).is_some() && last.elapsed() > PATIENCE {
             return;
         }
         let Some(message) = message else { continue };

@@ -57,7 +57,7 @@ fn main() -> anyhow::Result<()> {
     operator.run(&["publish", &path("echo"), "shout"])?;
     nodes.iter_mut().for_each(Node::start_again);
     nodes.iter_mut().for_each(|node| node.wait_ready(PATIENCE));
-    let word = |number| if number < BAD_FROM { "record" } else { "trap" };
+    let word = |number| if number < BAD_FROM { "record" } else { "trap:99" };
     let stream = Stream::start(&broker.address(), ["in", "out"], PARTITIONS, PER_SECOND, word);
 
     println!("\nA new revision is published. It gets one key in ten at first, and everything after five seconds.");

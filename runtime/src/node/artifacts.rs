@@ -30,6 +30,8 @@ struct Artifact<C> {
     /// discarded.
     newest: Generation,
     stand_in: Option<Generation>,
+    /// Whether the newest content is neither a build yet nor refused.
+    is_compiling: bool,
     /// The newest build that serves, or has served.
     good: Option<Build<C>>,
     /// A newer build that does not serve everything yet.
@@ -77,7 +79,9 @@ impl<C> Artifacts<C> {
         self.last.0 += 1;
         let artifact = self.components.entry(source.clone()).or_insert_with(Artifact::new);
         match standing {
-            Standing::Newest => (artifact.newest, artifact.has_no_older) = (self.last, false),
+            Standing::Newest => {
+                (artifact.newest, artifact.is_compiling, artifact.has_no_older) = (self.last, true, false);
+            }
             Standing::Kept | Standing::Older => artifact.stand_in = Some(self.last),
         }
         artifact.away = None;
@@ -118,7 +122,7 @@ impl<C> Artifacts<C> {
         if artifact.newest != build.generation {
             return Taken::Overtaken;
         }
-        artifact.error = None;
+        (artifact.error, artifact.is_compiling) = (None, false);
         if artifact.good.as_ref().is_some_and(|good| good.digest == build.digest) {
             // A rollback to the build that has already started. No candidate is left.
             (artifact.good, artifact.candidate) = (Some(build), None);
@@ -141,7 +145,7 @@ impl<C> Artifacts<C> {
         if artifact.newest != generation {
             return Taken::Overtaken;
         }
-        artifact.error = Some(reason);
+        (artifact.error, artifact.is_compiling) = (Some(reason), false);
         Taken::Refused
     }
 
@@ -183,6 +187,11 @@ impl<C> Artifacts<C> {
         self.components.get(source)?.good.as_ref()
     }
 
+    /// Whether a newer content than this may become a build soon.
+    pub fn is_compiling_newer(&self, source: &Component, generation: Generation) -> bool {
+        self.components.get(source).is_some_and(|artifact| artifact.is_compiling && artifact.newest > generation)
+    }
+
     /// Whether an older content may become a build soon.
     pub fn awaits_stand_in(&self, source: &Component) -> bool {
         self.components.get(source).is_some_and(|artifact| artifact.stand_in.is_some())
@@ -209,6 +218,7 @@ impl<C> Artifact<C> {
         Self {
             newest: Generation::default(),
             stand_in: None,
+            is_compiling: false,
             good: None,
             candidate: None,
             older: None,

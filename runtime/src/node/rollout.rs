@@ -22,8 +22,12 @@ use crate::trigger::{CandidateStatus, Manner, Tally};
 pub struct Known {
     pub digest: Digest,
     pub origin: Origin,
+    /// When it was published, in milliseconds since 1970, if its source tells that.
+    pub published_ms: Option<i64>,
     /// It is newer than all that has served here.
     pub is_new: bool,
+    /// A newer content is being compiled.
+    pub is_outdated: bool,
 }
 
 /// What may become of a build.
@@ -112,7 +116,7 @@ fn course(
     fleet: &Fleet,
     older: Older,
 ) -> Course {
-    let Known { digest, ref origin, is_new } = *build;
+    let Known { digest, ref origin, is_new, .. } = *build;
     if let Some(reason) = fleet.aborted(function, digest, origin) {
         return Course::Withdrawn(reason.to_owned());
     }
@@ -124,9 +128,15 @@ fn course(
         None if older == Older::Comes => Course::Waits,
         // The first one of all.
         None if builds.iter().all(|other| other.digest == digest) => Course::All,
-        None if fleet.is_known => Course::Begins,
+        None if fleet.is_known && !is_behind(function, build, fleet) => Course::Begins,
         None => Course::Waits,
     }
+}
+
+/// Whether something newer was published, which this node may not have compiled or heard of yet.
+fn is_behind(function: &Name, build: &Known, fleet: &Fleet) -> bool {
+    let announced = fleet.view.rollouts.get(function).and_then(|rollout| rollout.published_ms);
+    build.is_outdated || build.published_ms.zip(announced).is_some_and(|(own, announced)| own < announced)
 }
 
 /// What a build may have whose rollout was announced.
@@ -219,6 +229,7 @@ pub fn begun(build: &Known, from: &str, now_ms: i64) -> State {
     State {
         digest: build.digest,
         origin: build.origin.clone(),
+        published_ms: build.published_ms,
         started_ms: now_ms,
         stage: 0,
         stage_started_ms: now_ms,

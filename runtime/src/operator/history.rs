@@ -191,6 +191,7 @@ mod tests {
         let rollout = Rollout {
             digest,
             origin: origin("v6"),
+            published_ms: None,
             started_ms: 1,
             stage: 1,
             stage_started_ms: 1,

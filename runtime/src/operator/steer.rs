@@ -270,6 +270,7 @@ mod tests {
         let mut rollout = Rollout {
             digest,
             origin,
+            published_ms: None,
             started_ms: 40_000,
             stage: 1,
             stage_started_ms: 70_000,

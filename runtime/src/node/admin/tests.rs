@@ -54,7 +54,7 @@ fn name(text: &str) -> Name {
 fn rollout() -> Rollout {
     let (digest, origin) = (Digest::of(b"new"), Origin::Version("v2".to_owned()));
     let from = "n2".to_owned();
-    Rollout { digest, origin, started_ms: 1, stage: 0, stage_started_ms: 1, promoted: false, from }
+    Rollout { digest, origin, published_ms: None, started_ms: 1, stage: 0, stage_started_ms: 1, promoted: false, from }
 }
 
 /// What a fleet with something of everything knows.

@@ -84,6 +84,10 @@ pub struct Rollout {
     pub digest: Digest,
     /// Which publication of the component it is.
     pub origin: Origin,
+    /// When it was published, in milliseconds since 1970, if its source tells that. By it a node that has not heard of
+    /// this publication knows that its own is older.
+    #[serde(default)]
+    pub published_ms: Option<i64>,
     /// When the first stage began, in milliseconds since 1970 by the clock of who said it.
     pub started_ms: i64,
     /// The stage that it is in, from 0.
@@ -263,8 +267,16 @@ mod tests {
         let abort =
             Abort { digest, origin: origin.clone(), reason: reason.clone(), at_ms: 1, from: from.clone(), earlier };
         let (stage, promoted) = (2, true);
-        let rollout =
-            Rollout { digest, origin, started_ms: 1, stage, stage_started_ms: 3, promoted, from: from.clone() };
+        let rollout = Rollout {
+            digest,
+            origin,
+            published_ms: Some(1),
+            started_ms: 1,
+            stage,
+            stage_started_ms: 3,
+            promoted,
+            from: from.clone(),
+        };
         let pause = Pause { at_ms: 1, from, reason };
         for message in [
             Message::Hint(hint),

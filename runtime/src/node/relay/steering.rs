@@ -63,11 +63,14 @@ pub fn aborted(publication: Publication, reason: &str, before: Option<&Abort>, f
     Abort { digest, origin, reason: reason.to_owned(), at_ms: now_ms, from: from.to_owned(), earlier }
 }
 
-/// A publication of bytes that have served before serves everything at once, without a rollout.
+/// A publication of bytes that have served before serves everything at once, without a rollout. It was published a moment
+/// ago.
 pub fn gone_back(function: &Name, publication: Publication, from: &str, now_ms: i64) -> Message {
     let Publication { digest, origin } = publication;
     let (started_ms, stage_started_ms, from) = (now_ms, now_ms, from.to_owned());
-    let rollout = Rollout { digest, origin, started_ms, stage: 0, stage_started_ms, promoted: true, from };
+    let published_ms = Some(now_ms);
+    let rollout =
+        Rollout { digest, origin, published_ms, started_ms, stage: 0, stage_started_ms, promoted: true, from };
     Message::Rollout { function: function.clone(), rollout: Some(rollout) }
 }
 
@@ -102,7 +105,16 @@ mod tests {
     fn rollout(number: usize) -> Rollout {
         let Publication { digest, origin } = publication(number);
         let from = "a node".to_owned();
-        Rollout { digest, origin, started_ms: 1, stage: 1, stage_started_ms: 2, promoted: false, from }
+        Rollout {
+            digest,
+            origin,
+            published_ms: None,
+            started_ms: 1,
+            stage: 1,
+            stage_started_ms: 2,
+            promoted: false,
+            from,
+        }
     }
 
     fn view(rollout: Option<Rollout>) -> View {

@@ -26,7 +26,8 @@ fn steps() -> Rollout {
 }
 
 fn build(text: &str, is_new: bool) -> Known {
-    Known { digest: Digest::of(text.as_bytes()), origin: Origin::Version(text.to_owned()), is_new }
+    let origin = Origin::Version(text.to_owned());
+    Known { digest: Digest::of(text.as_bytes()), origin, published_ms: None, is_new, is_outdated: false }
 }
 
 /// `v2` is new, and `v1` has served.
@@ -84,6 +85,21 @@ fn a_new_build_begins_its_rollout_when_the_fleet_is_known() {
     let fleet = with_rollout(fleet(), in_stage("v2", 0));
     let trial = Course::Trial { stage: 0, manner: Manner::Shadow };
     check(Some(&shadow), &builds(), &fleet, Older::May, &[trial, Course::All]);
+}
+
+#[test]
+fn a_build_that_is_not_the_newest_one_does_not_begin() {
+    let steps = &steps();
+    let check_new = |new: Known, fleet: &Fleet, expected| {
+        check(Some(steps), &[new, build("v1", false)], fleet, Older::May, &[expected, Course::All]);
+    };
+    let published = |ms| Known { published_ms: Some(ms), ..build("v2", true) };
+    check_new(Known { is_outdated: true, ..build("v2", true) }, &fleet(), Course::Waits);
+    // Another node has announced a newer one.
+    let fleet = with_rollout(fleet(), State { published_ms: Some(5_000), ..in_stage("v3", 0) });
+    check_new(published(4_000), &fleet, Course::Waits);
+    check_new(published(6_000), &fleet, Course::Begins);
+    check_new(build("v2", true), &fleet, Course::Begins);
 }
 
 #[test]

@@ -96,7 +96,9 @@ impl<E: Prepare, S: Start<E::Pool>> Supervisor<E, S> {
         let known = |build: &crate::node::artifacts::Build<E::Compiled>| Known {
             digest: build.digest,
             origin: build.origin.clone(),
+            published_ms: build.published_ms,
             is_new: Some(build.generation) == newest,
+            is_outdated: self.artifacts.is_compiling_newer(source, build.generation),
         };
         let known: Vec<_> = self.artifacts.builds(source).map(known).collect();
         let older = match source {

@@ -145,6 +145,7 @@ async fn a_node_with_an_empty_disk_joins_a_rollout_with_the_version_before() {
     let rollout = Rollout {
         digest: Digest::of(b"v2"),
         origin: Origin::Version("v2".to_owned()),
+        published_ms: None,
         started_ms: 0,
         stage: 1,
         stage_started_ms: 0,
@@ -174,6 +175,7 @@ async fn a_node_that_takes_a_candidate_for_the_first_revision_goes_back() {
     let rollout = Rollout {
         digest: Digest::of(b"v2"),
         origin: Origin::Version("v2".to_owned()),
+        published_ms: None,
         started_ms: 0,
         stage: 0,
         stage_started_ms: 0,

@@ -167,7 +167,16 @@ fn random(rng: &mut fastrand::Rng, at_ms: i64) -> Message {
         }
         2 => {
             let (stage, promoted) = (rng.u32(..3), rng.bool());
-            let rollout = Rollout { digest, origin, started_ms: at, stage, stage_started_ms: at, promoted, from };
+            let rollout = Rollout {
+                digest,
+                origin,
+                published_ms: None,
+                started_ms: at,
+                stage,
+                stage_started_ms: at,
+                promoted,
+                from,
+            };
             Message::Rollout { function: name(owner), rollout: (!is_taken_back).then_some(rollout) }
         }
         _ if is_taken_back => resume(owner),

@@ -42,7 +42,7 @@ impl Fleet {
             "[cluster.main]\nbrokers = \"{}\"\n[control]\ntopic = \"control\"\n\
              [registry]\nendpoint = \"{}\"\npath-style = true\nqueue = \"{}\"\n{registry}\n\
              [function.f]\ncomponent = \"s3://{}/{KEY}\"\n{function}\n\
-             [trigger.t]\nfunction = \"f\"\ntopics = [\"{}\"]\noutput = \"{}\"\non-exhausted = \"skip\"\n",
+             [trigger.t]\nfunction = \"f\"\ntopics = [\"{}\"]\noutput = \"{}\"\nmember = \"static\"\non-exhausted = \"skip\"\n",
             kafka.bootstrap(),
             s3.endpoint(),
             queue.url_by(&sqs.endpoint()),

@@ -28,8 +28,8 @@ fn main() -> anyhow::Result<()> {
     let (bucket, queue) = (aws.bucket("functions"), aws.queue("events", Duration::from_secs(30)));
     bucket.notify(&queue, &["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]);
     let broker = EmbeddedBroker::start()?;
-    for topic in ["in", "out"] {
-        broker.create_topic(topic, PARTITIONS)?;
+    for (topic, partitions) in [("in", PARTITIONS), ("out", PARTITIONS), ("tidegate-control", 1)] {
+        broker.create_topic(topic, partitions)?;
     }
     let manifest = format!(
         "[cluster.main]\nbrokers = \"{}\"\n[control]\ntopic = \"tidegate-control\"\n\

@@ -48,12 +48,12 @@ pub struct Snapshot {
 }
 
 impl Histogram {
-    /// Of times, shown in seconds.
+    /// The histogram counts times and shows them in seconds.
     pub fn of_times() -> Self {
         Self::new(TIMES, 1e9)
     }
 
-    /// Of numbers of records.
+    /// The histogram counts numbers of records.
     pub fn of_sizes() -> Self {
         Self::new(SIZES, 1.0)
     }

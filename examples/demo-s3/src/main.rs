@@ -102,7 +102,7 @@ fn wait_for(nodes: &[Node], what: &str, is_it: impl Fn(&Value) -> bool) -> anyho
     wait::try_some(PATIENCE, is_done).with_context(|| format!("not {what}: {:#}", nodes[0].function("shout")))
 }
 
-/// Who gives the commands.
+/// Runs commands as an operator does, with a manifest and credentials.
 struct Operator<'a> {
     manifest: std::path::PathBuf,
     aws: &'a Aws,

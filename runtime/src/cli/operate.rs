@@ -51,7 +51,7 @@ pub(super) fn optional_manifest(named: Option<&Path>) -> Result<Option<Manifest>
     }
 }
 
-/// Who runs the command, such as `ann@laptop`.
+/// Returns the name of the person that runs the command, such as `ann@laptop`.
 pub(super) fn person() -> String {
     let set = |name: &str| node::environment(name).filter(|value| !value.is_empty());
     let user = set("USER").or_else(|| set("LOGNAME")).or_else(|| set("USERNAME"));

@@ -1,4 +1,4 @@
-//! Who may ask for what.
+//! Decides which clients get an answer from the admin listener.
 //!
 //! A page in a browser can make the browser send requests to this machine. Its own name can be made to stand for
 //! 127.0.0.1, and then it may even read the answers. Such a request bears the name of the page in `Host`, so on a
@@ -15,7 +15,7 @@ use super::problem::Problem;
 use crate::manifest::Secret;
 use crate::record::revision::Digest;
 
-/// Who may ask.
+/// The clients that a route answers.
 #[derive(Clone)]
 pub struct Access {
     callers: Callers,
@@ -23,12 +23,12 @@ pub struct Access {
     is_loopback: bool,
 }
 
-/// Who may ask for more than whether the node is alive and ready.
+/// The clients that get more than whether the node is alive and ready.
 #[derive(Clone)]
 enum Callers {
     /// Everybody: only this machine can connect.
     All,
-    /// Who has the token, of which this is a digest. Digests are compared, so the time that this takes says nothing
+    /// Those that send the token. This is its digest. Digests are compared, so the time that this takes says nothing
     /// about the token.
     WithToken(Digest),
     /// Nobody: other machines can connect, and there is no token.

@@ -21,7 +21,7 @@ pub enum Ask {
     Resume,
 }
 
-/// Who may ask.
+/// The clients that a route answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
     Everybody,
